@@ -1,0 +1,85 @@
+"""The one place that tells TensorFlow from JAX."""
+
+import keras
+import numpy as np
+
+NAME = keras.backend.backend()
+
+if NAME == "tensorflow":
+    import tensorflow as tf
+    import tensorflow_probability as tfp
+elif NAME == "jax":
+    import jax
+    import jax._src.core
+    import jax.interpreters.xla
+
+    # TFP's JAX substrate looks these up where newer JAX no longer keeps them.
+    if not hasattr(jax.interpreters.xla, "pytype_aval_mappings"):
+        jax.interpreters.xla.pytype_aval_mappings = jax._src.core.pytype_aval_mappings
+    from tensorflow_probability.substrates import jax as tfp
+else:
+    raise ImportError(
+        "keras_vae runs on Keras' TensorFlow and JAX backends, which TensorFlow Probability supports. Set the "
+        "environment variable KERAS_BACKEND=tensorflow or KERAS_BACKEND=jax before Keras is imported. "
+        f"Received: KERAS_BACKEND={NAME}"
+    )
+
+tfb = tfp.bijectors
+tfd = tfp.distributions
+
+
+def seed_pair(seed=None, fold=0):
+    """A seed for TFP's stateless samplers on both backends.
+
+    Args:
+        seed: an int; `None` draws one from Keras' global generator, which `keras.utils.set_random_seed` governs.
+        fold: an int that tells apart the draws made with one seed.
+
+    Returns:
+        An integer array of shape (2,).
+    """
+    if seed is None:
+        seed = int(keras.random.randint((), 0, 2**31 - 1))
+    return np.array([seed & 0x7FFFFFFF, fold], dtype="int32" if NAME == "tensorflow" else "uint32")
+
+
+def replica_seed(seed):
+    """`seed` made different on each replica of a TensorFlow distribution strategy; on JAX noise is global already."""
+    if NAME == "tensorflow":
+        context = tf.distribute.get_replica_context()
+        if context is not None and context.num_replicas_in_sync > 1:
+            seeds = tfp.random.split_seed(seed, n=context.num_replicas_in_sync, salt="replica")
+            return tf.stack(seeds)[context.replica_id_in_sync_group]
+    return seed
+
+
+def is_usable(variable):
+    """Whether `variable` still holds a value: JAX's `fit` takes the values out, and may fail to put them back."""
+    if NAME == "tensorflow":
+        return True
+    value = variable._value
+    return value is not None and not value.is_deleted()
+
+
+def compiled(model, function):
+    """`function(*arrays)` compiled, with the weights of `model` read at each call, never baked in.
+
+    Args:
+        model: a built `keras.Model`; its `jit_compile` says whether TensorFlow uses XLA.
+        function: of tensors, it may use the model's variables.
+    """
+    if NAME == "tensorflow":
+        return tf.function(function, jit_compile=model.jit_compile is True, reduce_retracing=True)
+
+    def stateless(values, *args):
+        with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))):
+            return function(*args)
+
+    jitted = jax.jit(stateless)
+    return lambda *args: jitted([v.value for v in model.variables], *args)
+
+
+def noise_seed(generator):
+    """The next seed of a `keras.random.SeedGenerator`, for TFP's samplers, another one on each replica."""
+    seed = generator.next()
+    return replica_seed(keras.ops.cast(seed, "int32")) if NAME == "tensorflow" else seed

@@ -1,0 +1,206 @@
+"""The command keras-vae."""
+
+import argparse
+import contextlib
+import json
+import logging
+import math
+import os
+import shlex
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import keras_vae
+
+FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+
+_EXAMPLES = """\
+examples:
+  keras-vae train digits
+  keras-vae train binarized_mnist --epochs 50 --minutes 60
+  keras-vae train binarized_mnist --resume
+  keras-vae train photos/ --image-size 64 --likelihood normal:optimal --out runs/photos
+
+The run directory gets config.json, history.csv, results.json, model.keras, samples.png, reconstructions.png,
+latent.png, tensorboard/ and savedmodel/. Set KERAS_BACKEND=jax for JAX, KERAS_VAE_DEBUG=1 for tracebacks.
+"""
+
+
+def _number(kind, accepts, description):
+    """An argparse type: a finite number of `kind` that `accepts`."""
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and accepts(value)):
+            raise argparse.ArgumentTypeError(f"expected {description}. Received: {text!r}")
+        return value
+
+    return parse
+
+
+_COUNT = _number(int, lambda value: value >= 1, "a whole number of at least 1")
+_SEED = _number(int, lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647")
+_POSITIVE = _number(float, lambda value: value > 0, "a number above 0")
+_WEIGHT = _number(float, lambda value: value >= 0, "a number of at least 0")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(USAGE, f"{self.prog}: error: {message}\n")
+
+
+def _parser():
+    parser = _Parser(prog="keras-vae", description="Variational autoencoders for Keras 3.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"keras-vae {keras_vae.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    train = commands.add_parser(
+        "train",
+        help="train a VAE, evaluate it and write a run directory",
+        description="Train a VAE on a data set, evaluate it on the test split and write a run directory. Options that "
+        "are left out have defaults for each data set; config.json shows them.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = train.add_argument
+    add(
+        "dataset",
+        metavar="DATASET",
+        help="digits, mnist, fashion_mnist, binarized_mnist, cifar10, celeb_a64, or a folder of images",
+    )
+    add("--out", type=Path, help="run directory (runs/DATASET)")
+    add("--resume", action="store_true", help="go on with the run in --out; its settings are those of its config.json")
+    add("--epochs", type=_COUNT, help="passes over the training images")
+    add("--minutes", type=_POSITIVE, help="stop in time to be done after so many minutes; --resume goes on")
+    add("--batch-size", type=_COUNT, help="images in a step")
+    add("--network", choices=("mlp", "conv", "resnet"), help="encoder and decoder")
+    add("--latent-size", type=_COUNT, help="length of z")
+    add(
+        "--likelihood",
+        metavar="NAME",
+        help="bernoulli, continuous_bernoulli, normal, laplace, beta, discretized_logistic, "
+        "discretized_logistic_mixture or categorical; the first argument after a colon: normal:optimal, "
+        "laplace:learned, normal:0.1",
+    )
+    add("--beta", type=_WEIGHT, help="weight of the KL (1)")
+    add("--learning-rate", type=_POSITIVE, help="of Adam")
+    add("--seed", type=_SEED, help="of the weights, the noise and the order of the images (0)")
+    add("--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), help="(float32)")
+    add("--data-dir", help="where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
+    add("--image-size", type=_COUNT, help="height and width to which the images of a folder are brought (64)")
+    add("--eval-images", type=_COUNT, help="test images that log p(x) is estimated for")
+    add("--eval-samples", type=_COUNT, help="importance samples for each of them (500)")
+    add("--json", action="store_true", help="print nothing but the results, as one JSON object")
+    return parser
+
+
+def main(argv=None):
+    """Runs the command.
+
+    Args:
+        argv: its arguments; None: those of the process.
+
+    Returns:
+        The exit code: 0, 1 for a failure, 2 for arguments that cannot be meant, 130 after Ctrl-C.
+    """
+    started = time.monotonic()
+    argv = sys.argv[1:] if argv is None else list(argv)
+    options = vars(_parser().parse_args(argv))
+    del options["command"]
+    dataset, as_json = options.pop("dataset"), options.pop("json")
+    out = options.pop("out") or Path("runs") / Path(dataset).resolve().name
+    again = shlex.join(["keras-vae", "train", dataset, "--out", str(out), "--resume"])
+    command = shlex.join(["keras-vae", *argv])
+    warnings.showwarning = _show_warning
+    try:
+        experiment = _experiment()
+        results = experiment.run(dataset, out, verbose=not as_json, command=command, started=started, **options)
+    except KeyboardInterrupt:
+        hint = f"; go on with: {again}" if (out / "config.json").exists() else ""
+        print(f"\nkeras-vae: interrupted{hint}", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        if os.environ.get("KERAS_VAE_DEBUG"):
+            raise
+        print(f"keras-vae: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return getattr(error, "exit_code", FAILURE)
+    if as_json:
+        print(json.dumps(results))
+    elif results:
+        _report(results, out)
+    epochs = results["epochs"] if results else 0
+    planned = results["epochs_planned"] if results else None
+    if epochs != planned:
+        print(
+            f"Stopped after epoch {epochs}{f' of {planned}' if planned else ''}; go on with: {again}", file=sys.stderr
+        )
+    return 0
+
+
+def _experiment():
+    """Imports `keras_vae.experiment`, with what TensorFlow says while it starts kept off the terminal."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _quiet():
+        import keras
+
+        from keras_vae import experiment
+
+        # The first operation looks for devices.
+        keras.ops.zeros(())
+    # tensorflow-datasets warns its users there of what only its authors can change.
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    return experiment
+
+
+@contextlib.contextmanager
+def _quiet():
+    # TensorFlow 2.21 heeds TF_CPP_MIN_LOG_LEVEL only after its start, and writes past sys.stderr.
+    if os.environ.get("KERAS_VAE_DEBUG"):
+        yield
+        return
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as null:
+            os.dup2(null.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _show_warning(message, category, *_):
+    if category in (UserWarning, RuntimeWarning):
+        print(f"keras-vae: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _report(results, out):
+    titles = {
+        "elbo": "ELBO",
+        "log_likelihood": "log-likelihood",
+        "kl": "KL",
+        "log_prob": "log p(x)",
+        "bits_per_dim_elbo": "bits/dim (ELBO)",
+        "bits_per_dim": "bits/dim",
+    }
+    print("\nTest split")
+    for name in filter(results.get, titles):
+        result = results[name]
+        error = f"± {result['standard_error']:.2g}" if result.get("standard_error") else ""
+        print(
+            f"  {titles[name]:<16} {result['value']:>10.2f} {error:<8} {result['unit']:<9} "
+            f"images: {result['images']}, samples of z each: {result['samples']}"
+        )
+    print(
+        f"Epochs: {results['epochs']}, {results['seconds_per_epoch']:.3g} s each, "
+        f"{results['training_seconds']:.0f} s in all. Files: {out}/"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,7 @@
+"""Data sets by name, folders of images, and what a likelihood may see of them."""
+
+from keras_vae.data.conversion import convert
+from keras_vae.data.dataset import DataError, DataSet, Split
+from keras_vae.data.loading import load, names
+
+__all__ = ["DataError", "DataSet", "Split", "convert", "load", "names"]

@@ -1,0 +1,92 @@
+"""What a failed run leaves behind: a model that can be used."""
+
+import contextlib
+import warnings
+
+import keras
+import numpy as np
+
+from keras_vae import backend
+
+
+def _state(model):
+    optimizer = model.optimizer.variables if getattr(model, "optimizer", None) else []
+    return [*model.variables, *model.metrics_variables, *optimizer]
+
+
+class LastGoodWeights(keras.callbacks.Callback):
+    """Stops a run whose loss is no longer finite, and keeps the last weights that were good.
+
+    Those are the weights (with the optimiser's state) at the end of the last epoch whose loss and weights were finite;
+    in the first epoch, those at its beginning.
+
+    Args:
+        model: the model to watch; its state is copied at once.
+    """
+
+    # Looking at a loss needs no weights, so Keras may go on dispatching steps meanwhile.
+    async_safe = True
+
+    def __init__(self, model):
+        super().__init__()
+        # Not `self.model`, which on JAX takes the state out of the running loop at each look.
+        self._watched = model
+        self._values = self._finite_state()
+
+    def _finite_state(self):
+        """A copy of the model's state, or None if it has NaN or infinite values."""
+        # numpy may share memory with the backend, which writes in place: hence the copy.
+        values = [np.array(keras.ops.convert_to_numpy(v)) for v in _state(self._watched)]
+        return values if all(np.isfinite(v).all() for v in values if v.dtype.kind == "f") else None
+
+    def restore(self):
+        """Puts the remembered state back, if there is one."""
+        for variable, value in zip(_state(self._watched), self._values or (), strict=self._values is not None):
+            variable.assign(value)
+
+    def on_train_begin(self, logs=None):
+        # Once more, since a callback before this one may have loaded a checkpoint.
+        self._values = self._finite_state()
+
+    def on_train_batch_end(self, batch, logs=None):
+        # The mean over an epoch stays NaN once it is, so a look now and then is enough.
+        if batch % 50 == 0 and logs and not np.isfinite(logs["loss"]):
+            self._watched.stop_training = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        values = self._finite_state() if np.isfinite(logs["loss"]) else None
+        if values is not None:
+            self._values = values
+            return
+        self.restore()
+        self._watched.stop_training = True
+        warnings.warn(
+            f"Training stopped in epoch {epoch + 1}: the loss or the weights became NaN or infinite. The model has "
+            "the last good weights, those of the end of the epoch before. Try a lower learning rate, gradient clipping "
+            "(the optimiser's `global_clipnorm`), a KL warm-up, or a bounded scale of the likelihood. "
+            f"Received: loss={logs['loss']}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+@contextlib.contextmanager
+def usable_afterwards(model, keeper, first_batch):
+    """Runs Keras' `fit` or `evaluate`; when it fails, `model` stays as usable as it was.
+
+    Args:
+        model: the model.
+        keeper: its `LastGoodWeights`.
+        first_batch: the `FirstBatch` that watches the data, whose error is raised instead of the pipeline's.
+    """
+    try:
+        yield
+    except BaseException:
+        # A step that failed while it was traced is half made.
+        model.train_function = model.test_function = None
+        # Refused data means that no step was made; what TensorFlow ran beside the failing pipeline is undone.
+        if first_batch.error is not None or not all(backend.is_usable(v) for v in _state(model)):
+            keeper.restore()
+        if first_batch.error is not None:
+            raise first_batch.error from None
+        raise

@@ -1,0 +1,459 @@
+"""Latent-variable models as Keras models: what they all can do, and the VAE."""
+
+import random
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_vae import backend, checks, export, feed, guard, likelihoods, objectives, posteriors, priors, shapes
+from keras_vae.chunks import Functions, padded
+from keras_vae.inference import Inference, Latent
+from keras_vae.training import ObjectiveTrainer
+
+
+class LatentVariableModel(ObjectiveTrainer, keras.Model):
+    """Base class: training, evaluation and use of a model with latent variables.
+
+    A subclass makes its networks and parts, calls `_set_up`, and says how to `infer` and to `generate`.
+
+    Methods that take or return images do so in the units of the likelihood's data, as numpy arrays, in chunks of
+    `batch_size`; inside a graph, use `infer` and the parts.
+    """
+
+    def _set_up(self, image_shape, likelihood, objective, seed):
+        """Takes what every model has; the last thing in a subclass's constructor."""
+        self.image_shape = tuple(image_shape)
+        self.likelihood = likelihood
+        self.objective = objective
+        self.seed = random.randrange(2**31) if seed is None else int(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
+        self.step = self.add_weight(
+            name="step", shape=(), dtype="int32", initializer="zeros", trainable=False, aggregation="only_first_replica"
+        )
+        names = ("elbo", "log_likelihood", "kl", *objective.names)
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
+        self._functions = Functions(self)
+        self.built = True
+
+    def infer(self, x, y=None, samples=1, training=False, seed=None):
+        """One pass from images to latents and back.
+
+        Args:
+            x: (B, *X), tensor.
+            y: (B, ...) or None.
+            samples: K, samples of z for each example.
+            training: whether layers such as dropout are in training mode.
+            seed: integer tensor of shape (2,); None: the model's own next one.
+
+        Returns:
+            `Inference`.
+        """
+        raise NotImplementedError
+
+    def generate(self, n, y=None, seed=None, temperature=1.0):
+        """Decoder features of `n` draws from the prior.
+
+        Args:
+            n: how many, an integer or a scalar tensor.
+            y: (n, ...) or None.
+            seed: integer tensor of shape (2,).
+            temperature: factor on the prior's standard deviation.
+
+        Returns:
+            (n, *F).
+        """
+        raise NotImplementedError
+
+    # Training
+
+    def compile(self, optimizer="adam", loss=None, metrics=None, weighted_metrics=None, loss_weights=None, **kwargs):
+        """Keras' `compile`, without a loss: that is the objective's.
+
+        Raises:
+            ValueError: if a loss or metrics are given.
+        """
+        given = {"loss": loss, "metrics": metrics, "weighted_metrics": weighted_metrics, "loss_weights": loss_weights}
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(
+                    f"`compile({name}=...)` has no meaning here: a model's loss is its objective's, and loss, elbo, "
+                    "log_likelihood and kl are logged. Give `objective=` to the constructor, and measure what else you "
+                    f"need in a callback. Received: {name}={value!r}"
+                )
+        super().compile(optimizer=optimizer, **kwargs)
+        self.optimizer.build(self.trainable_variables)
+
+    def compile_from_config(self, config):
+        config = keras.saving.deserialize_keras_object(config)
+        self.compile(**{name: value for name, value in config.items() if value is not None})
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        initial_epoch=0,
+        steps_per_epoch=None,
+        **kwargs,
+    ):
+        """Keras' `fit`: arrays, tf.data, PyDataset or generators of x, (x, y) or (x, y, sample_weight).
+
+        Data is checked before the first step. The order of arrays is a function of the model's seed and the epoch, so
+        that a resumed run goes on exactly. A loss that is no longer finite stops the run with a warning and the last
+        good weights.
+
+        Raises:
+            ValueError: for data that the likelihood may not see, of another shape, empty or not finite.
+        """
+        if validation_split and checks.is_array(x):
+            (x, y, sample_weight), validation_data = feed.split((x, y, sample_weight), validation_split)
+        if class_weight is not None:
+            sample_weight, class_weight = feed.class_weights(x, y, sample_weight, class_weight)
+        first = checks.FirstBatch(self.image_shape, self.likelihood)
+        callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
+        if checks.is_array(x):
+            x = self._checked(x)
+            feed.check_devices(len(x), batch_size or 32)
+            x = feed.ArrayFeed(
+                x, y, sample_weight, batch_size or 32, self.seed, shuffle=bool(shuffle), steps_per_epoch=steps_per_epoch
+            )
+            y = sample_weight = batch_size = steps_per_epoch = None
+        if isinstance(x, feed.ArrayFeed):
+            callbacks.insert(0, feed.EpochOrder(x))
+            x, shuffle = x.stream(), False
+        else:
+            x = first.wrap(x)
+        if validation_data is not None:
+            parts = keras.utils.unpack_x_y_sample_weight(validation_data)
+            images = self._checked(parts[0]) if checks.is_array(parts[0]) else first.wrap(parts[0])
+            validation_data = images if parts[1] is None else (images, *parts[1:])
+        keeper = guard.LastGoodWeights(self)
+        with guard.usable_afterwards(self, keeper, first):
+            return super().fit(
+                x=x,
+                y=y,
+                batch_size=batch_size,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=[*callbacks, keeper],
+                validation_split=validation_split if validation_data is None else 0.0,
+                validation_data=validation_data,
+                shuffle=shuffle,
+                class_weight=class_weight,
+                sample_weight=sample_weight,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                **kwargs,
+            )
+
+    def evaluate(self, x=None, y=None, **kwargs):
+        """Keras' `evaluate`: the objective's terms on `x`, with data checked as in `fit`."""
+        if kwargs.get("_use_cached_eval_dataset"):
+            return super().evaluate(x, y, **kwargs)
+        first = checks.FirstBatch(self.image_shape, self.likelihood)
+        x = self._checked(x) if checks.is_array(x) else first.wrap(x)
+        with guard.usable_afterwards(self, guard.LastGoodWeights(self), first):
+            return super().evaluate(x, y, **kwargs)
+
+    def predict(self, x, **kwargs):
+        """Keras' `predict`: reconstructions, as from `reconstruct`."""
+        return super().predict(self._checked(x) if checks.is_array(x) else x, **kwargs)
+
+    def _checked(self, x):
+        x = np.asarray(x)
+        checks.check_array(x, self.image_shape, self.likelihood)
+        return x
+
+    # Use
+
+    def sample(self, n, y=None, seed=None, temperature=1.0, batch_size=256):
+        """Images of the model's own.
+
+        Args:
+            n: how many.
+            y: (n, ...) or None.
+            seed: int; None: another one at each call.
+            temperature: factor on the prior's standard deviation.
+            batch_size: how many are made at a time.
+
+        Returns:
+            (n, *X), the likelihood's means (`likelihood.image`), in the units of its data.
+        """
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+            raise ValueError(f"`n` must be a positive integer. Received: n={n!r}")
+        # A power of two, so that few functions are compiled whatever numbers are asked for.
+        size = min(batch_size, 1 << (int(n) - 1).bit_length())
+        seed = int(backend.seed_pair(seed)[0])
+        temperature = np.float32(temperature)
+        chunks = []
+        for index, start in enumerate(range(0, n, size)):
+            labels = [] if y is None else [padded(np.asarray(y)[start : start + size], size)]
+            chunks.append(self._functions(self._sample, temperature, backend.seed_pair(seed, index), *labels, n=size))
+        return np.concatenate([ops.convert_to_numpy(c) for c in chunks])[:n]
+
+    def _sample(self, temperature, seed, y=None, *, n):
+        features = self.generate(n, y=y, seed=seed, temperature=temperature)
+        return self.likelihood.image(self.likelihood.distribution(features))
+
+    def log_prob(self, x, samples=100, y=None, seed=None, chunk=1024, verbose=0):
+        """An importance-sampled estimate of log p(x), a lower bound in expectation that tightens with `samples`.
+
+        Args:
+            x: (N, *X).
+            samples: K, importance samples from q(z|x) for each image.
+            y: (N, ...) or None.
+            seed: int; None: another one at each call. Equal calls give equal numbers.
+            chunk: how many z are decoded at a time, which bounds the memory.
+            verbose: 1 shows progress.
+
+        Returns:
+            (N,), nats for each image.
+
+        Reference: Burda, Grosse and Salakhutdinov 2016, equation 8; Rezende, Mohamed and Wierstra 2014, appendix E.
+        """
+        if isinstance(samples, bool) or not isinstance(samples, (int, np.integer)) or samples < 1:
+            raise ValueError(f"`samples` must be a positive integer. Received: samples={samples!r}")
+        x = self._checked(x)
+        images = min(len(x), max(1, min(16, chunk)))
+        at_once = min(int(samples), max(1, chunk // images))
+        seed = int(backend.seed_pair(seed)[0])
+        rounds = -(-samples // at_once)
+        progress = keras.utils.Progbar(-(-len(x) // images), verbose=verbose, unit_name="chunk")
+        totals = np.empty(len(x))
+        for start in range(0, len(x), images):
+            batch = [padded(a[start : start + images], images) for a in (x, y) if a is not None]
+            total = -np.inf
+            for number in range(rounds):
+                valid = np.int32(min(at_once, samples - number * at_once))
+                pair = backend.seed_pair(seed, (start // images) * rounds + number)
+                part = self._functions(self._log_sum_weights, pair, valid, *batch, samples=at_once)
+                total = np.logaddexp(total, ops.convert_to_numpy(part).astype("float64"))
+            totals[start : start + images] = total[: len(x) - start]
+            progress.add(1)
+        return totals - np.log(samples)
+
+    def _log_sum_weights(self, seed, valid, x, y=None, *, samples):
+        """The logarithm of the sum of the first `valid` of `samples` importance weights, (B,)."""
+        log_weight = self.infer(x, y, samples=samples, seed=seed).log_weight
+        counted = ops.arange(samples, dtype="int32")[:, None] < valid
+        return ops.logsumexp(ops.where(counted, log_weight, -np.inf), axis=0)
+
+    def export(self, filepath, format="tf_saved_model", **kwargs):
+        """Writes a SavedModel that serves without keras_vae; see `keras_vae.export`."""
+        if format != "tf_saved_model" or kwargs:
+            raise ValueError(
+                f"Only format='tf_saved_model' is written, without options. Received: format={format!r}, {kwargs}"
+            )
+        export.saved_model(self, filepath)
+
+    # State
+
+    def _seed_states(self):
+        weights = {id(v) for v in self.weights}
+        return [v for v in self.non_trainable_variables if id(v) not in weights]
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        # Keras saves no seed's state, and a resumed run would draw its noise again from the beginning.
+        for index, variable in enumerate(self._seed_states()):
+            store[f"seed_{index}"] = variable
+
+    def load_own_variables(self, store):
+        seeds = {key: store[key] for key in store.keys() if key.startswith("seed_")}  # noqa: SIM118 (no real mapping)
+        super().load_own_variables({key: store[key] for key in store.keys() if key not in seeds})  # noqa: SIM118
+        states = self._seed_states()
+        if len(states) == len(seeds):
+            for index, variable in enumerate(states):
+                variable.assign(seeds[f"seed_{index}"])
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class VAE(LatentVariableModel):
+    """A variational autoencoder: posterior, prior, likelihood, objective and two networks.
+
+    Args:
+        encoder: Keras model or layer, images (B, *X) -> features; no output layer, the posterior has it.
+        decoder: Keras model or layer, z (B, D) -> features; no output layer, the likelihood has it.
+        posterior: a posterior, or its name; None: `DiagonalNormal` of the decoder's input size.
+        prior: a prior, or its name; None: `StandardNormal` of the posterior's size.
+        likelihood: a likelihood, or its name.
+        objective: an objective, or its name.
+        seed: int that governs noise and order in training; None: a random one.
+        image_shape: *X; needed where the encoder has no input shape of its own.
+        name: name of the model.
+
+    Raises:
+        ValueError: if the networks and parts do not fit each other.
+
+    Reference: Kingma and Welling 2014; Rezende, Mohamed and Wierstra 2014.
+
+    Example:
+        encoder, decoder = kv.networks.mlp((28, 28, 1), latent_size=20)
+        vae = kv.VAE(encoder, decoder, likelihood="bernoulli")
+        vae.compile(keras.optimizers.Adam(1e-3))
+        vae.fit(images, epochs=20, validation_data=test_images)
+    """
+
+    def __init__(
+        self,
+        encoder,
+        decoder,
+        posterior=None,
+        prior=None,
+        likelihood="bernoulli",
+        objective="elbo",
+        seed=None,
+        image_shape=None,
+        name=None,
+        **kwargs,
+    ):
+        super().__init__(name=name, autocast=False, **kwargs)
+        image_shape = shapes.input_shape(encoder, image_shape, "encoder", "image_shape=(28, 28, 1)")
+        size = getattr(posterior, "size", None) or shapes.latent_size(decoder)
+        self.encoder, self.decoder = encoder, decoder
+        self.posterior = posteriors.get("diagonal_normal" if posterior is None else posterior, size)
+        event_shape = self.posterior.event_shape
+        self.prior = priors.get("standard_normal" if prior is None else prior, self.posterior.size)
+        if self.prior.event_shape != event_shape:
+            raise ValueError(
+                "Posterior and prior must be over latents of the same size. "
+                f"Received: posterior of size {self.posterior.size}, prior of size {self.prior.size}"
+            )
+        likelihood = likelihoods.get(likelihood)
+        features = shapes.output_shape(encoder, image_shape, "encoder", "images")
+        if not self.posterior.built:
+            self.posterior.build(features)
+        features = shapes.output_shape(decoder, event_shape, "decoder", "latents of the posterior's size")
+        if not likelihood.built:
+            try:
+                likelihood.build(features, image_shape)
+            except ValueError as error:
+                raise ValueError(f"The decoder does not fit the images. {error}") from error
+        self._set_up(image_shape, likelihood, objectives.get(objective), seed)
+
+    def get_config(self):
+        parts = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
+        return {
+            **{part: keras.saving.serialize_keras_object(getattr(self, part)) for part in parts},
+            "seed": self.seed,
+            "image_shape": self.image_shape,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        def restored(value):
+            if not isinstance(value, dict):
+                return value
+            return keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
+
+        return cls(**{key: restored(value) for key, value in config.items()})
+
+    def infer(self, x, y=None, samples=1, training=False, seed=None):
+        if seed is None:
+            seed = backend.noise_seed(self.seed_generator)
+        x = ops.cast(x, "float32")
+        posterior = self._posterior(x, training)
+        z = posterior.sample(samples, seed=seed)
+        features = self._features(z, training)
+        likelihood = self.likelihood.distribution(features, x=x, training=training)
+        return Inference(x, y, likelihood, (Latent(z, posterior, self.prior.distribution(y)),), self.step.value)
+
+    def generate(self, n, y=None, seed=None, temperature=1.0):
+        return self.decoder(self.prior.distribution(y, temperature).sample(n, seed=seed), training=False)
+
+    def call(self, x, training=False):
+        """Reconstructions of `x` by way of the posterior's mean, as tensors."""
+        return self._decode(self._encode(x))
+
+    def _posterior(self, x, training=False):
+        return self.posterior.distribution(self.encoder(self.likelihood.network_input(x), training=training))
+
+    def _features(self, z, training=False):
+        """Decoder features of z, whatever its leading axes."""
+        event = self.posterior.event_shape
+        lead = ops.shape(z)[: len(z.shape) - len(event)]
+        features = self.decoder(ops.reshape(z, (-1, *event)), training=training)
+        return ops.reshape(features, (*lead, *features.shape[1:]))
+
+    def _encode(self, x):
+        return self._posterior(x).mean()
+
+    def _decode(self, z):
+        return self.likelihood.image(self.likelihood.distribution(self._features(z)))
+
+    def encode(self, x, y=None, batch_size=256):
+        """The posterior's mean of each image, (N, D)."""
+        return self._functions.map(self._encode, self._checked(x), batch_size)
+
+    def posterior_of(self, x, y=None):
+        """q(z|x) of all images at once, a TFP distribution, batch (N,), event (D,)."""
+        return self._posterior(ops.convert_to_tensor(self._checked(x)))
+
+    def decode(self, z, y=None, batch_size=256):
+        """The image of each latent, (N, *X), in the units of the likelihood's data.
+
+        Args:
+            z: (N, D).
+        """
+        z = np.asarray(z, dtype="float32")
+        event = self.posterior.event_shape
+        if z.shape[1:] != event or len(z) == 0:
+            raise ValueError(f"Expected latents of shape (N, {', '.join(map(str, event))}). Received: shape {z.shape}")
+        return self._functions.map(self._decode, z, batch_size)
+
+    def reconstruct(self, x, y=None, batch_size=256):
+        """Each image by way of its posterior's mean, (N, *X), in the units of the likelihood's data."""
+        return self._functions.map(self.call, self._checked(x), batch_size)
+
+    def interpolate(self, a, b, steps=10, spherical=False, y=None):
+        """Images on the way from `a` to `b`, by way of their latents.
+
+        Args:
+            a, b: one image each, (*X), or as many of each, (N, *X).
+            steps: images on the way, both ends (as reconstructions) included.
+            spherical: along the great circle instead of the straight line.
+
+        Returns:
+            (steps, *X), or (N, steps, *X).
+
+        Reference: White 2016, "Sampling generative networks", section 2.1 (spherical).
+        """
+        a, b = np.asarray(a), np.asarray(b)
+        if a.shape != b.shape:
+            raise ValueError(f"Expected as many images on both sides. Received: shapes {a.shape} and {b.shape}")
+        if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 2:
+            raise ValueError(f"`steps` must be an integer of at least 2. Received: steps={steps!r}")
+        single = a.shape == self.image_shape
+        ends = [self.encode(image[None] if single else image) for image in (a, b)]
+        path = _slerp if spherical else _lerp
+        z = np.stack([path(*ends, t) for t in np.linspace(0.0, 1.0, steps, dtype="float32")], axis=1)
+        images = self.decode(np.reshape(z, (-1, *z.shape[2:])))
+        images = np.reshape(images, (len(z), steps, *images.shape[1:]))
+        return images[0] if single else images
+
+
+def _lerp(a, b, t):
+    return (1.0 - t) * a + t * b
+
+
+def _slerp(a, b, t):
+    flat_a, flat_b = (np.reshape(v, (len(v), -1)) for v in (a, b))
+    norms = np.linalg.norm(flat_a, axis=1) * np.linalg.norm(flat_b, axis=1)
+    cosine = np.sum(flat_a * flat_b, axis=1) / np.maximum(norms, 1e-12)
+    angle = np.reshape(np.arccos(np.clip(cosine, -1.0, 1.0)), (-1,) + (1,) * (a.ndim - 1))
+    sine = np.sin(angle)
+    # Along one ray the circle is the line.
+    straight = sine < 1e-4
+    sine = np.where(straight, 1.0, sine)
+    curve = (np.sin((1.0 - t) * angle) * a + np.sin(t * angle) * b) / sine
+    return np.where(straight, _lerp(a, b, t), curve).astype("float32")

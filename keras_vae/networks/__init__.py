@@ -1,0 +1,7 @@
+"""Builders of encoders and decoders: ordinary Keras models, which anything else of the same shapes can replace."""
+
+from keras_vae.networks.conv import conv, conv1d
+from keras_vae.networks.mlp import mlp
+from keras_vae.networks.resnet import resnet
+
+__all__ = ["conv", "conv1d", "mlp", "resnet"]

@@ -1,0 +1,42 @@
+"""Convolutional networks for images and for signals."""
+
+from keras_vae.networks.hourglass import check_axes, hourglass
+
+
+def conv(image_shape, latent_size, widths=(32, 64), kernel_size=3, dense=256, activation="relu", batch_norm=False):
+    """Build a convolutional encoder and the decoder that mirrors it.
+
+    Args:
+        image_shape: `(H, W, C)`, of any height and width.
+        latent_size: length of z.
+        widths: channels of the encoder's convolutions, each of which halves the image (rounded up).
+        kernel_size: of every convolution.
+        dense: width of a last dense layer of the encoder; with None its features are the flattened maps.
+        activation: anything that `keras.layers.Activation` takes.
+        batch_norm: normalise before each activation.
+
+    Returns:
+        `(encoder, decoder)`, `image_shape -> (features,)` and `(latent_size,) -> (H, W, widths[0])`. Posterior and
+        likelihood add their own linear layers.
+
+    Raises:
+        ValueError: where the shape is not that of an image, a size is not a positive integer, or a side of the
+            image cannot be halved so often.
+
+    Example:
+        >>> encoder, decoder = conv((64, 64, 3), 128, widths=(32, 64, 128, 256, 512), dense=None, batch_norm=True)
+        >>> encoder.output_shape, decoder.output_shape
+        ((None, 2048), (None, 64, 64, 32))
+    """
+    check_axes(image_shape, "(H, W, C)")
+    return hourglass(image_shape, latent_size, widths, kernel_size, activation, dense=dense, batch_norm=batch_norm)
+
+
+def conv1d(image_shape, latent_size, widths=(32, 64), kernel_size=5, dense=256, activation="relu", batch_norm=False):
+    """Build `conv` for signals of shape `(length, channels)`; arguments and errors are those of `conv`.
+
+    Returns:
+        `(encoder, decoder)`, `image_shape -> (features,)` and `(latent_size,) -> (length, widths[0])`.
+    """
+    check_axes(image_shape, "(length, channels)")
+    return hourglass(image_shape, latent_size, widths, kernel_size, activation, dense=dense, batch_norm=batch_norm)

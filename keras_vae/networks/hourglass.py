@@ -1,0 +1,127 @@
+"""What the builders share: their checks, and the way from an image down to features and back up to its exact size."""
+
+import math
+from numbers import Integral
+
+import keras
+from keras import layers
+
+
+def check_sizes(**sizes):
+    """Raise unless every argument is a positive integer.
+
+    Raises:
+        ValueError: at the first argument that is not.
+    """
+    for name, value in sizes.items():
+        if not _is_size(value):
+            raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+
+
+def check_tuples(**tuples):
+    """Raise unless every argument is a non-empty tuple or list of positive integers.
+
+    Raises:
+        ValueError: at the first argument that is not.
+    """
+    for name, value in tuples.items():
+        if not isinstance(value, (tuple, list)) or not value or not all(map(_is_size, value)):
+            raise ValueError(f"`{name}` must be a non-empty tuple of positive integers. Received: {name}={value!r}")
+
+
+def check_axes(image_shape, *expected):
+    """Raise unless a shape has as many axes as one of the expected, such as `"(H, W, C)"`.
+
+    Raises:
+        ValueError: where it has not.
+    """
+    check_tuples(image_shape=image_shape)
+    if len(image_shape) not in [axes.count(",") + 1 for axes in expected]:
+        raise ValueError(f"`image_shape` must be {' or '.join(expected)}. Received: image_shape={image_shape!r}")
+
+
+def hourglass(
+    image_shape, latent_size, widths, kernel_size, activation, *, dense=None, batch_norm=False, refine=lambda x, name: x
+):
+    """Build an encoder that halves the image once per width, and the decoder that mirrors it.
+
+    Args:
+        image_shape: `(H, W, C)` or `(length, channels)`. Halves of odd sizes are rounded up on the way down, and their
+            doubles cropped on the way up.
+        latent_size: length of z.
+        widths: channels after each halving.
+        kernel_size: of the convolutions that halve or double.
+        activation: anything that `keras.layers.Activation` takes.
+        dense: width of a last dense layer of the encoder; with None its features are the flattened maps.
+        batch_norm: normalise before each activation.
+        refine: `(maps, name) -> maps` of the same shape, applied after each halving and before each doubling.
+
+    Returns:
+        `(encoder, decoder)`, `image_shape -> (features,)` and `(latent_size,) -> (*sizes, widths[0])`.
+
+    Raises:
+        ValueError: where a size is not a positive integer, or a side of the image cannot be halved so often.
+    """
+    check_tuples(widths=widths)
+    check_sizes(latent_size=latent_size, kernel_size=kernel_size)
+    if dense is not None:
+        check_sizes(dense=dense)
+    rank = len(image_shape) - 1
+    sizes = _halvings(image_shape, len(widths))
+    convolution = getattr(layers, f"Conv{rank}D")
+    transposed = getattr(layers, f"Conv{rank}DTranspose")
+    # A bias before a normalisation would be subtracted again.
+    options = {"strides": 2, "padding": "same", "use_bias": not batch_norm}
+
+    def activate(x, name):
+        if batch_norm:
+            # Keras' default momentum, 0.99, needs several hundred steps before validation means anything.
+            x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
+        return layers.Activation(activation, name=f"{name}_activation")(x)
+
+    x = image = layers.Input(image_shape, name="encoder_input")
+    for i, width in enumerate(widths):
+        name = f"encoder_{i}"
+        x = convolution(width, kernel_size, name=f"{name}_conv", **options)(x)
+        x = activate(refine(x, name), name)
+    x = layers.Flatten(name="encoder_flatten")(x)
+    if dense is not None:
+        x = layers.Dense(dense, activation=activation, name="encoder_dense")(x)
+    encoder = keras.Model(image, x, name="encoder")
+
+    coarsest = (*sizes[-1], widths[-1])
+    x = z = layers.Input((latent_size,), name="decoder_input")
+    x = layers.Dense(math.prod(coarsest), activation=activation, name="decoder_dense")(x)
+    x = layers.Reshape(coarsest, name="decoder_reshape")(x)
+    # Level i goes from widths[i] to the channels of the level above it; above the first there is only the likelihood.
+    for i in reversed(range(len(widths))):
+        name = f"decoder_{i}"
+        x = transposed(widths[max(i - 1, 0)], kernel_size, name=f"{name}_conv", **options)(refine(x, name))
+        x = activate(_crop(x, sizes[i], f"{name}_crop"), name)
+    return encoder, keras.Model(z, x, name="decoder")
+
+
+def _is_size(value):
+    return isinstance(value, Integral) and not isinstance(value, bool) and value > 0
+
+
+def _halvings(image_shape, levels):
+    """Return the spatial sizes of an image at each level, from its own to the coarsest."""
+    sizes = [tuple(image_shape[:-1])]
+    for _ in range(levels):
+        if min(sizes[-1]) < 2:
+            raise ValueError(
+                "Each of `widths` halves the image, which a side of 1 cannot be: use fewer widths or larger images. "
+                f"Received: image_shape={tuple(image_shape)}, {levels} widths"
+            )
+        sizes.append(tuple((n + 1) // 2 for n in sizes[-1]))
+    return sizes
+
+
+def _crop(x, size, name):
+    """Cut maps that were doubled from a rounded-up half back to `size`."""
+    surplus = [(0, have - want) for have, want in zip(x.shape[1:-1], size, strict=True)]
+    if not any(end for _, end in surplus):
+        return x
+    cropping = getattr(layers, f"Cropping{len(size)}D")
+    return cropping(surplus if len(size) > 1 else surplus[0], name=name)(x)

@@ -1,0 +1,55 @@
+"""Residual networks."""
+
+from keras import layers
+
+from keras_vae.networks.hourglass import check_axes, check_sizes, hourglass
+
+
+def resnet(image_shape, latent_size, widths=(64, 128), blocks=2, activation="swish"):
+    """Build a residual encoder and the decoder that mirrors it.
+
+    Pre-activation blocks stand between the halvings and doublings of a convolutional network. They start as the
+    identity, which makes normalisation unnecessary: outputs do not depend on the rest of the batch. Each width halves
+    the image before its blocks, so that none of them works at full size, where most of the time would go.
+
+    Args:
+        image_shape: `(H, W, C)` or `(length, channels)`, of any size.
+        latent_size: length of z.
+        widths: channels after each halving (rounded up) of the encoder.
+        blocks: residual blocks per width.
+        activation: anything that `keras.layers.Activation` takes.
+
+    Returns:
+        `(encoder, decoder)`, `image_shape -> (features,)` and `(latent_size,) -> (H, W, widths[0])`. Posterior and
+        likelihood add their own linear layers.
+
+    Raises:
+        ValueError: where the shape is not that of an image or signal, a size is not a positive integer, or a side of
+            the image cannot be halved so often.
+
+    Reference:
+        He et al., Identity Mappings in Deep Residual Networks (2016), figure 4e; Zhang et al., Fixup Initialization
+        (2019), for the last convolution of a block starting at zero.
+
+    Example:
+        >>> encoder, decoder = resnet((32, 32, 3), latent_size=64)
+        >>> encoder.output_shape, decoder.output_shape
+        ((None, 8192), (None, 32, 32, 64))
+    """
+    check_axes(image_shape, "(H, W, C)", "(length, channels)")
+    check_sizes(blocks=blocks)
+    convolution = layers.Conv1D if len(image_shape) == 2 else layers.Conv2D
+
+    def refine(x, name):
+        width = x.shape[-1]
+        for i in range(blocks):
+            skip = x
+            for j, start in enumerate(("glorot_uniform", "zeros")):
+                part = f"{name}_block_{i}_{j}"
+                x = layers.Activation(activation, name=f"{part}_activation")(x)
+                x = convolution(width, 3, padding="same", kernel_initializer=start, name=f"{part}_conv")(x)
+            x = layers.Add(name=f"{name}_block_{i}_add")([skip, x])
+        return x
+
+    # A kernel that the stride divides covers every pixel equally often: no checkerboard.
+    return hourglass(image_shape, latent_size, widths, 4, activation, refine=refine)

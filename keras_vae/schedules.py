@@ -1,0 +1,199 @@
+"""Numbers that change with the training step, and how they weigh the KL in a loss."""
+
+import dataclasses
+import math
+
+import keras
+from keras import ops
+
+
+class Schedule:
+    """A function of the training step; subclasses are frozen dataclasses, so that they compare, print and save."""
+
+    def __call__(self, step):
+        """The value at `step`.
+
+        Args:
+            step: scalar integer tensor, the number of updates made so far.
+
+        Returns:
+            A float32 scalar tensor.
+        """
+        raise NotImplementedError
+
+    def weigh(self, kl, step):
+        """The KL's part of a loss at `step`: `value * kl`.
+
+        Args:
+            kl: (B,), nats.
+
+        Returns:
+            (B,) or a scalar, nats.
+        """
+        return self(step) * kl
+
+    def get_config(self):
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+def _require(condition, message, received):
+    if not condition:
+        raise ValueError(f"{message} Received: {received}")
+
+
+def _progress(step, start, steps):
+    return ops.clip((ops.cast(step, "float32") - start) / steps, 0.0, 1.0)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+@dataclasses.dataclass(frozen=True)
+class Constant(Schedule):
+    """The same value at every step.
+
+    Args:
+        value: the value.
+    """
+
+    value: float = 1.0
+
+    def __post_init__(self):
+        _require(math.isfinite(self.value) and self.value >= 0, "A weight must be finite and not negative.", self)
+
+    def __call__(self, step):
+        return ops.convert_to_tensor(self.value, dtype="float32")
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+@dataclasses.dataclass(frozen=True)
+class LinearWarmup(Schedule):
+    """A straight line from `start` to `end`, then `end`.
+
+    Args:
+        steps: updates that the way takes.
+        start: value at the beginning.
+        end: value after `delay + steps` updates.
+        delay: updates before it sets out.
+
+    Reference: Bowman et al. 2016 (KL annealing); Sonderby et al. 2016, section 2.3 (warm-up).
+    """
+
+    steps: int
+    start: float = 0.0
+    end: float = 1.0
+    delay: int = 0
+
+    def __post_init__(self):
+        _require(self.steps > 0 and self.delay >= 0, "`steps` must be positive and `delay` not negative.", self)
+        _require(min(self.start, self.end) >= 0, "`start` and `end` must not be negative.", self)
+
+    def __call__(self, step):
+        return self.start + (self.end - self.start) * _progress(step, self.delay, self.steps)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+@dataclasses.dataclass(frozen=True)
+class Cyclical(Schedule):
+    """Warm-ups one after the other: in each period a straight line from `start` to `end`, then `end` until the next.
+
+    Args:
+        period: updates from one restart to the next.
+        ratio: share of the period that the line takes, in (0, 1].
+        start: value at each restart.
+        end: value after each line.
+        cycles: number of periods; afterwards the value is `end`. `None`: for ever.
+
+    Reference: Fu et al. 2019, "Cyclical annealing schedule", section 4.
+    """
+
+    period: int
+    ratio: float = 0.5
+    start: float = 0.0
+    end: float = 1.0
+    cycles: int | None = None
+
+    def __post_init__(self):
+        _require(self.period > 0 and 0 < self.ratio <= 1, "`period` must be positive and `ratio` in (0, 1].", self)
+        _require(min(self.start, self.end) >= 0, "`start` and `end` must not be negative.", self)
+        _require(self.cycles is None or self.cycles > 0, "`cycles` must be positive.", self)
+
+    def __call__(self, step):
+        # In integers, since float32 cannot tell neighbouring steps apart beyond 2**24.
+        step = ops.cast(step, "int32")
+        value = self.start + (self.end - self.start) * _progress(step % self.period, 0, self.ratio * self.period)
+        if self.cycles is None:
+            return value
+        return ops.where(step >= self.cycles * self.period, ops.cast(self.end, "float32"), value)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+@dataclasses.dataclass(frozen=True)
+class Sigmoid(Schedule):
+    """A logistic curve from 0 to `end`.
+
+    Args:
+        midpoint: update at which the value is `end / 2`.
+        width: updates that take the logistic function's argument from 0 to 1; `None`: a tenth of `midpoint`.
+        end: value that it tends to.
+
+    Reference: Bowman et al. 2016, "Generating sentences from a continuous space", section 3.1.
+    """
+
+    midpoint: int
+    width: float | None = None
+    end: float = 1.0
+
+    def __post_init__(self):
+        _require(self.midpoint > 0 and self.end >= 0, "`midpoint` must be positive and `end` not negative.", self)
+        _require(self.width is None or self.width > 0, "`width` must be positive.", self)
+
+    def __call__(self, step):
+        width = self.midpoint / 10 if self.width is None else self.width
+        return self.end * ops.sigmoid((ops.cast(step, "float32") - self.midpoint) / width)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+@dataclasses.dataclass(frozen=True)
+class Capacity(Schedule):
+    """A KL held at a capacity epsilon, itself warmed up: the loss's term is `gamma * |mean KL - value|`.
+
+    It is the constrained form of the beta-VAE, "maximise the likelihood subject to KL = epsilon", by a penalty.
+
+    Args:
+        epsilon: capacity at the end, nats.
+        steps: updates over which it grows from `start`; 0: `epsilon` from the beginning.
+        gamma: weight of the penalty.
+        start: capacity at the beginning, nats.
+
+    Reference: Burgess et al. 2018, "Understanding disentangling in beta-VAE", equation 8; Higgins et al. 2017, equation
+    2.
+    """
+
+    epsilon: float
+    steps: int = 0
+    gamma: float = 1000.0
+    start: float = 0.0
+
+    def __post_init__(self):
+        _require(min(self.epsilon, self.start, self.steps, self.gamma) >= 0, "No argument may be negative.", self)
+
+    def __call__(self, step):
+        if self.steps == 0:
+            return ops.convert_to_tensor(self.epsilon, dtype="float32")
+        return self.start + (self.epsilon - self.start) * _progress(step, 0, self.steps)
+
+    def weigh(self, kl, step):
+        """The penalty `gamma * |mean(kl) - capacity|`, a scalar in nats; the mean is over the batch."""
+        return self.gamma * ops.abs(ops.mean(kl) - self(step))
+
+
+def get(value):
+    """`value` as a schedule: one already, or a number, which becomes a `Constant`."""
+    if isinstance(value, Schedule):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return Constant(float(value))
+    raise ValueError(f"Expected a number or a schedule of keras_vae.schedules. Received: {value!r}")

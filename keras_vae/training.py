@@ -1,0 +1,121 @@
+"""The train and test step, the only ones: once for TensorFlow and once for JAX."""
+
+import keras
+from keras import ops
+
+from keras_vae import backend
+
+
+class _Scoring:
+    """What both backends' steps share: from a batch to a loss and named terms.
+
+    A class that mixes this in is a `keras.Model` with `infer`, `objective`, `step` and `trackers` {name: Mean}.
+    """
+
+    def _score(self, data, training):
+        """Scores a batch.
+
+        Returns:
+            The loss that is minimised, a scalar; {name: (B,) or scalar} of what is logged; (B,) weights or None.
+        """
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        inference = self.infer(x, y, samples=self.objective.samples, training=training)
+        terms = {
+            "elbo": inference.elbo,
+            "log_likelihood": inference.log_likelihood,
+            "kl": inference.kl,
+            **self.objective.terms(inference),
+        }
+        terms = {name: inference.mean(value) for name, value in terms.items()}
+        loss = terms.pop("loss")
+        if sample_weight is not None:
+            sample_weight = ops.cast(sample_weight, "float32")
+            loss = loss * sample_weight
+        return ops.mean(loss) + sum(self.losses), terms, sample_weight
+
+    def _log(self, loss, terms, sample_weight, data):
+        """Adds a batch to the epoch's means; returns them so far."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        count = ops.shape(x)[0]
+        self._loss_tracker.update_state(loss, sample_weight=count)
+        for name, value in terms.items():
+            weight = sample_weight if len(value.shape) else count
+            self.trackers[name].update_state(value, sample_weight=weight)
+        return self.get_metrics_result()
+
+
+if backend.NAME == "tensorflow":
+    import tensorflow as tf
+
+    class ObjectiveTrainer(_Scoring):
+        """Steps in TensorFlow's form, which `fit` and `evaluate` compile."""
+
+        def train_step(self, data):
+            """One update; returns the means of the epoch so far, in nats."""
+            with _after(data):
+                replicas = tf.distribute.get_strategy().num_replicas_in_sync
+                with tf.GradientTape() as tape:
+                    loss, terms, weight = self._score(data, training=True)
+                    scaled = self.optimizer.scale_loss(loss / replicas)
+                variables = self.trainable_variables
+                self.optimizer.apply(tape.gradient(scaled, variables), variables)
+                self.step.assign_add(1)
+                return self._log(loss, terms, weight, data)
+
+        def test_step(self, data):
+            """Scores a batch as training would; returns the means so far, in nats."""
+            with _after(data):
+                return self._log(*self._score(data, training=False), data)
+
+    def _after(data):
+        """Makes what follows wait for the batch: else TensorFlow counts a step, and moves seeds, at the data's end."""
+        return tf.control_dependencies([part for part in tf.nest.flatten(data) if part is not None])
+
+else:
+    import jax
+
+    class ObjectiveTrainer(_Scoring):
+        """Steps in JAX's form, state in and state out, which `fit` and `evaluate` compile."""
+
+        def _stateless_score(self, trainable, non_trainable, data, training):
+            variables = [*self.trainable_variables, *self.non_trainable_variables]
+            values = [*trainable, *non_trainable]
+            with keras.StatelessScope(
+                state_mapping=list(zip(variables, values, strict=True)), collect_losses=True
+            ) as scope:
+                loss, terms, weight = self._score(data, training)
+                if training:
+                    self.step.assign_add(1)
+            return loss, terms, weight, _values(scope, self.non_trainable_variables)
+
+        def _stateless_log(self, metrics, *scored):
+            with keras.StatelessScope(state_mapping=list(zip(self.metrics_variables, metrics, strict=True))) as scope:
+                logs = self._log(*scored)
+            return logs, _values(scope, self.metrics_variables)
+
+        def train_step(self, state, data):
+            """One update; returns the means of the epoch so far, in nats, and the new state."""
+            trainable, non_trainable, optimizer_variables, metrics = state
+
+            def scaled_loss(trainable):
+                loss, *rest = self._stateless_score(trainable, non_trainable, data, training=True)
+                mapping = list(zip(self.optimizer.variables, optimizer_variables, strict=True))
+                with keras.StatelessScope(state_mapping=mapping):
+                    return self.optimizer.scale_loss(loss), (loss, *rest)
+
+            gradients, (*scored, non_trainable) = jax.grad(scaled_loss, has_aux=True)(trainable)
+            trainable, optimizer_variables = self.optimizer.stateless_apply(optimizer_variables, gradients, trainable)
+            logs, metrics = self._stateless_log(metrics, *scored, data)
+            return logs, (trainable, non_trainable, optimizer_variables, metrics)
+
+        def test_step(self, state, data):
+            """Scores a batch as training would; returns the means so far, in nats, and the new state."""
+            trainable, non_trainable, metrics = state
+            *scored, non_trainable = self._stateless_score(trainable, non_trainable, data, training=False)
+            logs, metrics = self._stateless_log(metrics, *scored, data)
+            return logs, (trainable, non_trainable, metrics)
+
+    def _values(scope, variables):
+        """The values that `variables` have after what happened in a stateless scope."""
+        current = [scope.get_current_value(v) for v in variables]
+        return [v.value if value is None else value for v, value in zip(variables, current, strict=True)]

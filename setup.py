@@ -1,0 +1,32 @@
+import pathlib
+
+from setuptools import find_packages, setup
+
+setup(
+    name="keras_vae",
+    version="0.1.0",
+    description="Variational autoencoders for Keras 3 on TensorFlow and JAX, as compositions of five parts",
+    long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["keras_vae", "keras_vae.*"]),
+    install_requires=[
+        "keras>=3.15",
+        "tensorflow>=2.21",
+        "tensorflow-probability[tf]>=0.25",
+        "tensorflow-datasets>=4.9.10",
+        # tensorflow-datasets 4.9.10 imports it without requiring it.
+        "importlib_resources",
+        "tensorboard",
+        "numpy",
+        "scikit-learn",
+        "matplotlib",
+        "pillow",
+    ],
+    extras_require={
+        "jax": ["jax>=0.10"],
+        "dev": ["jax>=0.10", "pytest", "ruff"],
+    },
+    entry_points={"console_scripts": ["keras-vae = keras_vae.cli:main"]},
+)

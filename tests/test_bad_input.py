@@ -1,0 +1,261 @@
+"""Bad input is refused before the first step, with what to do, and the model stays as it was."""
+
+import keras
+import numpy as np
+import pytest
+from compositions import COMPOSITIONS, digits
+
+import keras_vae as kv
+
+BINARY = COMPOSITIONS[0].images()
+UNIT = (digits()[:48] / 255).astype("float32")
+
+
+def make(likelihood="bernoulli", **parts):
+    keras.utils.set_random_seed(0)
+    vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 3, widths=(16,)), likelihood=likelihood, seed=0, **parts)
+    vae.compile(keras.optimizers.Adam(1e-2))
+    return vae
+
+
+def with_nan(x):
+    x = np.array(x)
+    x[5, 2, 3, 0] = np.nan
+    return x
+
+
+BAD = {
+    "no_channel_axis": ("bernoulli", BINARY[..., 0], r"x\[\.\.\., None\]"),
+    "no_batch_axis": ("bernoulli", BINARY[0], r"x\[None\]"),
+    "other_size": ("bernoulli", np.zeros((4, 7, 8, 1), "float32"), r"\(N, 8, 8, 1\)"),
+    "nan": ("bernoulli", with_nan(BINARY), r"NaN"),
+    "infinite": ("normal", np.full((2, 8, 8, 1), np.inf, "float32"), "infinite"),
+    "empty": ("bernoulli", np.zeros((0, 8, 8, 1), "float32"), "empty"),
+    "text": ("bernoulli", np.full((2, 8, 8, 1), "a"), "numbers"),
+    "bytes_for_bernoulli": ("bernoulli", digits()[:48], "binarise"),
+    "greys_for_bernoulli": ("bernoulli", UNIT, "continuous_bernoulli"),
+    "bytes_for_continuous_bernoulli": ("continuous_bernoulli", digits()[:48], "discretized_logistic_mixture"),
+    "bytes_for_normal": ("normal", digits()[:48], "255"),
+    "negative_for_continuous_bernoulli": ("continuous_bernoulli", UNIT - 0.5, "normal"),
+    "greys_for_levels": ("discretized_logistic_mixture", UNIT, "uint8"),
+    "binary_for_levels": ("categorical", BINARY, "'bernoulli'"),
+    "edges_for_beta": ("beta", UNIT, r"\+ 0\.5\) / 256"),
+}
+
+
+def streams(x):
+    """The same images in the other forms that `fit` takes."""
+    tf = pytest.importorskip("tensorflow") if keras.backend.backend() == "tensorflow" else None
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return (x,)
+
+    yield Batches()
+    yield (batch for batch in [(x,)])
+    if tf is not None:
+        yield tf.data.Dataset.from_tensor_slices(x).batch(16)
+
+
+def state(vae):
+    return [np.array(v) for v in (*vae.variables, *vae.optimizer.variables)]
+
+
+def assert_usable_as_it_was(vae, before, x):
+    names = [v.path for v in (*vae.variables, *vae.optimizer.variables)]
+    for name, was, now in zip(names, before, state(vae), strict=True):
+        np.testing.assert_array_equal(now, was, err_msg=name)
+    assert np.isfinite(vae.fit(x, verbose=0, batch_size=16).history["loss"][0])
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_arrays(name):
+    likelihood, x, message = BAD[name]
+    vae = make(likelihood)
+    before = state(vae)
+    for use in (
+        lambda: vae.fit(x, verbose=0),
+        lambda: vae.fit(GOOD[likelihood], validation_data=x, verbose=0),
+        lambda: vae.evaluate(x, verbose=0),
+        lambda: vae.log_prob(x, samples=2),
+        lambda: vae.reconstruct(x),
+    ):
+        with pytest.raises(ValueError, match=f"(?s){message}.*Received: "):
+            use()
+    assert_usable_as_it_was(vae, before, GOOD[likelihood])
+
+
+GOOD = {
+    c.name: c.images() for c in COMPOSITIONS if c.name in ("bernoulli", "continuous_bernoulli", "categorical", "beta")
+}
+GOOD |= {"normal": UNIT, "discretized_logistic_mixture": digits()[:48]}
+
+
+@pytest.mark.parametrize("name", ["other_size", "nan", "bytes_for_bernoulli", "greys_for_bernoulli"])
+def test_streams(name):
+    likelihood, x, message = BAD[name]
+    vae = make(likelihood)
+    before = state(vae)
+    for use in (lambda data: vae.fit(data, verbose=0), lambda data: vae.evaluate(data, verbose=0)):
+        for stream in streams(x):
+            with pytest.raises(ValueError, match=f"(?s){message}.*Received: "):
+                use(stream)
+    assert_usable_as_it_was(vae, before, GOOD[likelihood])
+
+
+def test_empty_streams():
+    vae = make()
+    before = state(vae)
+    for stream in ((batch for batch in ()), *list(streams(BINARY[:0]))[2:]):
+        with pytest.raises(ValueError, match=r"empty.*Received"):
+            vae.fit(stream, verbose=0)
+    assert_usable_as_it_was(vae, before, BINARY)
+
+
+def test_an_error_in_the_first_step_leaves_the_model_usable():
+    class Broken(kv.objectives.ELBO):
+        broken = True
+
+        def terms(self, inference):
+            if self.broken:
+                raise RuntimeError("in the step")
+            return super().terms(inference)
+
+    objective = Broken()
+    vae = make(objective=objective)
+    before = state(vae)
+    for use in (lambda: vae.fit(BINARY, verbose=0), lambda: vae.evaluate(BINARY, verbose=0)):
+        with pytest.raises(RuntimeError, match="in the step"):
+            use()
+    objective.broken = False
+    assert_usable_as_it_was(vae, before, BINARY)
+
+
+def test_an_interrupted_run_keeps_what_it_learnt():
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1:
+                raise KeyboardInterrupt
+
+    vae = make()
+    with pytest.raises(KeyboardInterrupt):
+        vae.fit(BINARY, batch_size=16, verbose=0, callbacks=[Interrupt()])
+    assert int(vae.step) == 2
+    assert np.isfinite(vae.fit(BINARY, verbose=0).history["loss"][0])
+
+
+class Poison(keras.callbacks.Callback):
+    """Makes the loss NaN from an epoch on."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+        self.good = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            self.good = [np.array(w) for w in self.model.get_weights()]
+            kernel = self.model.likelihood.head.dense.kernel
+            kernel.assign(np.full(kernel.shape, np.nan))
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_a_loss_that_turns_nan_stops_with_the_last_good_weights(epoch):
+    vae = make()
+    first = [np.array(w) for w in vae.get_weights()]
+    poison = Poison(epoch)
+    with pytest.warns(RuntimeWarning, match=r"(?s)last good weights.*learning rate.*Received"):
+        history = vae.fit(BINARY, batch_size=16, epochs=5, verbose=0, callbacks=[poison]).history
+    assert len(history["loss"]) == epoch + 1
+    for good, now in zip(poison.good if epoch else first, vae.get_weights(), strict=True):
+        np.testing.assert_array_equal(good, now)
+    assert np.isfinite(vae.fit(BINARY, verbose=0).history["loss"][0])
+
+
+@pytest.mark.parametrize("argument", ["loss", "metrics", "weighted_metrics", "loss_weights"])
+def test_compile_refuses_what_keras_would_ignore(argument):
+    with pytest.raises(ValueError, match=r"(?s)objective.*Received"):
+        make().compile("adam", **{argument: ["mse"]})
+
+
+def identity(shape):
+    return keras.Sequential([keras.Input(shape), keras.layers.Identity()])
+
+
+MISFITS = {
+    "posterior_and_prior": (
+        lambda: make(posterior=kv.posteriors.DiagonalNormal(3), prior=kv.priors.StandardNormal(4)),
+        "same size",
+    ),
+    "posterior_and_decoder": (lambda: make(posterior=kv.posteriors.DiagonalNormal(5)), r"decoder.*\(5,\)"),
+    "decoder_and_image": (
+        lambda: kv.VAE(identity((8, 8, 1)), keras.Sequential([keras.Input((4,)), keras.layers.Reshape((2, 2, 1))])),
+        r"decoder does not fit.*\(2, 2, 1\).*\(8, 8, 1\)",
+    ),
+    "encoder_and_images": (
+        lambda: kv.VAE(kv.networks.mlp((8, 8, 1), 3)[0], identity((3,)), image_shape=(9, 9, 1)),
+        r"encoder cannot take.*\(9, 9, 1\)",
+    ),
+    "encoder_without_shape": (
+        lambda: kv.VAE(keras.Sequential([keras.layers.Flatten()]), identity((3,))),
+        "image_shape=",
+    ),
+    "decoder_without_shape": (
+        lambda: kv.VAE(identity((4,)), keras.Sequential([keras.layers.Dense(3)])),
+        "DiagonalNormal",
+    ),
+    "unknown_likelihood": (lambda: make("bernouli"), "'bernoulli'"),
+    "unknown_posterior": (lambda: make(posterior="diagonal"), "'diagonal_normal'"),
+    "unknown_objective": (lambda: make(objective="elb"), "'elbo'"),
+    "a_part_of_another_kind": (lambda: make(kv.posteriors.DiagonalNormal(3)), "Likelihood"),
+    "unknown_scale": (lambda: kv.likelihoods.Normal("learnt"), "'learned'"),
+    "negative_scale": (lambda: kv.likelihoods.Normal(-1.0), "positive"),
+    "unknown_parameterization": (lambda: kv.posteriors.DiagonalNormal(3, "log_var"), "'log_variance'"),
+    "size_zero": (lambda: kv.posteriors.DiagonalNormal(0), "positive integer"),
+    "components_zero": (lambda: kv.likelihoods.DiscretizedLogisticMixture(components=0), "positive integer"),
+    "class_weight_without_labels": (
+        lambda: make().fit(BINARY, class_weight={0: 1.0}, verbose=0),
+        "labels",
+    ),
+    "labels_of_other_length": (lambda: make().fit(BINARY, np.zeros(3), verbose=0), "equally long"),
+    "samples_zero": (lambda: make().log_prob(BINARY, samples=0), "positive integer"),
+    "sample_none": (lambda: make().sample(0), "positive integer"),
+    "latents_of_other_size": (lambda: make().decode(np.zeros((2, 4))), r"\(N, 3\)"),
+    "ends_of_other_shape": (lambda: make().interpolate(BINARY[0], BINARY[:2]), "both sides"),
+    "export_format": (lambda: make().export("m", format="onnx"), "tf_saved_model"),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_misfits(name):
+    make_misfit, message = MISFITS[name]
+    with pytest.raises(ValueError, match=f"(?s){message}.*Received|Received.*{message}"):
+        make_misfit()
+
+
+def test_a_likelihood_that_cannot_be_saved_says_so(tmp_path):
+    def normal(features):
+        return kv.backend.tfd.Independent(kv.backend.tfd.Normal(features, 1.0), 3)
+
+    with pytest.warns(UserWarning, match=r"register_keras_serializable"):
+        likelihood = kv.likelihoods.FromFunction(normal, channels=1)
+    vae = make(likelihood)
+    assert np.isfinite(vae.fit(UNIT, verbose=0).history["loss"][0])
+    with pytest.raises(ValueError, match=r"register_keras_serializable.*Received"):
+        vae.save(tmp_path / "m.keras")
+
+
+@pytest.mark.filterwarnings("ignore:This likelihood trains")
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda features: features, "must return a TFP distribution"),
+        (lambda features: kv.backend.tfd.Normal(features, 1.0), "tfd.Independent"),
+    ],
+)
+def test_a_function_that_makes_no_distribution_of_images(function, message):
+    with pytest.raises(ValueError, match=f"{message}.*Received"):
+        make(kv.likelihoods.FromFunction(function, channels=1))

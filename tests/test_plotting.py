@@ -1,0 +1,209 @@
+import io
+import subprocess
+import sys
+
+import matplotlib.image
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from keras_vae import plotting
+
+
+def rgb(figure, **kwargs):
+    """Render a figure as it would be saved, (height, width, 3) in 0..255."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", **kwargs)
+    buffer.seek(0)
+    return np.rint(255 * matplotlib.image.imread(buffer)[..., :3]).astype(int)
+
+
+def levels(n=5, shape=(8, 8, 1), seed=0):
+    return np.random.default_rng(seed).integers(0, 256, size=(n, *shape), dtype="uint8")
+
+
+def cell(picture, row, column, image_shape, scale, top=0):
+    """Cut the pixels of one image out of a grid, one per square of scale x scale."""
+    height, width = (scale * n for n in image_shape[:2])
+    y = plotting.GAP + top + row * (height + plotting.GAP)
+    x = plotting.GAP + column * (width + plotting.GAP)
+    return picture[y : y + height, x : x + width].reshape(image_shape[0], scale, image_shape[1], scale, 3)
+
+
+@pytest.mark.parametrize(("shape", "scale"), [((8, 8, 1), 12), ((12, 6, 3), 8)])
+def test_every_pixel_of_an_image_is_a_sharp_square_in_its_place(shape, scale):
+    images = levels(5, shape)
+    figure = plotting.image_grid(images, columns=3)
+    picture = rgb(figure)
+    for i, image in enumerate(images):
+        squares = cell(picture, i // 3, i % 3, shape, scale)
+        expected = np.broadcast_to(image[:, None, :, None], squares.shape)
+        np.testing.assert_array_equal(squares, expected)
+    assert (cell(picture, 1, 2, shape, scale) == 255).all()
+    twice = rgb(figure, dpi=2 * figure.dpi)
+    np.testing.assert_array_equal(twice, picture.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_the_same_picture_from_levels_and_from_the_unit_interval():
+    images = levels()
+    expected = rgb(plotting.image_grid(images))
+    for same in (images.astype("float32"), images / 255, (images / np.float32(255)).tolist()):
+        np.testing.assert_array_equal(rgb(plotting.image_grid(same)), expected)
+    # Means of a Gaussian likelihood leave the interval a little, and are then clipped, not taken for levels.
+    beyond = np.where(images > 127, 1.3, -0.2)
+    np.testing.assert_array_equal(rgb(plotting.image_grid(beyond)), rgb(plotting.image_grid((images > 127) * 1)))
+
+
+def test_a_grid_is_square_by_default_and_grows_by_its_title():
+    plain = rgb(plotting.image_grid(levels(9)))
+    assert plain.shape[0] == plain.shape[1]
+    titled = rgb(plotting.image_grid(levels(9), title="digits"))
+    added = titled.shape[0] - plain.shape[0]
+    np.testing.assert_array_equal(titled[added + plotting.GAP :], plain[plotting.GAP :])
+    assert (titled[:added] < 128).any()
+    assert (rgb(plotting.image_grid(levels(1), title="wider than one digit"))[:, :2] == 255).all()
+
+
+def test_each_reconstruction_stands_under_its_original():
+    originals, reconstructions = levels(5), levels(5, seed=1) / 255
+    figure = plotting.reconstruction_grid(originals, reconstructions, columns=3)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["original", "reconstruction"] * 2
+    picture = rgb(figure)
+    step = plotting.GAP + 96
+    blocks = [
+        picture[y : y + 96, x : x + 96][6::12, 6::12, 0]
+        for first in (plotting.GAP, picture.shape[0] - 2 * step)
+        for y in (first, first + step)
+        for x in (picture.shape[1] - (3 - i) * step for i in range(3))
+    ]
+    white = np.full((1, 8, 8, 1), 255)
+    under = np.rint(255 * reconstructions)
+    expected = [*originals[:3], *under[:3], *originals[3:], *white, *under[3:], *white]
+    for block, image in zip(blocks, expected, strict=True):
+        np.testing.assert_array_equal(block, image[..., 0])
+
+
+def test_signals_are_lines_on_one_scale():
+    signals = np.stack([np.linspace(0, 1, 20), np.linspace(0, 0.5, 20)])[..., None] * [50, -50]
+    ax = plotting.image_grid(signals, columns=2).axes[0]
+    rises = [np.ptp(line.get_ydata()) for line in ax.lines]
+    assert all(plotting.GAP < y < plotting.GAP + plotting.CELL for line in ax.lines for y in line.get_ydata())
+    np.testing.assert_allclose(rises, np.array([1, 1, 0.5, 0.5]) * rises[0])
+    # Pixels count downwards: the first channel rises, the second falls.
+    assert [np.sign(line.get_ydata()[-1] - line.get_ydata()[0]) for line in ax.lines] == [-1, 1, -1, 1]
+    colours = [line.get_color() for line in ax.lines]
+    assert colours[:2] == colours[2:] and colours[0] != colours[1]
+    constant = plotting.image_grid(np.ones((1, 20, 1)))
+    assert np.isfinite(constant.axes[0].lines[0].get_ydata()).all()
+
+
+def test_latents_are_projected_on_their_principal_components():
+    rng = np.random.default_rng(0)
+    rotation = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    z = rng.normal(size=(400, 5)) * [4, 2, 0.1, 0.1, 0.1] @ rotation + 7
+    ax = plotting.latent_scatter(z).axes[0]
+    eigenvalues = np.sort(np.linalg.eigvalsh(np.cov(z.T)))[::-1]
+    drawn = np.asarray(ax.collections[0].get_offsets())
+    np.testing.assert_allclose(np.var(drawn, axis=0, ddof=1), eigenvalues[:2], rtol=1e-6)
+    share = eigenvalues / eigenvalues.sum()
+    assert f"{share[0]:.0%}" in ax.get_xlabel() and f"{share[1]:.0%}" in ax.get_ylabel()
+
+
+def test_labels_become_a_legend_or_a_colour_bar():
+    z = np.random.default_rng(0).normal(size=(60, 2))
+    names = np.array(["no smile", "smile"])[(z[:, 0] > 0).astype(int)]
+    ax = plotting.latent_scatter(z, names, title="faces").axes[0]
+    assert [text.get_text() for text in ax.get_legend().texts] == ["no smile", "smile"]
+    points, colours = ax.collections[0].get_offsets(), ax.collections[0].get_facecolors()
+    legend_colours = [handle.get_color() for handle in ax.get_legend().legend_handles]
+    for point, colour in zip(points, colours, strict=True):
+        np.testing.assert_allclose(colour[:3], legend_colours[int(point[0] > 0)])
+
+    figure = plotting.latent_scatter(z, z[:, 1])
+    assert len(figure.axes) == 2 and figure.axes[0].get_legend() is None
+    scatter = figure.axes[0].collections[0]
+    np.testing.assert_allclose(scatter.get_array(), scatter.get_offsets()[:, 1])
+
+
+def test_a_single_latent_can_be_drawn():
+    assert rgb(plotting.latent_scatter(np.ones((1, 3)))).size
+
+
+def test_curves_pair_training_with_validation_and_put_the_bound_first():
+    history = {
+        "kl": [1.0, 2.0, 3.0, 4.0],
+        "learning_rate": [0.1] * 4,
+        "loss": [9.0, 8.0, np.nan, 7.0],
+        "val_loss": [9.5, 8.5],
+        "val_ssim": [0.1, 0.2, 0.3, 0.4],
+    }
+    panels = plotting.curves(history).axes
+    assert [ax.get_title() for ax in panels] == ["loss", "kl", "learning rate", "ssim"]
+    training, validation = panels[0].lines
+    np.testing.assert_array_equal(training.get_xydata(), np.c_[[1, 2, 3, 4], history["loss"]])
+    np.testing.assert_array_equal(validation.get_xydata(), [[2, 9.5], [4, 8.5]])
+    assert [text.get_text() for text in panels[0].get_legend().texts] == ["training", "validation"]
+    assert [ax.get_ylabel() for ax in panels] == ["nats", "nats", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("draw", "arguments"),
+    [
+        (plotting.image_grid, [np.zeros((4, 8))]),
+        (plotting.image_grid, [np.zeros((4, 8, 8))]),
+        (plotting.image_grid, [np.zeros((4, 8, 8, 2))]),
+        (plotting.image_grid, [np.zeros((0, 8, 8, 1))]),
+        (plotting.image_grid, [np.full((1, 8, 8, 1), np.nan)]),
+        (plotting.image_grid, [np.zeros((1, 8, 8, 1)), 0]),
+        (plotting.reconstruction_grid, [np.zeros((2, 8, 8, 1)), np.zeros((2, 8, 8, 3))]),
+        (plotting.reconstruction_grid, [np.zeros((1, 8, 8, 1)), np.full((1, 8, 8, 1), np.inf)]),
+        (plotting.latent_scatter, [np.zeros((4, 1))]),
+        (plotting.latent_scatter, [np.zeros((0, 2))]),
+        (plotting.latent_scatter, [np.full((4, 2), np.nan)]),
+        (plotting.latent_scatter, [np.zeros((4, 2)), [0, 1, 2]]),
+        (plotting.latent_scatter, [np.zeros((30, 2)), [f"class {i}" for i in range(30)]]),
+        (plotting.curves, [{}]),
+        (plotting.curves, [{"loss": []}]),
+        (plotting.curves, [{"loss": 1.0}]),
+        (plotting.save, [Figure(), "figure.pdf"]),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(draw, arguments):
+    with pytest.raises(ValueError, match="Received: "):
+        draw(*arguments)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "run" / "grid.png"
+    figure = plotting.image_grid(levels())
+    plotting.save(figure, path)
+    whole = path.read_bytes()
+    assert whole.startswith(b"\x89PNG")
+    height, width = rgb(figure).shape[:2]
+    # The IHDR chunk: a grid is saved at the resolution at which it is sharp.
+    assert (int.from_bytes(whole[16:20]), int.from_bytes(whole[20:24])) == (width, height)
+
+    class Broken:
+        def savefig(self, file, **kwargs):
+            with open(file, "wb") as stream:
+                stream.write(b"half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        plotting.save(Broken(), path)
+    assert path.read_bytes() == whole
+    assert [p.name for p in path.parent.iterdir()] == ["grid.png"]
+
+
+def test_plotting_needs_no_pyplot(tmp_path):
+    code = f"""
+import sys, importlib.util
+spec = importlib.util.spec_from_file_location("plotting", {plotting.__file__!r})
+plotting = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(plotting)
+plotting.save(plotting.image_grid([[[[0.5]]]]), sys.argv[1])
+assert not {{"matplotlib.pyplot", "keras", "tensorflow"}} & set(sys.modules)
+"""
+    target = tmp_path / "dot.png"
+    subprocess.run([sys.executable, "-c", code, str(target)], check=True)
+    assert target.exists()
