@@ -26,7 +26,7 @@ setup(
     ],
     extras_require={
         "jax": ["jax>=0.10"],
-        "dev": ["jax>=0.10", "pytest", "ruff"],
+        "dev": ["jax>=0.10", "pytest", "pytest-xdist", "ruff"],
     },
     entry_points={"console_scripts": ["keras-vae = keras_vae.cli:main"]},
 )

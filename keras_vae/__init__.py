@@ -1,34 +1,41 @@
 """Variational autoencoders for Keras 3, as compositions of five parts."""
 
-from keras_vae import (
-    backend,
-    data,
-    distributions,
-    inference,
-    likelihoods,
-    metrics,
-    networks,
-    objectives,
-    posteriors,
-    priors,
-    schedules,
-)
-from keras_vae.model import VAE, LatentVariableModel
+import os
+import sys
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "VAE",
-    "LatentVariableModel",
-    "backend",
-    "data",
-    "distributions",
-    "inference",
-    "likelihoods",
-    "metrics",
-    "networks",
-    "objectives",
-    "posteriors",
-    "priors",
-    "schedules",
-]
+# The command line imports what it needs when it has read its arguments: its help need not wait for TensorFlow.
+if os.path.basename(sys.argv[0]) != "keras-vae" and "keras_vae.cli" not in sys.orig_argv:
+    from keras_vae import (
+        backend,
+        data,
+        distributions,
+        feed,
+        inference,
+        likelihoods,
+        metrics,
+        networks,
+        objectives,
+        posteriors,
+        priors,
+        schedules,
+    )
+    from keras_vae.model import VAE, LatentVariableModel
+
+    __all__ = [
+        "VAE",
+        "LatentVariableModel",
+        "backend",
+        "data",
+        "distributions",
+        "feed",
+        "inference",
+        "likelihoods",
+        "metrics",
+        "networks",
+        "objectives",
+        "posteriors",
+        "priors",
+        "schedules",
+    ]

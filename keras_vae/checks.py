@@ -135,8 +135,12 @@ class FirstBatch:
         # A pipeline wraps what is raised inside it in an error of its own; `fit` raises this one instead.
         self.error = None
 
-    def wrap(self, stream):
+    def wrap(self, stream, labelled=False):
         """`stream`, checked now (PyDataset, generator) or as its first batch comes (tf.data); others unchanged.
+
+        Args:
+            stream: batches, in a form that Keras takes.
+            labelled: whether they must have labels, too.
 
         Raises:
             ValueError: if the stream is empty, or its first batch not what the likelihood expects.
@@ -144,15 +148,15 @@ class FirstBatch:
         if isinstance(stream, keras.utils.PyDataset):
             if len(stream) == 0:
                 raise ValueError(f"The data set is empty. Received: {type(stream).__name__} of length 0")
-            self._check(_images(stream[0]))
+            self._check(_images(stream[0], labelled))
         elif isinstance(stream, types.GeneratorType):
             first = next(stream, None)
             if first is None:
                 raise ValueError("The data set is empty. Received: a generator that yields nothing")
-            self._check(_images(first))
+            self._check(_images(first, labelled))
             return (batch for batches in ((first,), stream) for batch in batches)
         elif hasattr(stream, "element_spec") and hasattr(stream, "enumerate"):
-            return self._wrap_tf_data(stream)
+            return self._wrap_tf_data(stream, labelled)
         return stream
 
     def _check(self, images):
@@ -163,11 +167,11 @@ class FirstBatch:
             raise
         return np.int64(0)
 
-    def _wrap_tf_data(self, dataset):
+    def _wrap_tf_data(self, dataset, labelled):
         # Whoever has a tf.data.Dataset has TensorFlow, also under JAX.
         import tensorflow as tf
 
-        spec = _images(dataset.element_spec)
+        spec = _images(dataset.element_spec, labelled)
         if dataset.cardinality() == 0:
             raise ValueError("The data set is empty. Received: a tf.data.Dataset of cardinality 0")
         if spec.shape.rank is not None:
@@ -186,6 +190,11 @@ class FirstBatch:
         return dataset.enumerate().map(check_first)
 
 
-def _images(batch):
+def _images(batch, labelled=False):
     """The images of a batch: x of x, (x,), (x, y) or (x, y, sample_weight)."""
-    return batch[0] if isinstance(batch, (tuple, list)) else batch
+    parts = batch if isinstance(batch, (tuple, list)) else (batch,)
+    if labelled and len(parts) < 2:
+        raise ValueError(
+            f"`class_weight` needs labels: data that yields (x, y). Received: batches of {len(parts)} part, the images"
+        )
+    return parts[0]

@@ -127,18 +127,20 @@ def main(argv=None):
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         if os.environ.get("KERAS_VAE_DEBUG"):
             raise
+        if sys.stdout.isatty():
+            # Away from the progress bar.
+            print()
         print(f"keras-vae: error: {' '.join(str(error).split())}", file=sys.stderr)
         return getattr(error, "exit_code", FAILURE)
     if as_json:
         print(json.dumps(results))
     elif results:
         _report(results, out)
-    epochs = results["epochs"] if results else 0
-    planned = results["epochs_planned"] if results else None
-    if epochs != planned:
-        print(
-            f"Stopped after epoch {epochs}{f' of {planned}' if planned else ''}; go on with: {again}", file=sys.stderr
-        )
+    if results is None:
+        print(f"Stopped before the first epoch was done; with more --minutes: {again}", file=sys.stderr)
+    elif results["epochs"] < results["epochs_planned"]:
+        done = f"epoch {results['epochs']} of {results['epochs_planned']}"
+        print(f"Stopped after {done}; go on with: {again}", file=sys.stderr)
     return 0
 
 

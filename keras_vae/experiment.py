@@ -114,7 +114,7 @@ def run(dataset, out, resume=False, minutes=None, verbose=True, command=None, st
         OSError: if the run directory cannot be written.
     """
     started = time.monotonic() if started is None else started
-    out = Path(out)
+    dataset, out = str(dataset), Path(out)
     settings = _settings(dataset, out, resume, {name: value for name, value in given.items() if value is not None})
     results = records.read_json(out / "results.json") if resume else None
     if results and results["epochs"] == settings.epochs and results["settings"] == dataclasses.asdict(settings):
@@ -153,9 +153,9 @@ def run(dataset, out, resume=False, minutes=None, verbose=True, command=None, st
         )
     if recorder.diverged:
         raise Diverged(
-            f"The loss or the weights became NaN or infinite in epoch {recorder.diverged} of {settings.epochs}. "
-            f"{out}/model.keras is that of the last good epoch, if there was one. Start again with a lower "
-            f"--learning-rate, or another --likelihood. Received: learning_rate={settings.learning_rate}"
+            f"The loss or the weights became NaN or infinite in epoch {recorder.diverged} of {settings.epochs}. The "
+            f"run in {out} keeps what it had before. Start another one with a lower --learning-rate, or another "
+            f"--likelihood. Received: learning_rate={settings.learning_rate}, likelihood={settings.likelihood}"
         )
     if not (out / "model.keras").exists():
         return None
@@ -163,13 +163,7 @@ def run(dataset, out, resume=False, minutes=None, verbose=True, command=None, st
     results = _evaluate(vae, settings, evaluated["test"], verbose)
     results |= _provenance(vae, settings, images, done, recorder.seconds, command)
     _write_pictures(vae, out, evaluated["test"], images.test.labels, settings.seed)
-    if backend.NAME == "tensorflow":
-        records.replace(out / "savedmodel", lambda path: vae.export(str(path)))
-    elif verbose:
-        print(
-            "savedmodel/ is not written under JAX. TensorFlow writes it: KERAS_BACKEND=tensorflow python -c 'import "
-            f'keras, keras_vae; keras.saving.load_model("{out}/model.keras").export("{out}/savedmodel")\''
-        )
+    _export(vae, out, verbose)
     # Last, because it says that the run is complete.
     records.write_json(out / "results.json", results)
     return results
@@ -182,22 +176,22 @@ def _settings(dataset, out, resume, given):
     """The settings of a new run, or those of the run in `out`, which `given` may not contradict."""
     if not resume:
         if out.exists():
-            raise UsageError(f"{out} exists already: go on with it by --resume, or choose another --out.")
+            raise UsageError(f"The run directory exists: go on by --resume, or choose another --out. Received: {out}")
         return _checked(Settings(dataset, **_DEFAULTS.get(dataset, _PHOTOS) | given))
     config = records.read_json(out / "config.json")
     if config is None:
-        raise UsageError(f"There is no run to resume in {out} (no config.json): leave --resume out to start one.")
+        raise UsageError(f"There is no run to resume (no config.json): start one without --resume. Received: {out}")
     try:
         settings = Settings(**config)
     except TypeError as error:
-        raise UsageError(f"{out}/config.json is not that of a run: {error}") from error
+        raise UsageError(f"config.json is not that of a run ({error}). Received: {out}") from error
     for name, value in ({"dataset": dataset} | given).items():
         before = getattr(settings, name)
         if value != before and name not in _MAY_CHANGE:
-            option = name if name == "dataset" else f"--{name.replace('_', '-')}"
-            raise UsageError(f"The run in {out} has {option} {before}; it cannot go on with {option} {value}.")
+            option = "DATASET" if name == "dataset" else f"--{name.replace('_', '-')}"
+            raise UsageError(f"The run in {out} has {option} {before} and goes on with it. Received: {option} {value}")
     if given.get("epochs", settings.epochs) < settings.epochs:
-        raise UsageError(f"The run in {out} has --epochs {settings.epochs}, which may only grow.")
+        raise UsageError(f"--epochs of a run may only grow from {settings.epochs}. Received: {given['epochs']}")
     return _checked(dataclasses.replace(settings, **given))
 
 
@@ -206,7 +200,7 @@ def _checked(settings):
         one_of(settings.network, NETWORKS, "network")
         one_of(settings.precision, PRECISIONS, "precision")
         _likelihood(settings.likelihood)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise UsageError(str(error)) from error
     return settings
 
@@ -217,9 +211,14 @@ def _likelihood(text):
     likelihood = likelihoods.get(name)
     if not argument:
         return likelihood
-    with contextlib.suppress(ValueError):
-        argument = float(argument) if "." in argument or "e" in argument else int(argument)
-    return type(likelihood)(argument)
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            argument = kind(argument)
+            break
+    try:
+        return type(likelihood)(argument)
+    except TypeError:
+        raise ValueError(f"The likelihood {name!r} takes nothing after a colon. Received: {text!r}") from None
 
 
 # Data and model
@@ -271,9 +270,11 @@ def _networks(settings, image_shape):
         return networks.mlp(image_shape, settings.latent_size, widths=(512,))
     # Halvings down to maps of 4 to 7 pixels.
     levels = min(5, max(1, int(math.log2(min(image_shape[:2]) / 4))))
-    first = 32 if settings.network == "conv" else 64
-    widths = tuple(min(256, first << level) for level in range(levels))
-    return getattr(networks, settings.network)(image_shape, settings.latent_size, widths=widths)
+    if settings.network == "resnet":
+        return networks.resnet(image_shape, settings.latent_size, widths=(64, 128, 256, 256, 256)[:levels])
+    # A kernel that the stride divides leaves no checkerboard in the images.
+    widths = (32, 64, 128, 256, 256)[:levels]
+    return networks.conv(image_shape, settings.latent_size, widths=widths, kernel_size=4)
 
 
 def _load(vae, out, steps):
@@ -307,7 +308,7 @@ def _evaluation_seconds(vae, test, settings):
     begin = time.monotonic()
     vae.log_prob(few, samples=settings.eval_samples, seed=0)
     each = (time.monotonic() - begin) / len(few)
-    return 20 + each * ((settings.eval_images or len(test)) + len(test) / settings.eval_samples)
+    return 15 + each * ((settings.eval_images or len(test)) + len(test) / settings.eval_samples)
 
 
 def _evaluate(vae, settings, test, verbose):
@@ -381,3 +382,16 @@ def _write_pictures(vae, out, test, labels, seed):
         z = np.pad(z, ((0, 0), (0, 1)))
     labels = None if labels is None else labels[:5000]
     plotting.save(plotting.latent_scatter(z, labels, title="posterior means of test images"), out / "latent.png")
+
+
+def _export(vae, out, verbose):
+    if backend.NAME == "tensorflow":
+        try:
+            records.replace(out / "savedmodel", lambda path: vae.export(str(path)))
+        except backend.tf.errors.OpError as error:
+            raise OSError(f"{out}/savedmodel cannot be written: {error.message}") from error
+    elif verbose:
+        print(
+            "savedmodel/ is not written under JAX. TensorFlow writes it: KERAS_BACKEND=tensorflow python -c 'import "
+            f'keras, keras_vae; keras.saving.load_model("{out}/model.keras").export("{out}/savedmodel")\''
+        )

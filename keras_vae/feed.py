@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_vae import backend
-from keras_vae.checks import is_array
+from keras_vae.parts import check_whole
 
 if backend.NAME == "tensorflow":
     import tensorflow as tf
@@ -31,8 +31,7 @@ class ArrayFeed:
     def __init__(
         self, x, y=None, sample_weight=None, batch_size=32, seed=0, shuffle=True, steps_per_epoch=None, binarize=False
     ):
-        if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise ValueError(f"`batch_size` must be a positive integer. Received: batch_size={batch_size!r}")
+        check_whole(batch_size=batch_size)
         lengths = {len(a) for a in (x, y, sample_weight) if a is not None}
         if len(lengths) > 1:
             raise ValueError(f"x, y and sample_weight must be equally long. Received: lengths {sorted(lengths)}")
@@ -143,23 +142,17 @@ def split(arrays, fraction):
     return head, tuple(tail)
 
 
-def class_weights(x, y, sample_weight, class_weight):
-    """`class_weight` as weights of the examples where x is an array; returns (sample_weight, class_weight left)."""
-    spec = getattr(x, "element_spec", None)
-    unlabelled = y is None if is_array(x) else spec is not None and not isinstance(spec, tuple)
-    if unlabelled:
-        raise ValueError(
-            "`class_weight` needs labels: fit(x, y, class_weight=...), or data that yields (x, y). "
-            f"Received: class_weight={class_weight!r} without y"
-        )
-    if not is_array(x):
-        return sample_weight, class_weight
+def class_weights(y, sample_weight, class_weight):
+    """Keras' `class_weight` as weights of the examples, (N,)."""
     if sample_weight is not None:
         raise ValueError("Give `class_weight` or `sample_weight`, not both. Received: both")
     labels = np.asarray(y)
-    if labels.ndim != 1:
-        raise ValueError(f"`class_weight` needs one integer label an example. Received: y of shape {labels.shape}")
-    return np.array([class_weight.get(int(label), 1.0) for label in labels], dtype="float32"), None
+    if y is None or labels.ndim != 1:
+        raise ValueError(
+            "`class_weight` needs labels, one integer for each example: fit(x, y, class_weight=...). "
+            f"Received: y of shape {None if y is None else labels.shape}"
+        )
+    return np.array([class_weight.get(int(label), 1.0) for label in labels], dtype="float32")
 
 
 def check_devices(count, batch_size):

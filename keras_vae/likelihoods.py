@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_vae import distributions
 from keras_vae.backend import tfd
-from keras_vae.parts import Head, Part, lookup, one_of, soft_clip
+from keras_vae.parts import Head, Part, check_whole, lookup, one_of, soft_clip
 
 # exp(-7) is a standard deviation of a quarter of an 8-bit level in [0, 1].
 LOG_SCALE_BOUND = 7.0
@@ -241,8 +241,7 @@ class DiscretizedLogisticMixture(_Levels):
 
     def __init__(self, components=10, **kwargs):
         super().__init__(**kwargs)
-        if isinstance(components, bool) or not isinstance(components, int) or components < 1:
-            raise ValueError(f"`components` must be a positive integer. Received: components={components!r}")
+        check_whole(components=components)
         self.components = components
 
     def head_shape(self, event_shape):
@@ -259,12 +258,13 @@ class DiscretizedLogisticMixture(_Levels):
         channels = self.event_shape[-1]
         raw = self.head(features)[..., 0]
         raw = ops.reshape(raw, (*ops.shape(raw)[:-1], self._rows(self.event_shape), self.components))
-        log_scale = soft_clip(raw[..., 1 + channels : 1 + 2 * channels, :], -LOG_SCALE_BOUND, LOG_SCALE_BOUND)
+        # Not slices, whose gradients TensorFlow fills up with zeros one by one.
+        logits, loc, log_scale, coupling = ops.split(raw, [1, 1 + channels, 1 + 2 * channels], axis=-2)
         return distributions.DiscretizedLogisticMixture(
-            logits=raw[..., 0, :],
-            loc=raw[..., 1 : 1 + channels, :],
-            log_scale=log_scale,
-            coefficients=ops.tanh(raw[..., 1 + 2 * channels :, :]) if self._coupled(self.event_shape) else None,
+            logits=ops.squeeze(logits, axis=-2),
+            loc=loc,
+            log_scale=soft_clip(log_scale, -LOG_SCALE_BOUND, LOG_SCALE_BOUND),
+            coefficients=ops.tanh(coupling) if self._coupled(self.event_shape) else None,
             event_ndims=len(self.event_shape),
         )
 

@@ -9,6 +9,7 @@ from keras import ops
 from keras_vae import backend, checks, export, feed, guard, likelihoods, objectives, posteriors, priors, shapes
 from keras_vae.chunks import Functions, padded
 from keras_vae.inference import Inference, Latent
+from keras_vae.parts import check_whole
 from keras_vae.training import ObjectiveTrainer
 
 
@@ -116,26 +117,29 @@ class LatentVariableModel(ObjectiveTrainer, keras.Model):
         """
         if validation_split and checks.is_array(x):
             (x, y, sample_weight), validation_data = feed.split((x, y, sample_weight), validation_split)
-        if class_weight is not None:
-            sample_weight, class_weight = feed.class_weights(x, y, sample_weight, class_weight)
         first = checks.FirstBatch(self.image_shape, self.likelihood)
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
         if checks.is_array(x):
             x = self._checked(x)
             feed.check_devices(len(x), batch_size or 32)
+            if class_weight is not None:
+                sample_weight, class_weight = feed.class_weights(y, sample_weight, class_weight), None
+            kwargs.setdefault("validation_batch_size", batch_size)
             x = feed.ArrayFeed(
                 x, y, sample_weight, batch_size or 32, self.seed, shuffle=bool(shuffle), steps_per_epoch=steps_per_epoch
             )
             y = sample_weight = batch_size = steps_per_epoch = None
+        elif isinstance(x, feed.ArrayFeed):
+            self._check_feed(x)
         if isinstance(x, feed.ArrayFeed):
             callbacks.insert(0, feed.EpochOrder(x))
             x, shuffle = x.stream(), False
         else:
-            x = first.wrap(x)
+            x = first.wrap(x, labelled=class_weight is not None)
         if validation_data is not None:
             parts = keras.utils.unpack_x_y_sample_weight(validation_data)
             images = self._checked(parts[0]) if checks.is_array(parts[0]) else first.wrap(parts[0])
-            validation_data = images if parts[1] is None else (images, *parts[1:])
+            validation_data = (images, *parts[1:]) if any(part is not None for part in parts[1:]) else images
         keeper = guard.LastGoodWeights(self)
         with guard.usable_afterwards(self, keeper, first):
             return super().fit(
@@ -155,18 +159,29 @@ class LatentVariableModel(ObjectiveTrainer, keras.Model):
                 **kwargs,
             )
 
-    def evaluate(self, x=None, y=None, **kwargs):
+    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
         """Keras' `evaluate`: the objective's terms on `x`, with data checked as in `fit`."""
         if kwargs.get("_use_cached_eval_dataset"):
-            return super().evaluate(x, y, **kwargs)
+            return super().evaluate(x, y, batch_size, **kwargs)
         first = checks.FirstBatch(self.image_shape, self.likelihood)
         x = self._checked(x) if checks.is_array(x) else first.wrap(x)
         with guard.usable_afterwards(self, guard.LastGoodWeights(self), first):
-            return super().evaluate(x, y, **kwargs)
+            return super().evaluate(x, y, batch_size, **kwargs)
 
     def predict(self, x, **kwargs):
         """Keras' `predict`: reconstructions, as from `reconstruct`."""
         return super().predict(self._checked(x) if checks.is_array(x) else x, **kwargs)
+
+    def _check_feed(self, x):
+        if not x.binarize:
+            checks.check_array(x.x, self.image_shape, self.likelihood)
+            return
+        checks.check_shape(x.x.shape, self.image_shape)
+        if x.x.dtype != np.uint8 or self.likelihood.data not in ("binary", "unit interval"):
+            raise ValueError(
+                "An `ArrayFeed` binarises 8-bit levels (uint8), for a likelihood of binary images. "
+                f"Received: dtype={x.x.dtype}, likelihood={type(self.likelihood).__name__}"
+            )
 
     def _checked(self, x):
         x = np.asarray(x)
@@ -188,8 +203,7 @@ class LatentVariableModel(ObjectiveTrainer, keras.Model):
         Returns:
             (n, *X), the likelihood's means (`likelihood.image`), in the units of its data.
         """
-        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-            raise ValueError(f"`n` must be a positive integer. Received: n={n!r}")
+        check_whole(n=n, batch_size=batch_size)
         # A power of two, so that few functions are compiled whatever numbers are asked for.
         size = min(batch_size, 1 << (int(n) - 1).bit_length())
         seed = int(backend.seed_pair(seed)[0])
@@ -220,8 +234,7 @@ class LatentVariableModel(ObjectiveTrainer, keras.Model):
 
         Reference: Burda, Grosse and Salakhutdinov 2016, equation 8; Rezende, Mohamed and Wierstra 2014, appendix E.
         """
-        if isinstance(samples, bool) or not isinstance(samples, (int, np.integer)) or samples < 1:
-            raise ValueError(f"`samples` must be a positive integer. Received: samples={samples!r}")
+        check_whole(samples=samples, chunk=chunk)
         x = self._checked(x)
         images = min(len(x), max(1, min(16, chunk)))
         at_once = min(int(samples), max(1, chunk // images))
@@ -431,8 +444,7 @@ class VAE(LatentVariableModel):
         a, b = np.asarray(a), np.asarray(b)
         if a.shape != b.shape:
             raise ValueError(f"Expected as many images on both sides. Received: shapes {a.shape} and {b.shape}")
-        if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 2:
-            raise ValueError(f"`steps` must be an integer of at least 2. Received: steps={steps!r}")
+        check_whole(least=2, steps=steps)
         single = a.shape == self.image_shape
         ends = [self.encode(image[None] if single else image) for image in (a, b)]
         path = _slerp if spherical else _lerp

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_vae import schedules
-from keras_vae.parts import Part, lookup
+from keras_vae.parts import Part, check_whole, lookup
 
 
 class Objective(Part):
@@ -16,8 +16,7 @@ class Objective(Part):
 
     def __init__(self, samples=1, **kwargs):
         super().__init__(**kwargs)
-        if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-            raise ValueError(f"`samples` must be a positive integer. Received: samples={samples!r}")
+        check_whole(samples=samples)
         self.samples = samples
 
     @property

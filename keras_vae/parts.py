@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import numbers
 import re
 
 import keras
@@ -87,6 +88,13 @@ def one_of(value, choices, what):
     near = difflib.get_close_matches(str(value), [str(c) for c in choices], n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
     raise ValueError(f"Unknown {what}. {hint}Known: {', '.join(map(repr, choices))}. Received: {value!r}")
+
+
+def check_whole(least=1, **values):
+    """Refuses arguments, given by name, that are not whole numbers of at least `least`."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+            raise ValueError(f"`{name}` must be a whole number of at least {least}. Received: {name}={value!r}")
 
 
 def lookup(identifier, base, classes, *args, aliases=None):

@@ -27,6 +27,7 @@ ROOMS = (
     "metrics",
     "data",
     "plotting",
+    "records",
     "experiment",
     "cli",
 )
