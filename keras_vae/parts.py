@@ -21,6 +21,27 @@ class Part(keras.layers.Layer):
         super().__init__(**kwargs)
 
 
+class LatentPart(Part):
+    """A part over latents.
+
+    Args:
+        size: D, number of latent units, or the shape (h, w, c) of a spatial latent.
+
+    Raises:
+        ValueError: unless all sizes are positive integers.
+    """
+
+    def __init__(self, size, **kwargs):
+        super().__init__(**kwargs)
+        shape = (size,) if isinstance(size, numbers.Integral) else size
+        if not isinstance(shape, (tuple, list)) or not shape:
+            raise ValueError(f"A latent size is a positive integer, or a tuple of them. Received: size={size!r}")
+        for axis in shape:
+            check_whole(size=axis)
+        self.size = size
+        self.event_shape = tuple(shape)
+
+
 @keras.saving.register_keras_serializable("keras_vae")
 class Head(Part):
     """The last, linear layer of a part: `parameters` numbers for each element of an event, in float32.

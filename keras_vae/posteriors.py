@@ -4,35 +4,14 @@ import keras
 from keras import ops
 
 from keras_vae.backend import tfd, tfp
-from keras_vae.parts import Head, Part, lookup, one_of, soft_clip
+from keras_vae.parts import Head, LatentPart, lookup, one_of, soft_clip
 
 # exp(14) in variance: far beyond any use, near enough to keep float32 exact.
 LOG_VARIANCE_BOUND = 14.0
 
 
-def event_of(size):
-    """The event shape that a latent size means: 16 -> (16,); (8, 8, 4) stays.
-
-    Raises:
-        ValueError: unless all sizes are positive integers.
-    """
-    shape = (size,) if isinstance(size, int) and not isinstance(size, bool) else size
-    if not isinstance(shape, (tuple, list)) or not shape or not all(isinstance(s, int) and s > 0 for s in shape):
-        raise ValueError(f"A latent size is a positive integer, or a tuple of them. Received: size={size!r}")
-    return tuple(shape)
-
-
-class Posterior(Part):
-    """Base class of posteriors.
-
-    Args:
-        size: D, number of latent units, or the shape (h, w, c) of a spatial latent.
-    """
-
-    def __init__(self, size, **kwargs):
-        super().__init__(**kwargs)
-        self.size = size
-        self.event_shape = event_of(size)
+class Posterior(LatentPart):
+    """Base class of posteriors."""
 
     def distribution(self, features):
         """q(z|x).

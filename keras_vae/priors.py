@@ -4,21 +4,11 @@ import keras
 from keras import ops
 
 from keras_vae.backend import tfd
-from keras_vae.parts import Part, lookup
-from keras_vae.posteriors import event_of
+from keras_vae.parts import LatentPart, lookup
 
 
-class Prior(Part):
-    """Base class of priors.
-
-    Args:
-        size: D, number of latent units, or the shape (h, w, c) of a spatial latent.
-    """
-
-    def __init__(self, size, **kwargs):
-        super().__init__(**kwargs)
-        self.size = size
-        self.event_shape = event_of(size)
+class Prior(LatentPart):
+    """Base class of priors."""
 
     def distribution(self, y=None, temperature=1.0):
         """p(z), or p(z|y) where the prior is conditional.

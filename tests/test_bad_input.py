@@ -214,7 +214,8 @@ MISFITS = {
     "unknown_scale": (lambda: kv.likelihoods.Normal("learnt"), "'learned'"),
     "negative_scale": (lambda: kv.likelihoods.Normal(-1.0), "positive"),
     "unknown_parameterization": (lambda: kv.posteriors.DiagonalNormal(3, "log_var"), "'log_variance'"),
-    "size_zero": (lambda: kv.posteriors.DiagonalNormal(0), "positive integer"),
+    "size_zero": (lambda: kv.posteriors.DiagonalNormal(0), "at least 1"),
+    "size_of_text": (lambda: kv.priors.StandardNormal("16"), "positive integer"),
     "components_zero": (lambda: kv.likelihoods.DiscretizedLogisticMixture(components=0), "at least 1"),
     "class_weight_without_labels": (
         lambda: make().fit(BINARY, class_weight={0: 1.0}, verbose=0),
