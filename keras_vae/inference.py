@@ -1,6 +1,7 @@
 """What one pass through a model knows, and the quantities that follow from it."""
 
 import dataclasses
+import math
 from functools import cached_property
 from typing import Any
 
@@ -109,6 +110,13 @@ class Inference:
     def elbo(self):
         """The evidence lower bound, (B,), nats."""
         return self.mean(self.log_likelihood) - self.mean(self.kl)
+
+    @cached_property
+    def log_mean_weight(self):
+        """The importance-weighted bound, log mean_k exp(log_weight), (B,), nats."""
+        if self.weights is None:
+            return ops.logsumexp(self.log_weight, axis=0) - math.log(self.log_weight.shape[0])
+        return ops.logsumexp(self.log_weight + ops.log(self.weights), axis=0)
 
     def mean(self, value):
         """The mean of `value` over the samples: (K, B) -> (B,); (B,) stays."""

@@ -90,6 +90,31 @@ class ELBO(Objective):
         return total
 
 
+@keras.saving.register_keras_serializable("keras_vae")
+class IWAE(Objective):
+    """The negative importance-weighted bound, `-log mean_k w_k`, tighter than the ELBO for more than one sample.
+
+    Args:
+        samples: K, importance samples from q(z|x) for each example.
+
+    Reference: Burda, Grosse and Salakhutdinov 2016, equation 8.
+    """
+
+    def __init__(self, samples=50, **kwargs):
+        super().__init__(samples=samples, **kwargs)
+
+    def get_config(self):
+        return {"samples": self.samples}
+
+    @property
+    def names(self):
+        return ("iwae",)
+
+    def terms(self, inference):
+        bound = inference.log_mean_weight
+        return {"loss": -bound, "iwae": bound}
+
+
 def get(identifier):
-    """An objective from an instance or a name ("elbo")."""
-    return lookup(identifier, Objective, (ELBO,))
+    """An objective from an instance or a name: "elbo", "iwae"."""
+    return lookup(identifier, Objective, (ELBO, IWAE))

@@ -94,6 +94,7 @@ COMPOSITIONS = (
     _objective("cyclical", beta=kv.schedules.Cyclical(10, start=0.1)),
     _objective("sigmoid", beta=kv.schedules.Sigmoid(10)),
     _objective("capacity", beta=kv.schedules.Capacity(epsilon=5.0, steps=10, gamma=10.0)),
+    Composition("iwae", objective=lambda: kv.objectives.IWAE(samples=5)),
     Composition("conv", network=lambda shape: kv.networks.conv(shape, LATENT, widths=(4, 8), dense=8)),
     Composition("conv1d", network=lambda shape: kv.networks.conv1d(shape, LATENT, widths=(4, 8)), signal=True),
     Composition("resnet", network=lambda shape: kv.networks.resnet(shape, LATENT, widths=(4, 8), blocks=1)),

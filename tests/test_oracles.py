@@ -1,5 +1,7 @@
 """Numbers against independent sources: closed forms, SciPy in float64, quadrature, an exactly solvable model."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -218,6 +220,15 @@ class TestLinearGaussian:
         np.testing.assert_allclose(best, exact, atol=0.15)
         assert exact.mean() - best.mean() < 0.1 * (exact.mean() - elbo)
 
+    def test_the_elbo_is_below_iwae_which_tightens_with_its_samples(self):
+        vae, x, exact, *_ = self.make(kv.posteriors.DiagonalNormal(self.size), epochs=20)
+        # Each image forty times: the noise of these means is far below the gaps.
+        x, exact = np.repeat(x, 40, axis=0), exact.mean()
+        five, fifty = (vae.infer(tensor(x), samples=k, seed=seed_pair(k)) for k in (5, 50))
+        bounds = [five.elbo, *(kv.objectives.IWAE().terms(inference)["iwae"] for inference in (five, fifty))]
+        elbo, iwae_5, iwae_50 = (float(np.mean(bound)) for bound in bounds)
+        assert elbo + 0.01 < iwae_5 and iwae_5 + 0.01 < iwae_50 <= exact + 0.02
+
     def test_the_exact_posterior_makes_every_bound_tight(self):
         vae, x, exact, kernel, bias = self.make(kv.posteriors.FullCovarianceNormal(self.size, floor=1e-6))
         precision = np.eye(self.size) + kernel @ kernel.T / self.scale**2
@@ -268,6 +279,24 @@ def test_elbo_is_its_two_terms():
     assert log_likelihood.shape == (4, 16) and kl.shape == (16,)
     np.testing.assert_allclose(terms["loss"], kl - log_likelihood.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(np.array(inference.elbo), -terms["loss"], rtol=1e-5)
+
+
+def test_iwae_is_the_log_mean_weight():
+    terms, inference = terms_of(kv.objectives.IWAE(samples=4))
+    log_weight = np.array(inference.log_weight, "float64")
+    assert log_weight.shape == (4, 16)
+    expected = special.logsumexp(log_weight, axis=0) - np.log(4)
+    np.testing.assert_allclose(terms["iwae"], expected, rtol=1e-6)
+    np.testing.assert_allclose(terms["loss"], -expected, rtol=1e-6)
+    assert kv.objectives.get("iwae").samples == 50
+
+
+def test_iwae_heeds_the_weights_of_the_samples():
+    _, inference = terms_of(kv.objectives.IWAE(samples=4))
+    weights = RNG.dirichlet(np.ones(4), size=16).T
+    weighted = dataclasses.replace(inference, weights=tensor(weights))
+    expected = special.logsumexp(np.array(inference.log_weight, "float64"), axis=0, b=weights)
+    np.testing.assert_allclose(np.array(kv.objectives.IWAE().terms(weighted)["iwae"]), expected, rtol=1e-5)
 
 
 def test_beta_weighs_the_kl_at_the_step():
