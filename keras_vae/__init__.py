@@ -18,6 +18,7 @@ if os.path.basename(sys.argv[0]) != "keras-vae" and "keras_vae.cli" not in sys.o
         networks,
         objectives,
         posteriors,
+        presets,
         priors,
         schedules,
     )
@@ -36,6 +37,7 @@ if os.path.basename(sys.argv[0]) != "keras-vae" and "keras_vae.cli" not in sys.o
         "networks",
         "objectives",
         "posteriors",
+        "presets",
         "priors",
         "schedules",
     ]

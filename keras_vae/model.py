@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import backend, checks, export, feed, guard, likelihoods, objectives, posteriors, priors, shapes
+from keras_vae import backend, checks, export, feed, guard, likelihoods, objectives, posteriors, presets, priors, shapes
 from keras_vae.chunks import Functions, padded
 from keras_vae.inference import Inference, Latent
 from keras_vae.parts import check_whole
@@ -267,6 +267,32 @@ class LatentVariableModel(ObjectiveTrainer, keras.Model):
                 f"Only format='tf_saved_model' is written, without options. Received: format={format!r}, {kwargs}"
             )
         export.saved_model(self, filepath)
+
+    def save_to_preset(self, directory, **described):
+        """Writes the model to a directory that `from_preset` loads, for others to use.
+
+        Args:
+            directory: where; it is made if need be.
+            **described: what else it is to hold, see `keras_vae.presets.save`: about, data, recipe, results, history.
+        """
+        presets.save(self, directory, **described)
+
+    @classmethod
+    def from_preset(cls, directory):
+        """The model of a preset's directory, its weights verified, not compiled.
+
+        Raises:
+            PresetError: for a file that is missing, damaged, or of a newer format.
+            ValueError: if it is a model of another class.
+
+        Example: `kv.VAE.from_preset("zoo/mnist_mlp").sample(16)`.
+        """
+        model = presets.load(directory)
+        if not isinstance(model, cls):
+            raise ValueError(
+                f"The preset is no {cls.__name__}: load it by {type(model).__name__}.from_preset. Received: {directory}"
+            )
+        return model
 
     # State
 

@@ -17,15 +17,23 @@ class OutOfTime(Exception):
 
 def replace(path, write):
     """Has `write(path)` make a file or directory, and puts it in the place of `path` once it is whole."""
-    partial = path.with_name(f"partial.{path.name}")
-    _remove(partial)
+    replace_together({path: write})
+
+
+def replace_together(writers):
+    """`replace` for several paths, {path: write}, none of which is touched before all are whole."""
+    partials = {path: path.with_name(f"partial.{path.name}") for path in writers}
     try:
-        write(partial)
-        if path.is_dir():
-            _remove(path)
-        os.replace(partial, path)
+        for path, partial in partials.items():
+            _remove(partial)
+            writers[path](partial)
+        for path, partial in partials.items():
+            if path.is_dir():
+                _remove(path)
+            os.replace(partial, path)
     finally:
-        _remove(partial)
+        for partial in partials.values():
+            _remove(partial)
 
 
 def _remove(path):
@@ -37,7 +45,12 @@ def _remove(path):
 
 def write_json(path, value):
     """Writes `value` as JSON."""
-    replace(path, lambda partial: partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8"))
+    replace(path, lambda partial: dump_json(partial, value))
+
+
+def dump_json(path, value):
+    """Writes `value` as JSON, straight into the file."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_json(path):
