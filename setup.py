@@ -10,7 +10,8 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
-    packages=find_packages(include=["keras_vae", "keras_vae.*"]),
+    packages=[*find_packages(include=["keras_vae", "keras_vae.*"]), "zoo"],
+    package_data={"zoo": ["*/config.json", "*/model.weights.h5", "*/results.json", "*/README.md"]},
     install_requires=[
         "keras>=3.15",
         "tensorflow>=2.21",

@@ -1,0 +1,125 @@
+"""The zoo: every entry as it says it is, and the way to it by its name."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from compositions import COMPOSITIONS
+
+import keras_vae as kv
+import zoo
+from keras_vae import presets
+
+ROOT = Path(__file__).parent.parent
+
+over_models = pytest.mark.parametrize("name", zoo.list_models())
+
+
+@pytest.fixture
+def toys(tmp_path, monkeypatch):
+    """A zoo of two small entries and one that is only a recipe."""
+    for name in ("toy_mlp", "toy_iwae"):
+        about = {"title": name, "license": "MIT"}
+        metrics = {"elbo": {"value": -20.0, "unit": "nats", "split": "test", "images": 3, "samples": 1}}
+        COMPOSITIONS[0].model().save_to_preset(tmp_path / name, about=about, results={"metrics": metrics})
+    (tmp_path / "only_recipe").mkdir()
+    (tmp_path / "only_recipe" / "config.json").write_text('{"format_version": 1, "recipe": {}}')
+    monkeypatch.setattr(zoo, "_FOLDER", tmp_path)
+    return tmp_path
+
+
+@over_models
+def test_an_entry_is_a_preset_whose_card_is_up_to_date(name):
+    directory = zoo.find(name)
+    config, results = presets.read(directory)
+    assert set(config["about"]) >= {"title", "description", "paper", "license"}
+    assert set(config["data"]) >= {"dataset", "preprocessing"} and config["recipe"]["dataset"]
+    for result in results["metrics"].values():
+        assert np.isfinite(result["value"])
+        assert set(result) >= {"unit", "split", "images", "samples", "protocol"}
+    assert results["command"] and results["versions"]["keras"]
+    assert (directory / presets.CARD).read_text(encoding="utf-8") == presets.card(directory)
+
+
+@over_models
+def test_an_entry_scores_as_it_says(name):
+    _, results = presets.read(zoo.find(name))
+    score = presets.fixed_batch_score(zoo.load(name))
+    # Float32 sums in another order on other machines and backends.
+    np.testing.assert_allclose(score, results["fixed_batch"]["score"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", zoo.list_recipes())
+def test_a_recipe_is_settings_of_an_experiment(name):
+    from keras_vae import experiment
+
+    config = json.loads((zoo.find(name, trained=False) / "config.json").read_text())
+    settings = experiment.Settings(**config["recipe"])
+    assert settings.dataset in kv.data.names()
+
+
+def test_names_and_patterns(toys):
+    assert zoo.list_models() == ["toy_iwae", "toy_mlp"]
+    assert zoo.list_models("*mlp") == ["toy_mlp"] and zoo.list_models("cifar*") == []
+    assert zoo.list_recipes() == ["only_recipe", "toy_iwae", "toy_mlp"]
+
+
+def test_load_and_info(toys):
+    expected = presets.read(toys / "toy_mlp")[1]
+    for name in ("toy_mlp", "zoo/toy_mlp", str(toys / "toy_mlp")):
+        np.testing.assert_allclose(
+            presets.fixed_batch_score(zoo.load(name)), expected["fixed_batch"]["score"], rtol=1e-6
+        )
+        known = zoo.info(name)
+        assert known["metrics"]["elbo"]["value"] == -20.0 and known["about"]["license"] == "MIT"
+        assert known["sha256"] == expected["weights"]["sha256"] and known["parameters"] > 0
+
+
+def test_an_unknown_name_gets_the_nearest_ones(toys):
+    with pytest.raises(ValueError, match=r"Did you mean 'toy_mlp'.*Received: 'toy_mpl'"):
+        zoo.load("toy_mpl")
+    with pytest.raises(ValueError, match=r"Known: 'toy_iwae', 'toy_mlp'\. Received: 'zzz'"):
+        zoo.info("zzz")
+    with pytest.raises(ValueError, match=r"keras-vae train zoo/only_recipe.*Received"):
+        zoo.load("only_recipe")
+    (toys / "toy_mlp" / "results.json").unlink()
+    with pytest.raises(ValueError, match=r"has no results\.json.*Received"):
+        zoo.load(str(toys / "toy_mlp"))
+
+
+def test_a_damaged_entry_is_refused(toys):
+    path = toys / "toy_mlp" / presets.WEIGHTS
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(presets.PresetError, match=presets.WEIGHTS):
+        zoo.load("toy_mlp")
+
+
+def fresh(code, *arguments):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], check=True, env=environment, capture_output=True, text=True
+    ).stdout.split()
+
+
+def test_listing_imports_no_framework():
+    code = "import sys, zoo; zoo.list_models(); print(*({'keras', 'tensorflow', 'jax', 'numpy'} & set(sys.modules)))"
+    assert fresh(code) == []
+
+
+def test_loading_imports_neither_data_sets_nor_plots(toys):
+    # Keras 3.15 itself imports matplotlib and sklearn.
+    code = (
+        "import sys, keras; before = set(sys.modules)\n"
+        "import zoo; zoo.load(sys.argv[1]).sample(1, seed=0)\n"
+        "unneeded = {'tensorflow_datasets', 'matplotlib', 'sklearn', 'keras_vae.plotting', 'keras_vae.experiment'}\n"
+        "print(*(unneeded & set(sys.modules) - before))"
+    )
+    assert fresh(code, toys / "toy_mlp") == []
+
+
+def test_the_wheel_has_the_entries():
+    assert '"*/model.weights.h5"' in (ROOT / "setup.py").read_text()
