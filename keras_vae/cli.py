@@ -22,9 +22,12 @@ examples:
   keras-vae train binarized_mnist --epochs 50 --minutes 60
   keras-vae train binarized_mnist --resume
   keras-vae train photos/ --image-size 64 --likelihood normal:optimal --out runs/photos
+  keras-vae train zoo/mnist_mlp --minutes 60
 
+A recipe, zoo/NAME or any directory with a config.json of a preset, has settings of its own; options still replace them.
 The run directory gets config.json, history.csv, results.json, model.keras, samples.png, reconstructions.png,
-latent.png, tensorboard/ and savedmodel/. Set KERAS_BACKEND=jax for JAX, KERAS_VAE_DEBUG=1 for tracebacks.
+latent.png, tensorboard/ and savedmodel/; that of a recipe preset/, too.
+Set KERAS_BACKEND=jax for JAX, KERAS_VAE_DEBUG=1 for tracebacks.
 """
 
 
@@ -49,6 +52,15 @@ _POSITIVE = _number(float, lambda value: value > 0, "a number above 0")
 _WEIGHT = _number(float, lambda value: value >= 0, "a number of at least 0")
 
 
+def _object(text):
+    """An argparse type: a JSON object."""
+    with contextlib.suppress(ValueError):
+        value = json.loads(text)
+        if isinstance(value, dict):
+            return value
+    raise argparse.ArgumentTypeError(f"expected a JSON object. Received: {text!r}")
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
         self.exit(USAGE, f"{self.prog}: error: {message}\n")
@@ -71,7 +83,8 @@ def _parser():
     add(
         "dataset",
         metavar="DATASET",
-        help="digits, mnist, fashion_mnist, binarized_mnist, cifar10, celeb_a64, or a folder of images",
+        help="digits, mnist, fashion_mnist, binarized_mnist, cifar10, celeb_a64, a folder of images, "
+        "or a recipe: zoo/NAME",
     )
     add("--out", type=Path, help="run directory (runs/DATASET)")
     add("--resume", action="store_true", help="go on with the run in --out; its settings are those of its config.json")
@@ -87,14 +100,28 @@ def _parser():
         "discretized_logistic_mixture or categorical; the first argument after a colon: normal:optimal, "
         "laplace:learned, normal:0.1",
     )
+    add("--output-bias", action="store_true", default=None, help="start the output at the mean of the images")
+    add("--network-arguments", type=_object, metavar="JSON", help='further ones of its function: {"widths": [500]}')
+    add("--objective", metavar="NAME", help="elbo or iwae; samples of z after a colon: iwae:50")
     add("--beta", type=_WEIGHT, help="weight of the KL (1)")
-    add("--learning-rate", type=_POSITIVE, help="of Adam")
+    add("--warmup-epochs", type=_WEIGHT, help="epochs in which it rises from 0 (0)")
+    add("--free-bits", type=_WEIGHT, help="nats of KL for each latent unit that cost nothing (0)")
+    add("--optimizer", choices=("adam", "adamw"), help="(adam)")
+    add("--learning-rate", type=_POSITIVE, help="of the optimizer")
+    add(
+        "--learning-rate-schedule",
+        metavar="NAME",
+        help="constant, cosine, or exponential:FACTOR (constant)",
+    )
+    add("--ema", type=_WEIGHT, metavar="MOMENTUM", help="of a moving average of the weights, 0.999 say, that is tested")
+    add("--keep", metavar="VALUE", help="test the epoch of the best validation elbo, iwae or loss; or the last (last)")
     add("--seed", type=_SEED, help="of the weights, the noise and the order of the images (0)")
     add("--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), help="(float32)")
     add("--data-dir", help="where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
     add("--image-size", type=_COUNT, help="height and width to which the images of a folder are brought (64)")
     add("--eval-images", type=_COUNT, help="test images that log p(x) is estimated for")
     add("--eval-samples", type=_COUNT, help="importance samples for each of them (500)")
+    add("--preset", type=Path, help="directory to write the model to as a preset (a recipe's: OUT/preset)")
     add("--json", action="store_true", help="print nothing but the results, as one JSON object")
     return parser
 
@@ -118,6 +145,9 @@ def main(argv=None):
     command = shlex.join(["keras-vae", *argv])
     warnings.showwarning = _show_warning
     try:
+        dataset, recipe = _recipe(dataset)
+        if recipe:
+            options = recipe | options | {"preset": options["preset"] or out / "preset"}
         experiment = _experiment()
         results = experiment.run(dataset, out, verbose=not as_json, command=command, started=started, **options)
     except KeyboardInterrupt:
@@ -142,6 +172,20 @@ def main(argv=None):
         done = f"epoch {results['epochs']} of {results['epochs_planned']}"
         print(f"Stopped after {done}; go on with: {again}", file=sys.stderr)
     return 0
+
+
+def _recipe(name):
+    """A data set's name and nothing, or those of the recipe that `name` is of, as arguments of `experiment.run`."""
+    is_recipe = name.startswith("zoo/") or (Path(name) / "config.json").is_file()
+    if not is_recipe:
+        return name, {}
+    import zoo
+
+    config = json.loads((zoo.find(name, trained=False) / "config.json").read_text(encoding="utf-8"))
+    settings = dict(config.get("recipe", {}))
+    if "dataset" not in settings:
+        raise ValueError(f"config.json has no recipe with a dataset. Received: {name!r}")
+    return settings.pop("dataset"), {"defaults": settings, "about": config.get("about")}
 
 
 def _experiment():

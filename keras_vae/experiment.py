@@ -5,6 +5,7 @@ so that a run which was killed goes on, with `resume`, exactly as if it had not 
 """
 
 import contextlib
+import csv
 import dataclasses
 import importlib.util
 import math
@@ -19,12 +20,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_vae import backend, data, feed, likelihoods, metrics, networks, objectives, plotting, records
-from keras_vae.model import VAE
-from keras_vae.parts import one_of
+from keras_vae import backend, data, feed, metrics, plotting, presets, recipe, records
+from keras_vae.recipe import Settings, UsageError
 
-NETWORKS = ("mlp", "conv", "resnet")
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # Of validation and test images: runs with different seeds are then measured on the same bits.
 BINARISATION_SEED = 0
 # Images in a batch that is only evaluated.
@@ -33,65 +31,23 @@ EVALUATION_BATCH = 256
 _MAY_CHANGE = ("epochs", "data_dir", "eval_images", "eval_samples")
 
 
-class UsageError(ValueError):
-    """What was asked for cannot be meant; the message says why."""
-
-    exit_code = 2
-
-
 class Diverged(RuntimeError):
     """The loss of an epoch was not finite."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What decides an experiment; `config.json` holds it.
-
-    Args:
-        dataset: a name that `keras_vae.data.load` knows, or a folder of images.
-        epochs: passes over the training images.
-        batch_size: images in a step.
-        network: "mlp", "conv" or "resnet".
-        latent_size: length of z.
-        likelihood: a name of `keras_vae.likelihoods`, with its first argument after a colon: "normal:optimal".
-        beta: weight of the KL.
-        learning_rate: Adam's.
-        seed: of the weights, of all noise and of the order of the training images.
-        precision: a Keras dtype policy, "float32", "mixed_bfloat16" or "mixed_float16".
-        data_dir: where tensorflow-datasets keeps its data; None: TFDS_DATA_DIR, or its own default.
-        image_size: height and width of the images of a folder.
-        eval_images: test images that log p(x) is estimated for, evenly spread over the split; None: all.
-        eval_samples: importance samples for each of them.
-    """
-
-    dataset: str
-    epochs: int = 20
-    batch_size: int = 128
-    network: str = "conv"
-    latent_size: int = 32
-    likelihood: str = "bernoulli"
-    beta: float = 1.0
-    learning_rate: float = 1e-3
-    seed: int = 0
-    precision: str = "float32"
-    data_dir: str | None = None
-    image_size: int | None = None
-    eval_images: int | None = None
-    eval_samples: int = 500
-
-
-_GREY = {"epochs": 30, "eval_images": 1000}
-_PHOTOS = {"epochs": 30, "latent_size": 128, "likelihood": "discretized_logistic", "eval_images": 100}
-_DEFAULTS = {
-    "digits": {"epochs": 150, "batch_size": 32, "network": "mlp", "latent_size": 16, "learning_rate": 2e-3},
-    "mnist": _GREY,
-    "fashion_mnist": _GREY,
-    "binarized_mnist": _GREY,
-    "cifar10": _PHOTOS | {"likelihood": "discretized_logistic_mixture"},
-}
-
-
-def run(dataset, out, resume=False, minutes=None, verbose=True, command=None, started=None, **given):
+def run(
+    dataset,
+    out,
+    resume=False,
+    minutes=None,
+    verbose=True,
+    command=None,
+    started=None,
+    defaults=None,
+    preset=None,
+    about=None,
+    **given,
+):
     """Trains a VAE, or goes on with it, evaluates it on the test split and writes its run directory.
 
     Args:
@@ -102,7 +58,10 @@ def run(dataset, out, resume=False, minutes=None, verbose=True, command=None, st
         verbose: whether progress is shown.
         command: what to write into the results as the command of this run.
         started: `time.monotonic()` from which `minutes` count; None: now.
-        **given: other fields of `Settings`; None: the default of the data set.
+        defaults: fields of `Settings`, a recipe; None: those that suit the data set.
+        preset: where to write the model as a preset, too; None: nowhere.
+        about: what the preset says of itself, see `keras_vae.presets.save`.
+        **given: other fields of `Settings`; None: the default.
 
     Returns:
         What `results.json` holds, or None if `minutes` were too few for one epoch.
@@ -115,16 +74,17 @@ def run(dataset, out, resume=False, minutes=None, verbose=True, command=None, st
     """
     started = time.monotonic() if started is None else started
     dataset, out = str(dataset), Path(out)
-    settings = _settings(dataset, out, resume, {name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    settings = _settings(dataset, out, resume, given, defaults)
     results = records.read_json(out / "results.json") if resume else None
     if results and results["epochs"] == settings.epochs and results["settings"] == dataclasses.asdict(settings):
         if verbose:
             print(f"{out} is complete: {settings.epochs} epochs are done.")
         return results
 
-    likelihood = _likelihood(settings.likelihood)
+    likelihood = recipe.likelihood(settings.likelihood)
     images, train, evaluated = _data(settings, likelihood)
-    vae = _model(settings, likelihood, images.image_shape)
+    vae = recipe.model(settings, images.image_shape, train.steps, _mean(images))
     done = 0
     if (out / "model.keras").exists():
         done = _load(vae, out, train.steps)
@@ -133,8 +93,10 @@ def run(dataset, out, resume=False, minutes=None, verbose=True, command=None, st
     # They are of fewer epochs or of other settings, and would pass for those of the run that begins.
     (out / "results.json").unlink(missing_ok=True)
 
-    recorder = records.Recorder(out, done)
+    recorder = records.Recorder(out, done, keep=settings.keep, averaged=settings.ema is not None)
     callbacks = [recorder, *_tensorboard(out, verbose)]
+    if settings.ema is not None:
+        callbacks.insert(0, records.ValidatedAverage())
     if minutes is not None:
         available = 60 * minutes - (time.monotonic() - started)
         reserve = min(available / 2, _evaluation_seconds(vae, evaluated["test"], settings))
@@ -160,8 +122,11 @@ def run(dataset, out, resume=False, minutes=None, verbose=True, command=None, st
     if not (out / "model.keras").exists():
         return None
     done = _load(vae, out, train.steps)
-    results = _evaluate(vae, settings, evaluated["test"], verbose)
-    results |= _provenance(vae, settings, images, done, recorder.seconds, command)
+    kept = _load_kept(vae, settings, out, train.steps)
+    results = _evaluate(vae, settings, evaluated["test"], images, verbose)
+    results |= _provenance(vae, settings, images, done, recorder.seconds, command) | {"epoch_kept": kept}
+    if preset is not None:
+        _write_preset(vae, settings, out, results, preset, about)
     _write_pictures(vae, out, evaluated["test"], images.test.labels, settings.seed)
     _export(vae, out, verbose)
     # Last, because it says that the run is complete.
@@ -172,12 +137,16 @@ def run(dataset, out, resume=False, minutes=None, verbose=True, command=None, st
 # Settings
 
 
-def _settings(dataset, out, resume, given):
+def _settings(dataset, out, resume, given, defaults):
     """The settings of a new run, or those of the run in `out`, which `given` may not contradict."""
     if not resume:
         if out.exists():
             raise UsageError(f"The run directory exists: go on by --resume, or choose another --out. Received: {out}")
-        return _checked(Settings(dataset, **_DEFAULTS.get(dataset, _PHOTOS) | given))
+        try:
+            settings = Settings(dataset, **(recipe.defaults(dataset) if defaults is None else defaults) | given)
+        except TypeError as error:
+            raise UsageError(f"The recipe has settings that are not known ({error}). Received: {defaults}") from error
+        return recipe.checked(settings)
     config = records.read_json(out / "config.json")
     if config is None:
         raise UsageError(f"There is no run to resume (no config.json): start one without --resume. Received: {out}")
@@ -192,33 +161,12 @@ def _settings(dataset, out, resume, given):
             raise UsageError(f"The run in {out} has {option} {before} and goes on with it. Received: {option} {value}")
     if given.get("epochs", settings.epochs) < settings.epochs:
         raise UsageError(f"--epochs of a run may only grow from {settings.epochs}. Received: {given['epochs']}")
-    return _checked(dataclasses.replace(settings, **given))
-
-
-def _checked(settings):
-    try:
-        one_of(settings.network, NETWORKS, "network")
-        one_of(settings.precision, PRECISIONS, "precision")
-        _likelihood(settings.likelihood)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    return settings
-
-
-def _likelihood(text):
-    """ "normal" or "normal:optimal" as a likelihood."""
-    name, _, argument = text.partition(":")
-    likelihood = likelihoods.get(name)
-    if not argument:
-        return likelihood
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            argument = kind(argument)
-            break
-    try:
-        return type(likelihood)(argument)
-    except TypeError:
-        raise ValueError(f"The likelihood {name!r} takes nothing after a colon. Received: {text!r}") from None
+    if settings.learning_rate_schedule == "cosine" and given.get("epochs", settings.epochs) != settings.epochs:
+        raise UsageError(
+            f"The learning rate of this run falls to 0 at epoch {settings.epochs}: start another run for more. "
+            f"Received: --epochs {given['epochs']}"
+        )
+    return recipe.checked(dataclasses.replace(settings, **given))
 
 
 # Data and model
@@ -241,40 +189,15 @@ def _data(settings, likelihood):
     return images, train, {"validation": seen(images.validation), "test": seen(images.test)}
 
 
+def _mean(images):
+    """The mean training image, between 0 and 1, both excluded."""
+    count = len(images.train)
+    mean = np.mean(images.train.images, axis=0, dtype="float64") / (1 if images.binary else 255)
+    return (count * mean + 0.5) / (count + 1)
+
+
 def _is_dynamic(likelihood, images):
     return likelihood.data == "binary" and not images.binary
-
-
-def _model(settings, likelihood, image_shape):
-    """The compiled VAE; its weights are a function of the settings."""
-    keras.utils.set_random_seed(settings.seed)
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(settings.precision)
-    try:
-        encoder, decoder = _networks(settings, image_shape)
-        objective = objectives.ELBO(beta=float(settings.beta))
-        vae = VAE(encoder, decoder, likelihood=likelihood, objective=objective, seed=settings.seed)
-    finally:
-        keras.config.set_dtype_policy(policy)
-    optimizer = keras.optimizers.Adam(settings.learning_rate)
-    if settings.precision == "mixed_float16":
-        # Keras' own initial scale is too large for losses in nats.
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**10)
-    # Small dense networks spend most of a step outside it.
-    vae.compile(optimizer, steps_per_execution=16 if settings.network == "mlp" else 1)
-    return vae
-
-
-def _networks(settings, image_shape):
-    if settings.network == "mlp":
-        return networks.mlp(image_shape, settings.latent_size, widths=(512,))
-    # Halvings down to maps of 4 to 7 pixels.
-    levels = min(5, max(1, int(math.log2(min(image_shape[:2]) / 4))))
-    if settings.network == "resnet":
-        return networks.resnet(image_shape, settings.latent_size, widths=(64, 128, 256, 256, 256)[:levels])
-    # A kernel that the stride divides leaves no checkerboard in the images.
-    widths = (32, 64, 128, 256, 256)[:levels]
-    return networks.conv(image_shape, settings.latent_size, widths=widths, kernel_size=4)
 
 
 def _load(vae, out, steps):
@@ -287,6 +210,15 @@ def _load(vae, out, steps):
             f"changed? Received: a model after {int(vae.step)} steps"
         )
     return done
+
+
+def _load_kept(vae, settings, out, steps):
+    """Puts the weights that are tested into `vae`, the best epoch's or the last one's; returns that epoch."""
+    if settings.keep != "last":
+        vae.load_weights(out / records.BEST)
+    elif settings.ema is not None:
+        vae.optimizer.finalize_variable_values(vae.trainable_variables)
+    return int(vae.step) // steps
 
 
 def _tensorboard(out, verbose):
@@ -311,8 +243,9 @@ def _evaluation_seconds(vae, test, settings):
     return 15 + each * ((settings.eval_images or len(test)) + len(test) / settings.eval_samples)
 
 
-def _evaluate(vae, settings, test, verbose):
-    """The test results, with all that is needed to compare them."""
+def _evaluate(vae, settings, test, images, verbose):
+    """The test results, with all that is needed to compare them; a function of weights and settings."""
+    vae.seed_generator.state.assign(keras.random.SeedGenerator(settings.seed).state)
     terms = vae.evaluate(test, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True)
     count = min(settings.eval_images or len(test), len(test))
     if verbose:
@@ -322,6 +255,10 @@ def _evaluate(vae, settings, test, verbose):
 
     single = {"unit": "nats", "split": "test", "images": len(test), "samples": vae.objective.samples}
     many = single | {"images": count, "samples": settings.eval_samples}
+    seen = _binarisation(vae.likelihood, images)
+    seen = f"; test images: {seen}" if seen else ""
+    single["protocol"] = f"expectations over q(z|x) by samples{seen}"
+    many["protocol"] = f"importance sampling from q(z|x), Burda et al. 2016, equation 8{seen}"
     results = {name: {"value": float(terms[name]), **single} for name in ("elbo", "log_likelihood", "kl")}
     error = float(np.std(log_prob, ddof=1) / math.sqrt(count)) if count > 1 else None
     results["log_prob"] = {"value": float(np.mean(log_prob)), "standard_error": error, **many}
@@ -337,14 +274,6 @@ def _evaluate(vae, settings, test, verbose):
 
 def _provenance(vae, settings, images, done, seconds, command):
     """Where the results come from: settings, versions, times."""
-    binarisation = None
-    if _is_dynamic(vae.likelihood, images):
-        binarisation = (
-            f"training images anew in each epoch, seed {settings.seed}; validation and test images once, seed "
-            f"{BINARISATION_SEED}"
-        )
-    elif vae.likelihood.data == "binary":
-        binarisation = "fixed, that of the data set"
     packages = ("keras_vae", "keras", "tensorflow", "jax", "tensorflow-probability", "numpy")
     return {
         "epochs": done,
@@ -352,13 +281,25 @@ def _provenance(vae, settings, images, done, seconds, command):
         "seconds_per_epoch": statistics.median(seconds),
         "training_seconds": round(sum(seconds), 3),
         "parameters": vae.count_params(),
-        "binarisation": binarisation,
+        "binarisation": _binarisation(vae.likelihood, images, settings.seed),
         "training_images": len(images.train),
         "settings": dataclasses.asdict(settings),
         "command": command,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in packages},
         "backend": backend.NAME,
     }
+
+
+def _binarisation(likelihood, images, training_seed=None):
+    """How images became binary, None where they did not; those of the test alone unless a seed of training is given."""
+    if _is_dynamic(likelihood, images):
+        if training_seed is None:
+            return f"binarised once, seed {BINARISATION_SEED}"
+        return (
+            f"training images anew in each epoch, seed {training_seed}; validation and test images once, seed "
+            f"{BINARISATION_SEED}"
+        )
+    return "fixed, that of the data set" if likelihood.data == "binary" else None
 
 
 def _version(package):
@@ -370,6 +311,29 @@ def _version(package):
 
 
 # The run directory
+
+
+def _write_preset(vae, settings, out, results, directory, about):
+    with open(out / "history.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    # Six digits are more than the noise leaves.
+    history = {name: [float(f"{float(row[name]):.6g}") for row in rows] for name in rows[0]}
+    measured = {name: value for name, value in results.items() if isinstance(value, dict) and "value" in value}
+    rest = {name: value for name, value in results.items() if name not in measured and name != "settings"}
+    seen = results["binarisation"]
+    presets.save(
+        vae,
+        directory,
+        about=about,
+        data={
+            "dataset": settings.dataset,
+            "preprocessing": f"{vae.likelihood.data}{f' ({seen})' if seen else ''}",
+            "training_images": results["training_images"],
+        },
+        recipe={name: value for name, value in dataclasses.asdict(settings).items() if name != "data_dir"},
+        results={"metrics": measured, **rest},
+        history=history,
+    )
 
 
 def _write_pictures(vae, out, test, labels, seed):

@@ -4,6 +4,7 @@ import math
 import warnings
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vae import distributions
@@ -63,6 +64,17 @@ class Likelihood(Part):
         """
         raise NotImplementedError
 
+    def start_at(self, mean):
+        """Sets the output layer's bias so that features of zero give `mean`.
+
+        Args:
+            mean: (*X), strictly between 0 and 1.
+        """
+        raise ValueError(
+            "Only Bernoulli's output can start at the mean of the images: leave out `output_bias`. "
+            f"Received: {type(self).__name__}"
+        )
+
     def image(self, distribution):
         """What a picture of `distribution` shows: its mean, in the units of x."""
         return distribution.mean()
@@ -92,6 +104,12 @@ class Bernoulli(Likelihood):
 
     def distribution(self, features, x=None, training=False):
         return self._independent(tfd.Bernoulli(logits=self.head(features)[..., 0], dtype="float32"))
+
+    def start_at(self, mean):
+        mean = np.asarray(mean, dtype="float64")
+        if self.head.by_position:
+            mean = mean.mean(axis=tuple(range(mean.ndim - 1)))
+        self.head.dense.bias.assign(np.log(mean / (1 - mean)).reshape(-1))
 
 
 @keras.saving.register_keras_serializable("keras_vae")

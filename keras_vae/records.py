@@ -1,5 +1,6 @@
 """What a run leaves on disk while it goes on; every file is there whole, or as it was before."""
 
+import contextlib
 import csv
 import json
 import math
@@ -9,6 +10,10 @@ import statistics
 import time
 
 import keras
+import numpy as np
+
+# Of the best epoch on validation images.
+BEST = "best.weights.h5"
 
 
 class OutOfTime(Exception):
@@ -99,7 +104,7 @@ class Table:
 
 
 class Recorder(keras.callbacks.Callback):
-    """Writes what each epoch leaves: a line in history.csv and timings.csv, then the model.
+    """Writes what each epoch leaves: a line in history.csv and timings.csv, the best weights, the model.
 
     In this order, since a resumed run cuts lines that the model does not know of, and cannot make up for missing ones.
     An epoch whose numbers are not finite leaves nothing and ends the training.
@@ -107,11 +112,13 @@ class Recorder(keras.callbacks.Callback):
     Args:
         out: the run directory, a `Path`.
         done: epochs that the run has behind it.
+        keep: "last", or the validation value by which the best epoch's weights are kept, too; the loss is best low.
+        averaged: whether the best weights are the optimiser's averages.
     """
 
-    def __init__(self, out, done):
+    def __init__(self, out, done, keep="last", averaged=False):
         super().__init__()
-        self._out = out
+        self._out, self._keep, self._averaged = out, keep, averaged
         self._history = Table(out / "history.csv", done)
         # Apart from the history, which is the same however often a run was interrupted.
         self._timings = Table(out / "timings.csv", done)
@@ -135,7 +142,47 @@ class Recorder(keras.callbacks.Callback):
             return
         self._history.append({"epoch": epoch + 1, **values})
         self._timings.append({"epoch": epoch + 1, "seconds": round(seconds, 3)})
+        if self._is_best():
+            with averaged_weights(self.model) if self._averaged else contextlib.nullcontext():
+                replace(self._out / BEST, self.model.save_weights)
         replace(self._out / "model.keras", self.model.save)
+
+    def _is_best(self):
+        # By what is on the disk, so that a resumed run decides as if it had not been interrupted.
+        if self._keep == "last":
+            return False
+        sign = -1 if self._keep == "loss" else 1
+        *before, now = (sign * value for value in self._history.column(f"val_{self._keep}"))
+        return now > max(before, default=-math.inf)
+
+
+@contextlib.contextmanager
+def averaged_weights(model):
+    """For a while, the optimiser's moving averages in the place of the weights, which come back to the last bit.
+
+    (Keras' `SwapEMAWeights` swaps by additions, whose rounding a resumed run would not repeat.)
+    """
+    weights = [np.array(keras.ops.convert_to_numpy(v)) for v in model.trainable_variables]
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, weights, strict=True):
+            variable.assign(value)
+
+
+class ValidatedAverage(keras.callbacks.Callback):
+    """Validation sees the optimiser's moving averages of the weights."""
+
+    def __init__(self):
+        super().__init__()
+        self._stack = contextlib.ExitStack()
+
+    def on_test_begin(self, logs=None):
+        self._stack.enter_context(averaged_weights(self.model))
+
+    def on_test_end(self, logs=None):
+        self._stack.close()
 
 
 class Deadline(keras.callbacks.Callback):

@@ -1,7 +1,9 @@
 """An experiment, run in this process."""
 
 import ast
+import dataclasses
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -9,7 +11,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vae import cli, experiment, records
+from keras_vae import cli, data, experiment, presets, recipe, records, schedules
+from keras_vae.model import VAE
 
 SHORT = {"epochs": 4, "eval_samples": 20, "verbose": False}
 
@@ -89,6 +92,152 @@ def test_more_epochs_for_a_complete_run(finished, tmp_path):
     assert json.loads((out / "config.json").read_text())["epochs"] == 4
 
 
+FULL = SHORT | {
+    "objective": "iwae:3",
+    "ema": 0.9,
+    "keep": "iwae",
+    "learning_rate_schedule": "cosine",
+    "network_arguments": {"widths": [32]},
+    "output_bias": True,
+}
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """A run with averaged weights, a falling learning rate and the best epoch kept, written as a preset."""
+    out = tmp_path_factory.mktemp("runs") / "full"
+    return out, experiment.run("digits", out, preset=out / "preset", about={"title": "t"}, **FULL)
+
+
+def test_a_killed_run_with_averages_goes_on_to_the_bit(full, tmp_path, monkeypatch):
+    uninterrupted, results = full
+    out = tmp_path / "full"
+
+    def dying_replace(path, write, real=records.replace):
+        if path.name == "model.keras" and len((out / "history.csv").read_text().splitlines()) == 4:
+            raise KeyboardInterrupt
+        real(path, write)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "replace", dying_replace)
+        with pytest.raises(KeyboardInterrupt):
+            experiment.run("digits", out, **FULL)
+    resumed = experiment.run("digits", out, resume=True, preset=out / "preset", verbose=False)
+    assert same(resumed, results) and resumed["epoch_kept"] == results["epoch_kept"]
+    assert (out / "history.csv").read_bytes() == (uninterrupted / "history.csv").read_bytes()
+    for here, there in zip(*(VAE.from_preset(d / "preset").get_weights() for d in (out, uninterrupted)), strict=True):
+        np.testing.assert_array_equal(here, there)
+
+
+def test_the_best_epoch_is_the_one_that_is_kept(full):
+    out, results = full
+    bounds = records.Table(out / "history.csv", 4).column("val_iwae")
+    assert results["epoch_kept"] == 1 + int(np.argmax(bounds))
+    vae = VAE.from_preset(out / "preset")
+    assert int(vae.step) == results["epoch_kept"] * math.ceil(1297 / 32)
+    x = data.convert(data.load("digits").validation.images, "binary", experiment.BINARISATION_SEED)
+    # What was validated are the weights that were kept: 200 images, three samples of z each.
+    assert vae.log_prob(x, samples=3, seed=0).mean() == pytest.approx(max(bounds), abs=0.3)
+
+
+def test_a_worse_epoch_is_not_kept(tmp_path, monkeypatch):
+    kept = []
+    recorder = records.Recorder(tmp_path, 0, keep="loss")
+    for epoch, loss in enumerate((3.0, 2.0, 2.5, 2.0, 1.0)):
+        recorder._history.append({"epoch": epoch, "val_loss": loss})
+        kept.append(recorder._is_best())
+    assert kept == [True, True, False, False, True]
+
+
+def test_validation_sees_the_averaged_weights_and_training_does_not():
+    settings = experiment.Settings("digits", network="mlp", latent_size=2, network_arguments={"widths": [4]}, ema=0.9)
+    vae = recipe.model(settings, (8, 8, 1), steps=3, mean=None)
+    vae.compile(vae.optimizer)
+    x = np.round(np.random.default_rng(0).random((48, 8, 8, 1))).astype("float32")
+    seen = {"train": [], "test": []}
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen["train"].append(np.array(self.model.trainable_variables[0].numpy()))
+
+        def on_test_batch_end(self, batch, logs=None):
+            seen["test"].append(np.array(self.model.trainable_variables[0].numpy()))
+
+        def on_epoch_end(self, epoch, logs=None):
+            np.testing.assert_array_equal(self.model.trainable_variables[0].numpy(), seen["train"][-1])
+
+    callbacks = [records.ValidatedAverage(), Look()]
+    vae.fit(x, batch_size=16, epochs=2, validation_data=x, callbacks=callbacks, verbose=0)
+    average = seen["train"][0].astype("float64")
+    averages = [average]
+    for weights in seen["train"][1:]:
+        average = 0.9 * average + 0.1 * weights
+        averages.append(average)
+    np.testing.assert_allclose(seen["test"][0], averages[2], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(seen["test"][-1], averages[5], rtol=1e-4, atol=1e-6)
+    assert np.abs(averages[5] - seen["train"][5]).max() > 1e-3
+
+
+def test_the_output_starts_at_the_mean_of_the_images():
+    mean = np.random.default_rng(0).uniform(0.1, 0.9, (8, 8, 1))
+    settings = experiment.Settings("digits", network="mlp", latent_size=2, output_bias=True)
+    for network, expected in (("mlp", mean), ("conv", np.full_like(mean, mean.mean()))):
+        vae = recipe.model(dataclasses.replace(settings, network=network), (8, 8, 1), steps=1, mean=mean)
+        features = np.zeros((1, *vae.likelihood.head.features_shape), "float32")
+        shown = np.array(vae.likelihood.image(vae.likelihood.distribution(features)))[0]
+        np.testing.assert_allclose(shown, expected, atol=1e-5)
+
+
+def test_learning_rates_fall_by_the_epoch():
+    settings = experiment.Settings("digits", epochs=4, learning_rate=0.1, learning_rate_schedule="exponential:0.5")
+    assert [float(recipe.learning_rate(settings, 10)(step)) for step in (0, 9, 10, 25)] == pytest.approx(
+        [0.1, 0.1, 0.05, 0.025]
+    )
+    cosine = recipe.learning_rate(dataclasses.replace(settings, learning_rate_schedule="cosine"), 10)
+    assert [float(cosine(step)) for step in (0, 20, 40)] == pytest.approx([0.1, 0.05, 0.0])
+
+
+def test_the_objective_of_a_recipe():
+    settings = experiment.Settings("digits", objective="elbo:2", beta=4.0, warmup_epochs=1.5, free_bits=0.25)
+    objective = recipe.objective(settings, steps=10)
+    assert objective.samples == 2 and objective.free_bits == 0.25
+    assert objective.beta == schedules.LinearWarmup(15, end=4.0)
+    assert recipe.objective(experiment.Settings("digits", objective="iwae:7"), steps=1).samples == 7
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"objective": "iwae", "beta": 2.0}, "Only the ELBO"),
+        ({"objective": "iwea"}, "'iwae'"),
+        ({"keep": "iwae"}, "Known: 'last', 'loss', 'elbo'"),
+        ({"learning_rate_schedule": "exponential"}, "exponential:0.95"),
+        ({"learning_rate_schedule": "cosin"}, "'cosine'"),
+        ({"ema": 1.0}, "below 1"),
+        ({"network_arguments": {"width": 3}}, "width"),
+        ({"output_bias": True, "likelihood": "normal"}, "Bernoulli"),
+    ],
+)
+def test_recipes_that_cannot_be_meant(tmp_path, given, said):
+    with pytest.raises(ValueError, match=f"{said}.*Received|Received.*{said}"):
+        experiment.run("digits", tmp_path / "run", verbose=False, **given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_falling_learning_rate_fixes_the_epochs(full):
+    with pytest.raises(experiment.UsageError, match=r"falls to 0 at epoch 4.*Received: --epochs 5"):
+        experiment.run("digits", full[0], resume=True, epochs=5)
+
+
+def test_a_preset_of_a_run_says_what_was_measured(full):
+    out, results = full
+    config, written = presets.read(out / "preset")
+    assert written["metrics"]["log_prob"] == results["log_prob"] and "equation 8" in results["log_prob"]["protocol"]
+    assert written["epoch_kept"] == results["epoch_kept"] and len(written["history"]["val_iwae"]) == 4
+    assert config["recipe"]["objective"] == "iwae:3" and config["data"]["dataset"] == "digits"
+    assert "iwae" in written["history"] and "log p(x)" in (out / "preset" / "README.md").read_text()
+
+
 def test_a_complete_run_is_left_alone(finished):
     out, _ = finished
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
@@ -164,9 +313,9 @@ def test_help_waits_for_no_framework():
 
 
 def test_a_likelihood_with_its_argument():
-    assert experiment._likelihood("normal:optimal").scale == "optimal"
-    assert experiment._likelihood("laplace:0.25").scale == 0.25
-    assert experiment._likelihood("discretized_logistic_mixture:3").components == 3
+    assert recipe.likelihood("normal:optimal").scale == "optimal"
+    assert recipe.likelihood("laplace:0.25").scale == 0.25
+    assert recipe.likelihood("discretized_logistic_mixture:3").components == 3
 
 
 def test_binary_data_is_not_binarised_again(monkeypatch):
