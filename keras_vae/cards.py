@@ -13,15 +13,14 @@ _TITLES = {
 }
 
 
-def text(name, config, results):
+def text(config, results):
     """The card.
 
     Args:
-        name: of the preset.
         config: what its config.json holds.
         results: what its results.json holds.
     """
-    about = config["about"]
+    about, name = config["about"], config["about"]["name"]
     sections = [
         _front_matter(name, config, results),
         f"# {about.get('title', name)}\n",

@@ -122,8 +122,65 @@ def _parser():
     add("--eval-images", type=_COUNT, help="test images that log p(x) is estimated for")
     add("--eval-samples", type=_COUNT, help="importance samples for each of them (500)")
     add("--preset", type=Path, help="directory to write the model to as a preset (a recipe's: OUT/preset)")
-    add("--json", action="store_true", help="print nothing but the results, as one JSON object")
+    add("--json", dest="as_json", action="store_true", help="print nothing but the results, as one JSON object")
+    _add_pretrained(commands)
     return parser
+
+
+def _add_pretrained(commands):
+    """The commands on models that are trained already."""
+
+    def command(name, description, entry=True):
+        added = commands.add_parser(name, help=description, description=f"{description}.", allow_abbrev=False)
+        if entry:
+            added.add_argument("name", metavar="NAME", help="an entry of the zoo, or the directory of a preset")
+        return added.add_argument
+
+    def add_images(add):
+        add("images", nargs="+", type=Path, metavar="IMAGES", help="pictures, folders of them, or .npy files")
+
+    def add_out(add):
+        add("--out", type=Path, required=True, help="a .npy file, a .png file (a grid), or a directory (a .png each)")
+
+    def add_json(add):
+        add("--json", dest="as_json", action="store_true", help="print one JSON value")
+
+    add = command("list", "list the zoo", entry=False)
+    add("pattern", nargs="?", metavar="PATTERN", help='which entries, "mnist*"')
+    add_json(add)
+    add_json(command("info", "say what is known of a model: data, paper, licence, results"))
+    add = command("card", "print the card of a model")
+    add("--write", action="store_true", help="write it into the preset's README.md instead")
+    add = command("evaluate", "measure a model again and say where its results.json differs (exit code 1)")
+    add("--data-dir", help="where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
+    add("--eval-images", type=_COUNT, help="test images that log p(x) is estimated for (as results.json says)")
+    add("--eval-samples", type=_COUNT, help="importance samples for each of them (as results.json says)")
+    add("--write", action="store_true", help="write what was measured into results.json and README.md")
+    add_json(add)
+    add = command("sample", "write images of a model's own")
+    add("-n", type=_COUNT, default=16, help="how many (16)")
+    add("--seed", type=_SEED, default=0, help="(0)")
+    add("--temperature", type=_WEIGHT, default=1.0, help="factor on the prior's standard deviation (1)")
+    add_out(add)
+    add = command("reconstruct", "write images by way of their latents; a picture shows each above its reconstruction")
+    add_images(add)
+    add_out(add)
+    add = command("interpolate", "write the images on the way from one to another")
+    add("a", type=Path, metavar="FROM", help="a picture or .npy file")
+    add("b", type=Path, metavar="TO", help="a picture or .npy file")
+    add("--steps", type=_number(int, lambda value: value >= 2, "a whole number of at least 2"), default=10, help="(10)")
+    add("--spherical", action="store_true", help="along the great circle")
+    add_out(add)
+    add = command("encode", "print the posterior means of images, one a line, or write them")
+    add_images(add)
+    add("--out", type=Path, help="a .npy file")
+    add = command("score", "print log p(x) of images, in nats, by importance sampling")
+    add_images(add)
+    add("--samples", type=_COUNT, default=500, help="for each image (500)")
+    add("--seed", type=_SEED, default=0, help="(0)")
+    add_json(add)
+    add = command("export", "write a SavedModel, which serves where keras_vae is not installed")
+    add("--out", type=Path, help="directory (savedmodels/NAME)")
 
 
 def main(argv=None):
@@ -138,30 +195,29 @@ def main(argv=None):
     started = time.monotonic()
     argv = sys.argv[1:] if argv is None else list(argv)
     options = vars(_parser().parse_args(argv))
-    del options["command"]
-    dataset, as_json = options.pop("dataset"), options.pop("json")
+    command = options.pop("command")
+    if command == "train":
+        return _train(options, argv, started)
+    with _one_line_errors() as failure:
+        if command == "evaluate":
+            options["command"] = shlex.join(["keras-vae", *argv])
+        failure.code = FAILURE if _pretrained(command)(**options) else 0
+    return failure.code
+
+
+def _train(options, argv, started):
+    dataset, as_json = options.pop("dataset"), options.pop("as_json")
     out = options.pop("out") or Path("runs") / Path(dataset).resolve().name
     again = shlex.join(["keras-vae", "train", dataset, "--out", str(out), "--resume"])
     command = shlex.join(["keras-vae", *argv])
-    warnings.showwarning = _show_warning
-    try:
+    with _one_line_errors(lambda: f"; go on with: {again}" if (out / "config.json").exists() else "") as failure:
         dataset, recipe = _recipe(dataset)
         if recipe:
             options = recipe | options | {"preset": options["preset"] or out / "preset"}
         experiment = _experiment()
         results = experiment.run(dataset, out, verbose=not as_json, command=command, started=started, **options)
-    except KeyboardInterrupt:
-        hint = f"; go on with: {again}" if (out / "config.json").exists() else ""
-        print(f"\nkeras-vae: interrupted{hint}", file=sys.stderr)
-        return INTERRUPTED
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
-        if os.environ.get("KERAS_VAE_DEBUG"):
-            raise
-        if sys.stdout.isatty():
-            # Away from the progress bar.
-            print()
-        print(f"keras-vae: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return getattr(error, "exit_code", FAILURE)
+    if failure.code:
+        return failure.code
     if as_json:
         print(json.dumps(results))
     elif results:
@@ -174,6 +230,36 @@ def main(argv=None):
     return 0
 
 
+@contextlib.contextmanager
+def _one_line_errors(hint=lambda: ""):
+    """Turns what is raised inside into one line; yields an object whose `code` then is the exit code, 0 otherwise."""
+    outcome = argparse.Namespace(code=0)
+    warnings.showwarning = _show_warning
+    try:
+        yield outcome
+    except KeyboardInterrupt:
+        print(f"\nkeras-vae: interrupted{hint()}", file=sys.stderr)
+        outcome.code = INTERRUPTED
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        if os.environ.get("KERAS_VAE_DEBUG"):
+            raise
+        if sys.stdout.isatty():
+            # Away from the progress bar.
+            print()
+        print(f"keras-vae: error: {' '.join(str(error).split())}", file=sys.stderr)
+        outcome.code = getattr(error, "exit_code", FAILURE)
+
+
+def _pretrained(command):
+    """The function of `keras_vae.pretrained` that `command` names."""
+    from keras_vae import pretrained
+
+    if command in ("list", "info"):
+        return {"list": pretrained.list_entries, "info": pretrained.info}[command]
+    _experiment()
+    return getattr(pretrained, command)
+
+
 def _recipe(name):
     """A data set's name and nothing, or those of the recipe that `name` is of, as arguments of `experiment.run`."""
     is_recipe = name.startswith("zoo/") or (Path(name) / "config.json").is_file()
@@ -181,11 +267,13 @@ def _recipe(name):
         return name, {}
     import zoo
 
-    config = json.loads((zoo.find(name, trained=False) / "config.json").read_text(encoding="utf-8"))
+    directory = zoo.find(name, trained=False)
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     settings = dict(config.get("recipe", {}))
     if "dataset" not in settings:
         raise ValueError(f"config.json has no recipe with a dataset. Received: {name!r}")
-    return settings.pop("dataset"), {"defaults": settings, "about": config.get("about")}
+    about = {"name": directory.resolve().name} | config.get("about", {})
+    return settings.pop("dataset"), {"defaults": settings, "about": about}
 
 
 def _experiment():

@@ -134,6 +134,70 @@ def run(
     return results
 
 
+def measure_again(directory, data_dir=None, eval_images=None, eval_samples=None, verbose=True):
+    """The test results of a preset, measured anew by its recipe.
+
+    Args:
+        directory: that of the preset.
+        data_dir: see `Settings`.
+        eval_images, eval_samples: in the place of the recipe's.
+        verbose: whether progress is shown.
+
+    Returns:
+        {"metrics", "score" of the fixed batch, "backend", "versions"}.
+
+    Raises:
+        UsageError: if the preset has no recipe, or one that this version does not know.
+    """
+    config, _ = presets.read(directory)
+    changed = {"data_dir": data_dir, "eval_images": eval_images, "eval_samples": eval_samples}
+    try:
+        settings = Settings(**config["recipe"] | {name: value for name, value in changed.items() if value is not None})
+    except TypeError as error:
+        raise UsageError(f"{presets.CONFIG} has no recipe to measure by ({error}). Received: {directory}") from error
+    vae = presets.load(directory)
+    vae.compile()
+    images, _, evaluated = _data(settings, vae.likelihood)
+    return {
+        "metrics": _evaluate(vae, settings, evaluated["test"], images, verbose),
+        "score": presets.fixed_batch_score(vae).tolist(),
+        "backend": backend.NAME,
+        "versions": _versions(),
+    }
+
+
+def compare(stored, measured):
+    """Where the results of a preset differ from what was measured again.
+
+    Args:
+        stored: what its results.json holds.
+        measured: what `measure_again` returned.
+
+    Returns:
+        [{"metric", "stored", "now", "verdict"}]; a verdict is "agrees", "differs by ...", or why neither.
+    """
+    # The same noise, summed in another order; on another backend the noise is another one.
+    tolerance = 1e-4 if stored.get("backend") == measured["backend"] else 2e-3
+    rows = []
+    for name in stored["metrics"] | measured["metrics"]:
+        before, now = stored["metrics"].get(name), measured["metrics"].get(name)
+        if before is None or now is None:
+            verdict = "is not in results.json" if before is None else "is not measured by this command"
+        elif any(before.get(key) != now.get(key) for key in ("unit", "split", "images", "samples", "protocol")):
+            verdict = "another protocol"
+        else:
+            verdict = _verdict(before["value"], now["value"], tolerance)
+        rows.append({"metric": name, **{k: v and v["value"] for k, v in (("stored", before), ("now", now))}})
+        rows[-1]["verdict"] = verdict
+    before, now = (float(np.mean(score)) for score in (stored["fixed_batch"]["score"], measured["score"]))
+    rows.append({"metric": "fixed_batch", "stored": before, "now": now, "verdict": _verdict(before, now, 1e-4)})
+    return rows
+
+
+def _verdict(before, now, tolerance):
+    return "agrees" if abs(now - before) <= tolerance * max(1, abs(before)) else f"differs by {now - before:.3g}"
+
+
 # Settings
 
 
@@ -274,18 +338,17 @@ def _evaluate(vae, settings, test, images, verbose):
 
 def _provenance(vae, settings, images, done, seconds, command):
     """Where the results come from: settings, versions, times."""
-    packages = ("keras_vae", "keras", "tensorflow", "jax", "tensorflow-probability", "numpy")
     return {
         "epochs": done,
         "epochs_planned": settings.epochs,
         "seconds_per_epoch": statistics.median(seconds),
         "training_seconds": round(sum(seconds), 3),
-        "parameters": vae.count_params(),
+        "parameters": presets.parameters(vae),
         "binarisation": _binarisation(vae.likelihood, images, settings.seed),
         "training_images": len(images.train),
         "settings": dataclasses.asdict(settings),
         "command": command,
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in packages},
+        "versions": _versions(),
         "backend": backend.NAME,
     }
 
@@ -300,6 +363,11 @@ def _binarisation(likelihood, images, training_seed=None):
             f"{BINARISATION_SEED}"
         )
     return "fixed, that of the data set" if likelihood.data == "binary" else None
+
+
+def _versions():
+    packages = ("keras_vae", "keras", "tensorflow", "jax", "tensorflow-probability", "numpy")
+    return {"python": platform.python_version()} | {name: _version(name) for name in packages}
 
 
 def _version(package):

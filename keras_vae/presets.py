@@ -6,6 +6,7 @@ that it was measured on; README.md, the card, is written from the two. Nothing i
 
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import keras
@@ -29,7 +30,8 @@ def save(model, directory, *, about=None, data=None, recipe=None, results=None, 
     Args:
         model: a built `LatentVariableModel`; its weights are written as they are.
         directory: where; it is made if need be, and other files in it are left alone.
-        about: {"title", "description", "paper", "license", ...}, what a reader wants to know.
+        about: {"name", "title", "description", "paper", "license", ...}, what a reader wants to know; the name is that
+            of the directory where it is left out.
         data: {"dataset", "preprocessing", ...}, what the model was trained on.
         recipe: what `keras-vae train` needs to do it again.
         results: {"metrics": {name: {"value", "unit", "split", "images", "samples", "protocol"}}, "command", ...}.
@@ -39,17 +41,20 @@ def save(model, directory, *, about=None, data=None, recipe=None, results=None, 
         PresetError: if the directory cannot be written.
     """
     directory = Path(directory)
+    # One that was never compiled: Keras would write the optimiser, too.
+    bare = type(model).from_config(model.get_config())
+    bare.set_weights(model.get_weights())
     config = {
         "format_version": FORMAT_VERSION,
-        "about": about or {},
+        "about": {"name": directory.resolve().name, **(about or {})},
         "data": data or {},
         "recipe": recipe or {},
         "seed": model.seed,
-        "model": keras.saving.serialize_keras_object(model),
+        "model": keras.saving.serialize_keras_object(bare),
     }
     results = {
         "format_version": FORMAT_VERSION,
-        "weights": {"file": WEIGHTS, "sha256": None, "parameters": model.count_params()},
+        "weights": {"file": WEIGHTS, "sha256": None, "parameters": parameters(model)},
         "metrics": {},
         **(results or {}),
         "fixed_batch": {
@@ -61,10 +66,7 @@ def save(model, directory, *, about=None, data=None, recipe=None, results=None, 
     }
 
     def write_weights(path):
-        # Of a copy that was never compiled: Keras would write the optimiser's variables, too.
-        copy = type(model).from_config(model.get_config())
-        copy.set_weights(model.get_weights())
-        copy.save_weights(path)
+        bare.save_weights(path)
         results["weights"]["sha256"] = sha256(path)
 
     # In this order: the results name the hash of the weights, and the card shows the results.
@@ -72,7 +74,7 @@ def save(model, directory, *, about=None, data=None, recipe=None, results=None, 
         WEIGHTS: write_weights,
         CONFIG: lambda path: records.dump_json(path, config),
         RESULTS: lambda path: records.dump_json(path, results),
-        CARD: lambda path: path.write_text(cards.text(directory.resolve().name, config, results), encoding="utf-8"),
+        CARD: lambda path: path.write_text(cards.text(config, results), encoding="utf-8"),
     }
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -153,7 +155,7 @@ def verify(directory):
 
 def card(directory):
     """The card of a preset, Markdown after YAML front matter, from its other files."""
-    return cards.text(Path(directory).resolve().name, *read(directory))
+    return cards.text(*read(directory))
 
 
 def write_card(directory):
@@ -164,6 +166,30 @@ def write_card(directory):
         records.replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise PresetError(f"The card cannot be written ({error.strerror or error}). Received: {path}") from error
+
+
+def update_results(directory, measured):
+    """Writes results.json and README.md anew, with what was `measured` in the place of what they said.
+
+    Args:
+        directory: that of the preset.
+        measured: as `results` of `save`; metrics that it lacks stay.
+    """
+    directory = Path(directory)
+    config, results = read(directory)
+    results |= measured | {"metrics": results["metrics"] | measured["metrics"]}
+    text = cards.text(config, results)
+    records.replace_together(
+        {
+            directory / RESULTS: lambda path: records.dump_json(path, results),
+            directory / CARD: lambda path: path.write_text(text, encoding="utf-8"),
+        }
+    )
+
+
+def parameters(model):
+    """How many numbers are trained."""
+    return sum(math.prod(variable.shape) for variable in model.trainable_variables)
 
 
 def sha256(path):

@@ -32,6 +32,7 @@ ROOMS = (
     "plotting",
     "recipe",
     "experiment",
+    "pretrained",
     "cli",
 )
 

@@ -36,7 +36,7 @@ def toys(tmp_path, monkeypatch):
 def test_an_entry_is_a_preset_whose_card_is_up_to_date(name):
     directory = zoo.find(name)
     config, results = presets.read(directory)
-    assert set(config["about"]) >= {"title", "description", "paper", "license"}
+    assert config["about"]["name"] == name and set(config["about"]) >= {"title", "description", "paper", "license"}
     assert set(config["data"]) >= {"dataset", "preprocessing"} and config["recipe"]["dataset"]
     for result in results["metrics"].values():
         assert np.isfinite(result["value"])

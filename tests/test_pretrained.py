@@ -1,0 +1,182 @@
+"""What the command does with models that are trained already, on small ones."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from compositions import COMPOSITIONS
+from PIL import Image
+
+import keras_vae as kv
+import zoo
+from keras_vae import cli, experiment, presets
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The preset of a short experiment on digits."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    experiment.run("digits", out, epochs=2, eval_samples=10, ema=0.9, keep="elbo", preset=out / "toy", verbose=False)
+    return out / "toy"
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Three digits as pictures, and their levels."""
+    levels = kv.data.load("digits").test.images[:3]
+    (tmp_path / "pictures").mkdir()
+    for index, image in enumerate(levels):
+        Image.fromarray(image[..., 0]).save(tmp_path / "pictures" / f"{index}.png")
+    return tmp_path / "pictures", levels
+
+
+def run(capsys, *arguments, code=0):
+    """What keras-vae prints."""
+    assert cli.main(list(map(str, arguments))) == code
+    said = capsys.readouterr()
+    return said.err if code else said.out
+
+
+def test_list_and_info(trained, monkeypatch, capsys):
+    assert "mnist" in run(capsys, "list") or zoo.list_models() == []
+    monkeypatch.setattr(zoo, "_FOLDER", trained.parent)
+    assert run(capsys, "list").split()[:3] == ["toy", "digits", "log_prob"]
+    (entry,) = json.loads(run(capsys, "list", "t*", "--json"))
+    assert entry == json.loads(run(capsys, "info", "toy", "--json")) and run(capsys, "list", "x*") == ""
+    said = run(capsys, "info", "toy")
+    assert entry["sha256"] in said and "digits" in said and "images 300, samples 10" in said
+    assert "Did you mean 'toy'" in run(capsys, "info", "tyo", code=1)
+
+
+def test_evaluate_agrees_and_finds_what_differs(trained, tmp_path, capsys):
+    assert "differs" not in (said := run(capsys, "evaluate", trained)) and said.count("agrees") == 5
+    copy = shutil.copytree(trained, tmp_path / "toy")
+    results = json.loads((copy / presets.RESULTS).read_text())
+    results["metrics"]["elbo"]["value"] += 0.5
+    results["metrics"]["fid"] = results["metrics"]["elbo"]
+    (copy / presets.RESULTS).write_text(json.dumps(results))
+    assert cli.main(["evaluate", str(copy), "--eval-samples", "5", "--json"]) == 1
+    rows = {row["metric"]: row["verdict"] for row in json.loads(capsys.readouterr().out)}
+    assert rows["elbo"] == "differs by -0.5" and rows["kl"] == rows["fixed_batch"] == "agrees"
+    assert rows["log_prob"] == "another protocol" and rows["fid"] == "is not measured by this command"
+    assert cli.main(["evaluate", str(copy), "--write"]) == 1
+    assert "differs" not in run(capsys, "evaluate", copy).split("metric")[-1]
+    assert run(capsys, "card", copy) == (copy / presets.CARD).read_text()
+    kv.VAE.from_preset(copy)
+
+
+def test_card(trained, tmp_path, capsys):
+    copy = shutil.copytree(trained, tmp_path / "toy")
+    (copy / presets.CARD).unlink()
+    run(capsys, "card", copy, "--write")
+    assert (copy / presets.CARD).read_text() == run(capsys, "card", trained)
+
+
+def test_samples_as_arrays_and_pictures(trained, tmp_path, capsys):
+    vae = zoo.load(trained)
+    expected = vae.sample(5, seed=3)
+    for out in ("s.npy", "s.png", "s"):
+        run(capsys, "sample", trained, "-n", 5, "--seed", 3, "--out", tmp_path / out)
+    np.testing.assert_allclose(np.load(tmp_path / "s.npy"), expected, rtol=1e-6)
+    levels = np.rint(expected * 255)[..., 0]
+    grid = np.asarray(Image.open(tmp_path / "s.png"))
+    assert grid.shape == (16, 24)
+    # A level of rounding.
+    np.testing.assert_allclose(grid[8:, 8:16], levels[4], atol=1)
+    assert not grid[8:, 16:].any()
+    files = sorted((tmp_path / "s").iterdir())
+    assert len(files) == 5
+    np.testing.assert_allclose(np.asarray(Image.open(files[2])), levels[2], atol=1)
+    assert "directory" in run(capsys, "sample", trained, "--out", tmp_path / "s.gif", code=1)
+
+
+def test_pictures_and_arrays_are_the_same_images(trained, pictures, tmp_path, capsys):
+    folder, levels = pictures
+    vae = zoo.load(trained)
+    x = kv.data.convert(levels, "binary", 0)
+    np.save(tmp_path / "levels.npy", levels)
+    np.save(tmp_path / "seen.npy", x)
+    for source in (folder, tmp_path / "levels.npy", tmp_path / "seen.npy"):
+        run(capsys, "encode", trained, source, "--out", tmp_path / "z.npy")
+        np.testing.assert_allclose(np.load(tmp_path / "z.npy"), vae.encode(x), rtol=1e-5, atol=1e-6)
+    printed = np.array([line.split() for line in run(capsys, "encode", trained, folder).splitlines()], "float64")
+    np.testing.assert_allclose(printed, vae.encode(x), rtol=1e-4, atol=1e-5)
+    measured = json.loads(run(capsys, "score", trained, folder, "--samples", 7, "--json"))
+    np.testing.assert_allclose(measured["log_prob"], vae.log_prob(x, samples=7, seed=0), rtol=1e-6)
+    assert measured["bits_per_dim"] is None
+    assert "3 images, 7 samples" in run(capsys, "score", trained, folder, "--samples", 7)
+
+
+def test_reconstruct_and_interpolate(trained, pictures, tmp_path, capsys):
+    folder, levels = pictures
+    vae = zoo.load(trained)
+    x = kv.data.convert(levels, "binary", 0)
+    for out in ("r.npy", "r.png"):
+        run(capsys, "reconstruct", trained, folder, "--out", tmp_path / out)
+    np.testing.assert_allclose(np.load(tmp_path / "r.npy"), vae.reconstruct(x), rtol=1e-5, atol=1e-6)
+    # Two columns of pairs, each image above its reconstruction.
+    grid = np.asarray(Image.open(tmp_path / "r.png"))
+    assert grid.shape == (32, 16)
+    np.testing.assert_array_equal(grid[:8, :8], 255 * x[0, ..., 0])
+    ends = [kv.data.convert(levels[i : i + 1], "binary", 0)[0] for i in (0, 1)]
+    for out in ("i.npy", "i.png"):
+        run(capsys, "interpolate", trained, folder / "0.png", folder / "1.png", "--steps", 4, "--out", tmp_path / out)
+    np.testing.assert_allclose(np.load(tmp_path / "i.npy"), vae.interpolate(*ends, steps=4), rtol=1e-5, atol=1e-6)
+    assert np.asarray(Image.open(tmp_path / "i.png")).shape == (8, 32)
+    assert "One image" in run(capsys, "interpolate", trained, folder, folder, "--out", tmp_path / "i.npy", code=1)
+
+
+def test_levels_stay_levels(tmp_path, capsys):
+    (composition,) = (c for c in COMPOSITIONS if c.name == "colour_mixture")
+    composition.model().save_to_preset(tmp_path / "toy")
+    levels = composition.images(2)
+    np.save(tmp_path / "x.npy", levels)
+    run(capsys, "reconstruct", tmp_path / "toy", tmp_path / "x.npy", "--out", tmp_path / "r")
+    first = np.asarray(Image.open(tmp_path / "r" / "00000.png"))
+    assert first.shape == (16, 8, 3)
+    np.testing.assert_array_equal(first[:8], levels[0])
+    measured = json.loads(run(capsys, "score", tmp_path / "toy", tmp_path / "x.npy", "--samples", 2, "--json"))
+    expected = -np.array(measured["log_prob"]) / (8 * 8 * 3 * np.log(2))
+    np.testing.assert_allclose(measured["bits_per_dim"], expected)
+    assert "no recipe" in run(capsys, "evaluate", tmp_path / "toy", code=2)
+
+
+def test_what_is_no_image(trained, tmp_path, capsys):
+    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "empty").mkdir()
+    for path, said in (("text.png", "neither a picture"), ("empty", "no images"), ("gone.png", "No such file")):
+        assert said in run(capsys, "score", trained, tmp_path / path, code=1)
+    np.save(tmp_path / "nan.npy", np.full((1, 8, 8, 1), np.nan))
+    assert "NaN" in run(capsys, "score", trained, tmp_path / "nan.npy", code=1)
+    np.save(tmp_path / "object.npy", np.array([{}]), allow_pickle=True)
+    assert "allow_pickle=False" in run(capsys, "score", trained, tmp_path / "object.npy", code=1)
+
+
+@pytest.mark.skipif(kv.backend.NAME != "tensorflow", reason="SavedModels are written by TensorFlow")
+def test_export(trained, tmp_path, capsys):
+    import tensorflow as tf
+
+    run(capsys, "export", trained, "--out", tmp_path / "saved")
+    x = kv.data.convert(kv.data.load("digits").test.images[:3], "binary")
+    served = tf.saved_model.load(str(tmp_path / "saved"))
+    np.testing.assert_allclose(served.encode(x).numpy(), zoo.load(trained).encode(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_recipe_makes_the_preset_of_its_name(tmp_path, monkeypatch, capsys):
+    recipe = {"dataset": "digits", "epochs": 9, "network": "mlp", "latent_size": 3, "eval_samples": 5, "keep": "elbo"}
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "config.json").write_text(
+        json.dumps({"format_version": 1, "about": {"title": "A toy"}, "recipe": recipe})
+    )
+    monkeypatch.setattr(zoo, "_FOLDER", tmp_path)
+    out = tmp_path / "run"
+    run(capsys, "train", "zoo/toy", "--epochs", 1, "--out", out)
+    config, results = presets.read(out / "preset")
+    assert config["about"] == {"name": "toy", "title": "A toy"}
+    assert config["recipe"]["latent_size"] == 3 and config["recipe"]["epochs"] == results["epochs"] == 1
+    assert results["command"] == f"keras-vae train zoo/toy --epochs 1 --out {out}"
+    assert "agrees" in run(capsys, "evaluate", out / "preset")
+    run(capsys, "train", "zoo/toy", "--resume", "--epochs", 2, "--out", out, "--preset", tmp_path / "toy")
+    assert zoo.list_models() == ["toy"] and presets.read(tmp_path / "toy")[1]["epochs"] == 2
+    assert "Did you mean 'toy'" in run(capsys, "train", "zoo/tyo", code=1)
