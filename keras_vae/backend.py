@@ -61,6 +61,17 @@ def is_usable(variable):
     return value is not None and not value.is_deleted()
 
 
+def unshare(variables):
+    """Gives variables that share an array copies of it: on JAX a compiled step deletes the arrays it was given."""
+    if NAME == "tensorflow":
+        return
+    seen = set()
+    for variable in variables:
+        if id(variable.value) in seen:
+            variable.assign(jax.numpy.copy(variable.value))
+        seen.add(id(variable.value))
+
+
 def compiled(model, function):
     """`function(*arrays)` compiled, with the weights of `model` read at each call, never baked in.
 

@@ -281,7 +281,7 @@ def _load_kept(vae, settings, out, steps):
     if settings.keep != "last":
         vae.load_weights(out / records.BEST)
     elif settings.ema is not None:
-        vae.optimizer.finalize_variable_values(vae.trainable_variables)
+        records.use_averages(vae)
     return int(vae.step) // steps
 
 

@@ -142,7 +142,7 @@ class LatentVariableModel(ObjectiveTrainer, keras.Model):
             validation_data = (images, *parts[1:]) if any(part is not None for part in parts[1:]) else images
         keeper = guard.LastGoodWeights(self)
         with guard.usable_afterwards(self, keeper, first):
-            return super().fit(
+            history = super().fit(
                 x=x,
                 y=y,
                 batch_size=batch_size,
@@ -158,6 +158,9 @@ class LatentVariableModel(ObjectiveTrainer, keras.Model):
                 steps_per_epoch=steps_per_epoch,
                 **kwargs,
             )
+        # Keras ends with the optimiser's moving averages, where it has any, as the weights themselves.
+        backend.unshare([*self.trainable_variables, *self.optimizer.variables])
+        return history
 
     def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
         """Keras' `evaluate`: the objective's terms on `x`, with data checked as in `fit`."""

@@ -12,6 +12,8 @@ import time
 import keras
 import numpy as np
 
+from keras_vae import backend
+
 # Of the best epoch on validation images.
 BEST = "best.weights.h5"
 
@@ -163,12 +165,18 @@ def averaged_weights(model):
     (Keras' `SwapEMAWeights` swaps by additions, whose rounding a resumed run would not repeat.)
     """
     weights = [np.array(keras.ops.convert_to_numpy(v)) for v in model.trainable_variables]
-    model.optimizer.finalize_variable_values(model.trainable_variables)
+    use_averages(model)
     try:
         yield
     finally:
         for variable, value in zip(model.trainable_variables, weights, strict=True):
             variable.assign(value)
+
+
+def use_averages(model):
+    """Puts the optimiser's moving averages in the place of the weights."""
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    backend.unshare([*model.trainable_variables, *model.optimizer.variables])
 
 
 class ValidatedAverage(keras.callbacks.Callback):
