@@ -91,7 +91,7 @@ class Bernoulli(Likelihood):
         return "unit interval" if self.soft else "binary"
 
     def distribution(self, features, x=None, training=False):
-        return self._independent(tfd.Bernoulli(logits=self.head(features)[..., 0], dtype="float32"))
+        return self._independent(distributions.Bernoulli(logits=self.head(features)[..., 0], dtype="float32"))
 
 
 @keras.saving.register_keras_serializable("keras_vae")
