@@ -80,7 +80,7 @@ def compiled(model, function):
         function: of tensors, it may use the model's variables.
     """
     if NAME == "tensorflow":
-        return tf.function(function, jit_compile=model.jit_compile is True, reduce_retracing=True)
+        return tf.function(function, jit_compile=model.jit_compile is True, reduce_retracing=True, autograph=False)
 
     def stateless(values, *args):
         with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))):

@@ -1,5 +1,7 @@
 """A model as a SavedModel with named endpoints, which serves where keras_vae is not installed."""
 
+from functools import partial
+
 import keras
 from keras import ops
 
@@ -56,10 +58,8 @@ def saved_model(model, path):
         ("log_prob", log_prob, [images, samples, seed]),
     )
     for name, function, signature in endpoints:
-        archive.add_endpoint(name, _named(function), input_signature=signature)
+        # Wrapped, because a bound method of a tracked model would be traced as the model's own attribute.
+        archive.add_endpoint(
+            name, tf.autograph.experimental.do_not_convert(partial(function)), input_signature=signature
+        )
     archive.write_out(path, verbose=False)
-
-
-def _named(function):
-    # A bound method of a tracked model would be traced as the model's own attribute.
-    return lambda *args: function(*args)

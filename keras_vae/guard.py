@@ -32,6 +32,7 @@ class LastGoodWeights(keras.callbacks.Callback):
         # Not `self.model`, which on JAX takes the state out of the running loop at each look.
         self._watched = model
         self._values = self._finite_state()
+        self._next_look = 0
 
     def _finite_state(self):
         """A copy of the model's state, or None if it has NaN or infinite values."""
@@ -48,10 +49,15 @@ class LastGoodWeights(keras.callbacks.Callback):
         # Once more, since a callback before this one may have loaded a checkpoint.
         self._values = self._finite_state()
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self._next_look = 0
+
     def on_train_batch_end(self, batch, logs=None):
         # The mean over an epoch stays NaN once it is, so a look now and then is enough.
-        if batch % 50 == 0 and logs and not np.isfinite(logs["loss"]):
-            self._watched.stop_training = True
+        if batch >= self._next_look:
+            self._next_look = batch + 50
+            if not np.isfinite(logs["loss"]):
+                self._watched.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
         values = self._finite_state() if np.isfinite(logs["loss"]) else None

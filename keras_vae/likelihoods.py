@@ -103,7 +103,7 @@ class Bernoulli(Likelihood):
         return "unit interval" if self.soft else "binary"
 
     def distribution(self, features, x=None, training=False):
-        return self._independent(tfd.Bernoulli(logits=self.head(features)[..., 0], dtype="float32"))
+        return self._independent(distributions.Bernoulli(logits=self.head(features)[..., 0], dtype="float32"))
 
     def start_at(self, mean):
         mean = np.asarray(mean, dtype="float64")

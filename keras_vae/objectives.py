@@ -18,6 +18,7 @@ class Objective(Part):
         super().__init__(**kwargs)
         check_whole(samples=samples)
         self.samples = samples
+        self.built = True
 
     @property
     def names(self):

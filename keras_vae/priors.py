@@ -10,6 +10,10 @@ from keras_vae.parts import LatentPart, lookup
 class Prior(LatentPart):
     """Base class of priors."""
 
+    def __init__(self, size, **kwargs):
+        super().__init__(size, **kwargs)
+        self.built = True
+
     def distribution(self, y=None, temperature=1.0):
         """p(z), or p(z|y) where the prior is conditional.
 
