@@ -27,7 +27,7 @@ setup(
     ],
     extras_require={
         "jax": ["jax>=0.10"],
-        "dev": ["jax>=0.10", "pytest", "pytest-xdist", "ruff"],
+        "dev": ["jax>=0.10", "pytest", "pytest-xdist", "pyyaml", "ruff"],
     },
     entry_points={"console_scripts": ["keras-vae = keras_vae.cli:main"]},
 )
