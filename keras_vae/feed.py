@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_vae import backend
+from keras_vae import backend, checks
 from keras_vae.parts import check_whole
 
 if backend.NAME == "tensorflow":
@@ -40,6 +40,22 @@ class ArrayFeed:
         self.steps_per_epoch = steps_per_epoch
         self.steps = steps_per_epoch or -(-len(x) // batch_size)
         self.epoch = 0
+
+    def check(self, image_shape, likelihood):
+        """Refuses images of another shape or kind than `likelihood` expects of this feed.
+
+        Raises:
+            ValueError: saying what was found, and what to do.
+        """
+        if not self.binarize:
+            checks.check_array(self.x, image_shape, likelihood)
+            return
+        checks.check_shape(self.x.shape, image_shape)
+        if self.x.dtype != np.uint8 or likelihood.data not in ("binary", "unit interval"):
+            raise ValueError(
+                "An `ArrayFeed` binarises 8-bit levels (uint8), for a likelihood of binary images. "
+                f"Received: dtype={self.x.dtype}, likelihood={type(likelihood).__name__}"
+            )
 
     def order(self):
         """The examples of epoch `self.epoch`, one after the other: (n,) int64."""

@@ -130,7 +130,7 @@ class LatentVariableModel(ObjectiveTrainer, keras.Model):
             )
             y = sample_weight = batch_size = steps_per_epoch = None
         elif isinstance(x, feed.ArrayFeed):
-            self._check_feed(x)
+            x.check(self.image_shape, self.likelihood)
         if isinstance(x, feed.ArrayFeed):
             callbacks.insert(0, feed.EpochOrder(x))
             x, shuffle = x.stream(), False
@@ -174,17 +174,6 @@ class LatentVariableModel(ObjectiveTrainer, keras.Model):
     def predict(self, x, **kwargs):
         """Keras' `predict`: reconstructions, as from `reconstruct`."""
         return super().predict(self._checked(x) if checks.is_array(x) else x, **kwargs)
-
-    def _check_feed(self, x):
-        if not x.binarize:
-            checks.check_array(x.x, self.image_shape, self.likelihood)
-            return
-        checks.check_shape(x.x.shape, self.image_shape)
-        if x.x.dtype != np.uint8 or self.likelihood.data not in ("binary", "unit interval"):
-            raise ValueError(
-                "An `ArrayFeed` binarises 8-bit levels (uint8), for a likelihood of binary images. "
-                f"Received: dtype={x.x.dtype}, likelihood={type(self.likelihood).__name__}"
-            )
 
     def _checked(self, x):
         x = np.asarray(x)

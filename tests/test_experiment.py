@@ -28,9 +28,8 @@ def same(a, b):
     return all(a[name] == b[name] for name in ("elbo", "log_likelihood", "kl", "log_prob", "epochs"))
 
 
-def test_a_run_killed_between_history_and_model(finished, tmp_path, monkeypatch):
-    uninterrupted, results = finished
-    out = tmp_path / "digits"
+def run_killed_between_history_and_model(out, monkeypatch, **settings):
+    """A run that dies in its third epoch, when that is in the history and not yet in the model."""
 
     def dying_replace(path, write, real=records.replace):
         if path.name == "model.keras" and len((out / "history.csv").read_text().splitlines()) == 4:
@@ -40,7 +39,13 @@ def test_a_run_killed_between_history_and_model(finished, tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(records, "replace", dying_replace)
         with pytest.raises(KeyboardInterrupt):
-            experiment.run("digits", out, **SHORT)
+            experiment.run("digits", out, **settings)
+
+
+def test_a_run_killed_between_history_and_model(finished, tmp_path, monkeypatch):
+    uninterrupted, results = finished
+    out = tmp_path / "digits"
+    run_killed_between_history_and_model(out, monkeypatch, **SHORT)
     resumed = experiment.run("digits", out, resume=True, verbose=False)
     assert same(resumed, results)
     assert (out / "history.csv").read_bytes() == (uninterrupted / "history.csv").read_bytes()
@@ -112,16 +117,7 @@ def full(tmp_path_factory):
 def test_a_killed_run_with_averages_goes_on_to_the_bit(full, tmp_path, monkeypatch):
     uninterrupted, results = full
     out = tmp_path / "full"
-
-    def dying_replace(path, write, real=records.replace):
-        if path.name == "model.keras" and len((out / "history.csv").read_text().splitlines()) == 4:
-            raise KeyboardInterrupt
-        real(path, write)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(records, "replace", dying_replace)
-        with pytest.raises(KeyboardInterrupt):
-            experiment.run("digits", out, **FULL)
+    run_killed_between_history_and_model(out, monkeypatch, **FULL)
     resumed = experiment.run("digits", out, resume=True, preset=out / "preset", verbose=False)
     assert same(resumed, results) and resumed["epoch_kept"] == results["epoch_kept"]
     assert (out / "history.csv").read_bytes() == (uninterrupted / "history.csv").read_bytes()
