@@ -262,6 +262,16 @@ class DiscretizedLogisticMixture(_Levels):
         check_whole(components=components)
         self.components = components
 
+    def build(self, features_shape, event_shape):
+        super().build(features_shape, event_shape)
+        # Components that began alike would share every gradient; these cover the levels evenly.
+        channels, m = event_shape[-1], self.components
+        start = np.zeros((self._rows(event_shape), m))
+        start[1 : 1 + channels] = (2 * np.arange(m) + 1) / m - 1
+        start[1 + channels : 1 + 2 * channels] = -math.log(m + 2)
+        bias = self.head.dense.bias
+        bias.assign(np.tile(start.ravel(), bias.shape[0] // start.size))
+
     def head_shape(self, event_shape):
         return (*event_shape[:-1], self._rows(event_shape) * self.components)
 

@@ -32,7 +32,7 @@ class Settings:
         batch_size: images in a step.
         network: "mlp", "conv" or "resnet".
         network_arguments: further arguments of that function of `keras_vae.networks`: {"widths": [500]}.
-        latent_size: length of z.
+        latent_size: length of z, or the shape (h, w, c) of a latent map.
         likelihood: a name of `keras_vae.likelihoods`, with its first argument after a colon: "normal:optimal".
         output_bias: whether the likelihood's output starts at the mean of the training images.
         objective: a name of `keras_vae.objectives`, with its number of samples after a colon: "iwae:50".
@@ -58,7 +58,7 @@ class Settings:
     batch_size: int = 128
     network: str = "conv"
     network_arguments: dict = dataclasses.field(default_factory=dict)
-    latent_size: int = 32
+    latent_size: int | list = 32
     likelihood: str = "bernoulli"
     output_bias: bool = False
     objective: str = "elbo"

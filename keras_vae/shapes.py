@@ -21,13 +21,13 @@ def input_shape(network, given, what, example):
 
 def latent_size(decoder):
     try:
-        (size,) = input_shape(decoder, None, "decoder", "posterior=DiagonalNormal(16)")
+        shape = input_shape(decoder, None, "decoder", "posterior=DiagonalNormal(16)")
     except ValueError as error:
         raise ValueError(
             "The latent size is not known: give a posterior, e.g. posterior=keras_vae.posteriors.DiagonalNormal(16), "
-            f"or a decoder whose `keras.Input` is a vector. Received: {error}"
+            f"or a decoder with a `keras.Input`. Received: {error}"
         ) from None
-    return size
+    return shape[0] if len(shape) == 1 else shape
 
 
 def output_shape(network, shape, what, inputs):

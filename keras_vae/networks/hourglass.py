@@ -41,33 +41,43 @@ def check_axes(image_shape, *expected):
 
 
 def hourglass(
-    image_shape, latent_size, widths, kernel_size, activation, *, dense=None, batch_norm=False, refine=lambda x, name: x
+    image_shape, latent_size, widths, kernel_size, activation, *, dense=None, batch_norm=False, refine=lambda x, level, name: x
 ):
     """Build an encoder that halves the image once per width, and the decoder that mirrors it.
 
     Args:
         image_shape: `(H, W, C)` or `(length, channels)`. Halves of odd sizes are rounded up on the way down, and their
             doubles cropped on the way up.
-        latent_size: length of z.
+        latent_size: length of z; or, for a latent map, `(h, w, c)`, of the sides that the image has after all halvings.
         widths: channels after each halving.
         kernel_size: of the convolutions that halve or double.
         activation: anything that `keras.layers.Activation` takes.
         dense: width of a last dense layer of the encoder; with None its features are the flattened maps.
         batch_norm: normalise before each activation.
-        refine: `(maps, name) -> maps` of the same shape, applied after each halving and before each doubling.
+        refine: `(maps, level, name) -> maps` of the same shape, applied after each halving and before each doubling.
 
     Returns:
-        `(encoder, decoder)`, `image_shape -> (features,)` and `(latent_size,) -> (*sizes, widths[0])`.
+        `(encoder, decoder)`, `image_shape -> (features,)` and `(latent_size,) -> (*sizes, widths[0])`; with a latent
+        map, `image_shape -> (h, w, widths[-1])` and `(h, w, c) -> (*sizes, widths[0])`.
 
     Raises:
-        ValueError: where a size is not a positive integer, or a side of the image cannot be halved so often.
+        ValueError: where a size is not a positive integer, a side of the image cannot be halved so often, or a latent
+            map has other sides than the image then has.
     """
     check_tuples(widths=widths)
-    check_sizes(latent_size=latent_size, kernel_size=kernel_size)
+    latent_shape = (latent_size,) if _is_size(latent_size) else latent_size
+    check_tuples(latent_size=latent_shape)
+    check_sizes(kernel_size=kernel_size)
     if dense is not None:
         check_sizes(dense=dense)
     rank = len(image_shape) - 1
     sizes = _halvings(image_shape, len(widths))
+    is_map = len(latent_shape) > 1
+    if is_map and (tuple(latent_shape[:-1]) != sizes[-1] or dense is not None):
+        raise ValueError(
+            f"A latent map has the sides of the image after {len(widths)} halvings, {sizes[-1]}, and no dense layer "
+            f"before it. Received: latent_size={tuple(latent_shape)}, dense={dense}"
+        )
     convolution = getattr(layers, f"Conv{rank}D")
     transposed = getattr(layers, f"Conv{rank}DTranspose")
     # A bias before a normalisation would be subtracted again.
@@ -83,20 +93,22 @@ def hourglass(
     for i, width in enumerate(widths):
         name = f"encoder_{i}"
         x = convolution(width, kernel_size, name=f"{name}_conv", **options)(x)
-        x = activate(refine(x, name), name)
-    x = layers.Flatten(name="encoder_flatten")(x)
+        x = activate(refine(x, i, name), name)
+    if not is_map:
+        x = layers.Flatten(name="encoder_flatten")(x)
     if dense is not None:
         x = layers.Dense(dense, activation=activation, name="encoder_dense")(x)
     encoder = keras.Model(image, x, name="encoder")
 
     coarsest = (*sizes[-1], widths[-1])
-    x = z = layers.Input((latent_size,), name="decoder_input")
-    x = layers.Dense(math.prod(coarsest), activation=activation, name="decoder_dense")(x)
-    x = layers.Reshape(coarsest, name="decoder_reshape")(x)
+    x = z = layers.Input(latent_shape, name="decoder_input")
+    # On a map, position by position.
+    x = layers.Dense(widths[-1] if is_map else math.prod(coarsest), activation=activation, name="decoder_dense")(x)
+    x = x if is_map else layers.Reshape(coarsest, name="decoder_reshape")(x)
     # Level i goes from widths[i] to the channels of the level above it; above the first there is only the likelihood.
     for i in reversed(range(len(widths))):
         name = f"decoder_{i}"
-        x = transposed(widths[max(i - 1, 0)], kernel_size, name=f"{name}_conv", **options)(refine(x, name))
+        x = transposed(widths[max(i - 1, 0)], kernel_size, name=f"{name}_conv", **options)(refine(x, i, name))
         x = activate(_crop(x, sizes[i], f"{name}_crop"), name)
     return encoder, keras.Model(z, x, name="decoder")
 

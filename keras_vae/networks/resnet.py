@@ -2,7 +2,7 @@
 
 from keras import layers
 
-from keras_vae.networks.hourglass import check_axes, check_sizes, hourglass
+from keras_vae.networks.hourglass import check_axes, check_sizes, check_tuples, hourglass
 
 
 def resnet(image_shape, latent_size, widths=(64, 128), blocks=2, activation="swish"):
@@ -14,18 +14,19 @@ def resnet(image_shape, latent_size, widths=(64, 128), blocks=2, activation="swi
 
     Args:
         image_shape: `(H, W, C)` or `(length, channels)`, of any size.
-        latent_size: length of z.
+        latent_size: length of z; or, for a latent map, `(h, w, c)`, of the sides that the image has after all halvings.
         widths: channels after each halving (rounded up) of the encoder.
-        blocks: residual blocks per width.
+        blocks: residual blocks per width: a number, or one for each width.
         activation: anything that `keras.layers.Activation` takes.
 
     Returns:
-        `(encoder, decoder)`, `image_shape -> (features,)` and `(latent_size,) -> (H, W, widths[0])`. Posterior and
-        likelihood add their own linear layers.
+        `(encoder, decoder)`, `image_shape -> (features,)` and `(latent_size,) -> (H, W, widths[0])`; with a latent map
+        `image_shape -> (h, w, widths[-1])` and `(h, w, c) -> (H, W, widths[0])`. Posterior and likelihood add their own
+        linear layers.
 
     Raises:
-        ValueError: where the shape is not that of an image or signal, a size is not a positive integer, or a side of
-            the image cannot be halved so often.
+        ValueError: where the shape is not that of an image or signal, a size is not a positive integer, a side of the
+            image cannot be halved so often, or there are not as many `blocks` as `widths`.
 
     Reference:
         He et al., Identity Mappings in Deep Residual Networks (2016), figure 4e; Zhang et al., Fixup Initialization
@@ -37,12 +38,20 @@ def resnet(image_shape, latent_size, widths=(64, 128), blocks=2, activation="swi
         ((None, 8192), (None, 32, 32, 64))
     """
     check_axes(image_shape, "(H, W, C)", "(length, channels)")
-    check_sizes(blocks=blocks)
+    check_tuples(widths=widths)
+    if isinstance(blocks, (tuple, list)):
+        if len(blocks) != len(widths) or not all(type(n) is int and n >= 0 for n in blocks):
+            raise ValueError(
+                f"`blocks` must be a positive integer, or one whole number for each width. Received: blocks={blocks!r}"
+            )
+    else:
+        check_sizes(blocks=blocks)
+        blocks = [blocks] * len(widths)
     convolution = layers.Conv1D if len(image_shape) == 2 else layers.Conv2D
 
-    def refine(x, name):
+    def refine(x, level, name):
         width = x.shape[-1]
-        for i in range(blocks):
+        for i in range(blocks[level]):
             skip = x
             for j, start in enumerate(("glorot_uniform", "zeros")):
                 part = f"{name}_block_{i}_{j}"
