@@ -11,7 +11,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=[*find_packages(include=["keras_vae", "keras_vae.*"]), "zoo"],
-    package_data={"zoo": ["*/config.json", "*/model.weights.h5", "*/results.json", "*/README.md"]},
+    package_data={"zoo": ["*/config.json", "*/model.weights.h5", "*/results.json", "*/README.md", "*/*.png"]},
     install_requires=[
         "keras>=3.15",
         "tensorflow>=2.21",
@@ -22,6 +22,7 @@ setup(
         "tensorboard",
         "numpy",
         "scikit-learn",
+        "scikit-image",
         "matplotlib",
         "pillow",
     ],

@@ -10,6 +10,8 @@ _TITLES = {
     "kl": "KL",
     "bits_per_dim": "bits/dim",
     "bits_per_dim_elbo": "bits/dim (ELBO)",
+    "psnr": "PSNR",
+    "ssim": "SSIM",
 }
 
 
@@ -27,6 +29,7 @@ def text(config, results):
         *([about["description"] + "\n"] if about.get("description") else []),
         _facts(config, results),
         _use(name),
+        *([_pictures(results["pictures"])] if results.get("pictures") else []),
         *([_results(results)] if results["metrics"] else []),
         *([_training(config, results)] if config["recipe"] else []),
         "This card is written by `keras-vae card` from `config.json` and `results.json`.\n",
@@ -88,6 +91,11 @@ vae = kv.VAE.from_preset("{name}")  # this directory; an entry of the zoo: zoo.l
 images = vae.sample(16, seed=0)
 ```
 """
+
+
+def _pictures(pictures):
+    shown = (f"![{caption}]({name})\n\n{caption[:1].upper()}{caption[1:]}.\n" for name, caption in pictures.items())
+    return "\n".join(["## Pictures", "", *shown])
 
 
 def _results(results):

@@ -52,6 +52,12 @@ _POSITIVE = _number(float, lambda value: value > 0, "a number above 0")
 _WEIGHT = _number(float, lambda value: value >= 0, "a number of at least 0")
 
 
+def _latent_size(text):
+    """An argparse type: "32", or "8x8x16" as a list."""
+    sizes = [_COUNT(size) for size in text.split("x")]
+    return sizes[0] if len(sizes) == 1 else sizes
+
+
 def _object(text):
     """An argparse type: a JSON object."""
     with contextlib.suppress(ValueError):
@@ -92,7 +98,7 @@ def _parser():
     add("--minutes", type=_POSITIVE, help="stop in time to be done after so many minutes; --resume goes on")
     add("--batch-size", type=_COUNT, help="images in a step")
     add("--network", choices=("mlp", "conv", "resnet"), help="encoder and decoder")
-    add("--latent-size", type=_COUNT, help="length of z")
+    add("--latent-size", type=_latent_size, metavar="SIZE", help="length of z: 32; or the shape of a map: 8x8x16")
     add(
         "--likelihood",
         metavar="NAME",
@@ -121,6 +127,7 @@ def _parser():
     add("--image-size", type=_COUNT, help="height and width to which the images of a folder are brought (64)")
     add("--eval-images", type=_COUNT, help="test images that log p(x) is estimated for")
     add("--eval-samples", type=_COUNT, help="importance samples for each of them (500)")
+    add("--monitor-images", action="store_true", default=None, help="log the quality of reconstructions, too")
     add("--preset", type=Path, help="directory to write the model to as a preset (a recipe's: OUT/preset)")
     add("--json", dest="as_json", action="store_true", help="print nothing but the results, as one JSON object")
     _add_pretrained(commands)

@@ -8,25 +8,17 @@ import contextlib
 import csv
 import dataclasses
 import importlib.util
-import math
-import platform
 import statistics
-import sys
 import time
 import warnings
-from importlib import metadata
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from keras_vae import backend, data, feed, metrics, plotting, presets, recipe, records
+from keras_vae import backend, measuring, plotting, presets, recipe, records
 from keras_vae.recipe import Settings, UsageError
 
-# Of validation and test images: runs with different seeds are then measured on the same bits.
-BINARISATION_SEED = 0
-# Images in a batch that is only evaluated.
-EVALUATION_BATCH = 256
 # Settings that change nothing in the epochs which are done.
 _MAY_CHANGE = ("epochs", "data_dir", "eval_images", "eval_samples")
 
@@ -83,8 +75,8 @@ def run(
         return results
 
     likelihood = recipe.likelihood(settings.likelihood)
-    images, train, evaluated = _data(settings, likelihood)
-    vae = recipe.model(settings, images.image_shape, train.steps, _mean(images))
+    images, train, evaluated = measuring.read_data(settings, likelihood)
+    vae = recipe.model(settings, images.image_shape, train.steps, measuring.mean_image(images))
     done = 0
     if (out / "model.keras").exists():
         done = _load(vae, out, train.steps)
@@ -95,11 +87,16 @@ def run(
 
     recorder = records.Recorder(out, done, keep=settings.keep, averaged=settings.ema is not None)
     callbacks = [recorder, *_tensorboard(out, verbose)]
+    weights = contextlib.nullcontext
     if settings.ema is not None:
         callbacks.insert(0, records.ValidatedAverage())
+        weights = records.averaged_weights
+    if settings.monitor_images:
+        # Before the recorder, which writes what is logged.
+        callbacks.insert(0, measuring.MonitoredReconstructions(evaluated["validation"], weights))
     if minutes is not None:
         available = 60 * minutes - (time.monotonic() - started)
-        reserve = min(available / 2, _evaluation_seconds(vae, evaluated["test"], settings))
+        reserve = min(available / 2, measuring.seconds_needed(vae, evaluated["test"], settings))
         callbacks.append(records.Deadline(started + 60 * minutes - reserve))
     with contextlib.suppress(records.OutOfTime), warnings.catch_warnings():
         # The last good weights are in the file; `Diverged` says so below.
@@ -109,7 +106,7 @@ def run(
             initial_epoch=done,
             epochs=settings.epochs,
             validation_data=evaluated["validation"],
-            validation_batch_size=EVALUATION_BATCH,
+            validation_batch_size=measuring.EVALUATION_BATCH,
             callbacks=callbacks,
             verbose=int(verbose),
         )
@@ -123,79 +120,15 @@ def run(
         return None
     done = _load(vae, out, train.steps)
     kept = _load_kept(vae, settings, out, train.steps)
-    results = _evaluate(vae, settings, evaluated["test"], images, verbose)
+    results = measuring.evaluate(vae, settings, evaluated["test"], images, verbose)
     results |= _provenance(vae, settings, images, done, recorder.seconds, command) | {"epoch_kept": kept}
+    pictures = _write_pictures(vae, out, evaluated["test"], images.test.labels, settings.seed)
     if preset is not None:
-        _write_preset(vae, settings, out, results, preset, about)
-    _write_pictures(vae, out, evaluated["test"], images.test.labels, settings.seed)
+        _write_preset(vae, settings, out, results, preset, about, pictures)
     _export(vae, out, verbose)
     # Last, because it says that the run is complete.
     records.write_json(out / "results.json", results)
     return results
-
-
-def measure_again(directory, data_dir=None, eval_images=None, eval_samples=None, verbose=True):
-    """The test results of a preset, measured anew by its recipe.
-
-    Args:
-        directory: that of the preset.
-        data_dir: see `Settings`.
-        eval_images, eval_samples: in the place of the recipe's.
-        verbose: whether progress is shown.
-
-    Returns:
-        {"metrics", "score" of the fixed batch, "backend", "versions"}.
-
-    Raises:
-        UsageError: if the preset has no recipe, or one that this version does not know.
-    """
-    config, _ = presets.read(directory)
-    changed = {"data_dir": data_dir, "eval_images": eval_images, "eval_samples": eval_samples}
-    try:
-        settings = Settings(**config["recipe"] | {name: value for name, value in changed.items() if value is not None})
-    except TypeError as error:
-        raise UsageError(f"{presets.CONFIG} has no recipe to measure by ({error}). Received: {directory}") from error
-    vae = presets.load(directory)
-    vae.compile()
-    images, _, evaluated = _data(settings, vae.likelihood)
-    return {
-        "metrics": _evaluate(vae, settings, evaluated["test"], images, verbose),
-        "score": presets.fixed_batch_score(vae).tolist(),
-        "backend": backend.NAME,
-        "versions": _versions(),
-    }
-
-
-def compare(stored, measured):
-    """Where the results of a preset differ from what was measured again.
-
-    Args:
-        stored: what its results.json holds.
-        measured: what `measure_again` returned.
-
-    Returns:
-        [{"metric", "stored", "now", "verdict"}]; a verdict is "agrees", "differs by ...", or why neither.
-    """
-    # The same noise, summed in another order; on another backend the noise is another one.
-    tolerance = 1e-4 if stored.get("backend") == measured["backend"] else 2e-3
-    rows = []
-    for name in stored["metrics"] | measured["metrics"]:
-        before, now = stored["metrics"].get(name), measured["metrics"].get(name)
-        if before is None or now is None:
-            verdict = "is not in results.json" if before is None else "is not measured by this command"
-        elif any(before.get(key) != now.get(key) for key in ("unit", "split", "images", "samples", "protocol")):
-            verdict = "another protocol"
-        else:
-            verdict = _verdict(before["value"], now["value"], tolerance)
-        rows.append({"metric": name, **{k: v and v["value"] for k, v in (("stored", before), ("now", now))}})
-        rows[-1]["verdict"] = verdict
-    before, now = (float(np.mean(score)) for score in (stored["fixed_batch"]["score"], measured["score"]))
-    rows.append({"metric": "fixed_batch", "stored": before, "now": now, "verdict": _verdict(before, now, 1e-4)})
-    return rows
-
-
-def _verdict(before, now, tolerance):
-    return "agrees" if abs(now - before) <= tolerance * max(1, abs(before)) else f"differs by {now - before:.3g}"
 
 
 # Settings
@@ -233,35 +166,7 @@ def _settings(dataset, out, resume, given, defaults):
     return recipe.checked(dataclasses.replace(settings, **given))
 
 
-# Data and model
-
-
-def _data(settings, likelihood):
-    """The data set, the feed of its training images, and {split: images as the likelihood sees them}."""
-    try:
-        images = data.load(settings.dataset, settings.data_dir, settings.image_size)
-    except data.DataError as error:
-        known = settings.dataset in data.names() or Path(settings.dataset).expanduser().is_dir()
-        raise error if known else UsageError(str(error)) from error
-
-    def seen(split):
-        return data.convert(split.images, likelihood.data, BINARISATION_SEED, binary=images.binary)
-
-    dynamic = _is_dynamic(likelihood, images)
-    x = images.train.images if dynamic else seen(images.train)
-    train = feed.ArrayFeed(x, batch_size=settings.batch_size, seed=settings.seed, binarize=dynamic)
-    return images, train, {"validation": seen(images.validation), "test": seen(images.test)}
-
-
-def _mean(images):
-    """The mean training image, between 0 and 1, both excluded."""
-    count = len(images.train)
-    mean = np.mean(images.train.images, axis=0, dtype="float64") / (1 if images.binary else 255)
-    return (count * mean + 0.5) / (count + 1)
-
-
-def _is_dynamic(likelihood, images):
-    return likelihood.data == "binary" and not images.binary
+# The checkpoint
 
 
 def _load(vae, out, steps):
@@ -294,46 +199,7 @@ def _tensorboard(out, verbose):
     return [keras.callbacks.TensorBoard(str(out / "tensorboard"), write_graph=False)]
 
 
-# Evaluation
-
-
-def _evaluation_seconds(vae, test, settings):
-    """About how long the evaluation and what is written after it will take."""
-    few = test[: min(16, len(test))]
-    vae.log_prob(few, samples=settings.eval_samples, seed=0)
-    begin = time.monotonic()
-    vae.log_prob(few, samples=settings.eval_samples, seed=0)
-    each = (time.monotonic() - begin) / len(few)
-    return 15 + each * ((settings.eval_images or len(test)) + len(test) / settings.eval_samples)
-
-
-def _evaluate(vae, settings, test, images, verbose):
-    """The test results, with all that is needed to compare them; a function of weights and settings."""
-    vae.seed_generator.state.assign(keras.random.SeedGenerator(settings.seed).state)
-    terms = vae.evaluate(test, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True)
-    count = min(settings.eval_images or len(test), len(test))
-    if verbose:
-        print(f"log p(x) of {count} test images, {settings.eval_samples} samples each:", flush=True)
-    chosen = test[np.linspace(0, len(test) - 1, count).astype(int)]
-    log_prob = vae.log_prob(chosen, samples=settings.eval_samples, seed=settings.seed, verbose=int(verbose))
-
-    single = {"unit": "nats", "split": "test", "images": len(test), "samples": vae.objective.samples}
-    many = single | {"images": count, "samples": settings.eval_samples}
-    seen = _binarisation(vae.likelihood, images)
-    seen = f"; test images: {seen}" if seen else ""
-    single["protocol"] = f"expectations over q(z|x) by samples{seen}"
-    many["protocol"] = f"importance sampling from q(z|x), Burda et al. 2016, equation 8{seen}"
-    results = {name: {"value": float(terms[name]), **single} for name in ("elbo", "log_likelihood", "kl")}
-    error = float(np.std(log_prob, ddof=1) / math.sqrt(count)) if count > 1 else None
-    results["log_prob"] = {"value": float(np.mean(log_prob)), "standard_error": error, **many}
-    if vae.likelihood.discrete:
-        dims = math.prod(vae.image_shape)
-        for name, source in (("bits_per_dim", "log_prob"), ("bits_per_dim_elbo", "elbo")):
-            bits = metrics.bits_per_dim(results[source]["value"], dims)
-            results[name] = {**results[source], "value": bits, "unit": "bits/dim"}
-            if results[name].get("standard_error") is not None:
-                results[name]["standard_error"] = -metrics.bits_per_dim(error, dims)
-    return results
+# The run directory
 
 
 def _provenance(vae, settings, images, done, seconds, command):
@@ -344,51 +210,28 @@ def _provenance(vae, settings, images, done, seconds, command):
         "seconds_per_epoch": statistics.median(seconds),
         "training_seconds": round(sum(seconds), 3),
         "parameters": presets.parameters(vae),
-        "binarisation": _binarisation(vae.likelihood, images, settings.seed),
+        "preprocessing": measuring.preprocessing(vae.likelihood, images, settings.seed),
         "training_images": len(images.train),
         "settings": dataclasses.asdict(settings),
         "command": command,
-        "versions": _versions(),
+        "versions": measuring.versions(),
         "backend": backend.NAME,
     }
 
 
-def _binarisation(likelihood, images, training_seed=None):
-    """How images became binary, None where they did not; those of the test alone unless a seed of training is given."""
-    if _is_dynamic(likelihood, images):
-        if training_seed is None:
-            return f"binarised once, seed {BINARISATION_SEED}"
-        return (
-            f"training images anew in each epoch, seed {training_seed}; validation and test images once, seed "
-            f"{BINARISATION_SEED}"
-        )
-    return "fixed, that of the data set" if likelihood.data == "binary" else None
-
-
-def _versions():
-    packages = ("keras_vae", "keras", "tensorflow", "jax", "tensorflow-probability", "numpy")
-    return {"python": platform.python_version()} | {name: _version(name) for name in packages}
-
-
-def _version(package):
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        # keras_vae itself may be used without being installed.
-        return getattr(sys.modules.get(package), "__version__", None)
-
-
-# The run directory
-
-
-def _write_preset(vae, settings, out, results, directory, about):
+def _history(out):
+    """{column: [a number for each epoch]} of the run."""
     with open(out / "history.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in rows[0]}
+
+
+def _write_preset(vae, settings, out, results, directory, about, pictures):
     # Six digits are more than the noise leaves.
-    history = {name: [float(f"{float(row[name]):.6g}") for row in rows] for name in rows[0]}
+    history = {name: [float(f"{value:.6g}") for value in values] for name, values in _history(out).items()}
     measured = {name: value for name, value in results.items() if isinstance(value, dict) and "value" in value}
     rest = {name: value for name, value in results.items() if name not in measured and name != "settings"}
-    seen = results["binarisation"]
+    seen = results["preprocessing"]
     presets.save(
         vae,
         directory,
@@ -401,19 +244,31 @@ def _write_preset(vae, settings, out, results, directory, about):
         recipe={name: value for name, value in dataclasses.asdict(settings).items() if name != "data_dir"},
         results={"metrics": measured, **rest},
         history=history,
+        pictures=pictures,
     )
 
 
 def _write_pictures(vae, out, test, labels, seed):
-    shown = test[np.linspace(0, len(test) - 1, min(30, len(test))).astype(int)]
-    plotting.save(plotting.image_grid(vae.sample(64, seed=seed)), out / "samples.png")
-    plotting.save(plotting.reconstruction_grid(shown, vae.reconstruct(shown)), out / "reconstructions.png")
+    """Writes the run's pictures; returns {path: caption} of those that show no image of the data set."""
+    pictures = {}
+
+    def write(name, figure, caption):
+        plotting.save(figure, out / name)
+        pictures[out / name] = caption
+
+    write("samples.png", plotting.image_grid(vae.sample(64, seed=seed)), f"64 samples, seed {seed}")
     z = vae.encode(test[:5000])
+    z = np.reshape(z, (len(z), -1))
     if z.shape[1] == 1:
         # A line, for want of a second dimension.
         z = np.pad(z, ((0, 0), (0, 1)))
     labels = None if labels is None else labels[:5000]
-    plotting.save(plotting.latent_scatter(z, labels, title="posterior means of test images"), out / "latent.png")
+    write("latent.png", plotting.latent_scatter(z, labels), f"posterior means of {len(z)} test images")
+    history = {name: values for name, values in _history(out).items() if name != "epoch"}
+    write("curves.png", plotting.curves(history), "training")
+    shown = test[np.linspace(0, len(test) - 1, min(30, len(test))).astype(int)]
+    plotting.save(plotting.reconstruction_grid(shown, vae.reconstruct(shown)), out / "reconstructions.png")
+    return pictures
 
 
 def _export(vae, out, verbose):

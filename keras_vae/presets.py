@@ -7,6 +7,8 @@ that it was measured on; README.md, the card, is written from the two. Nothing i
 import hashlib
 import json
 import math
+import shutil
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -24,7 +26,7 @@ class PresetError(ValueError):
     """A directory is no preset, or one that cannot be trusted; the message says which file, and why."""
 
 
-def save(model, directory, *, about=None, data=None, recipe=None, results=None, history=None):
+def save(model, directory, *, about=None, data=None, recipe=None, results=None, history=None, pictures=None):
     """Writes a preset; files of the same names are replaced, all four together.
 
     Args:
@@ -36,6 +38,7 @@ def save(model, directory, *, about=None, data=None, recipe=None, results=None, 
         recipe: what `keras-vae train` needs to do it again.
         results: {"metrics": {name: {"value", "unit", "split", "images", "samples", "protocol"}}, "command", ...}.
         history: {column: [a number for each epoch]}.
+        pictures: {path: caption} of image files that the card is to show; they are copied.
 
     Raises:
         PresetError: if the directory cannot be written.
@@ -62,6 +65,7 @@ def save(model, directory, *, about=None, data=None, recipe=None, results=None, 
             "unit": "nats",
             "score": fixed_batch_score(model).tolist(),
         },
+        "pictures": {Path(path).name: caption for path, caption in (pictures or {}).items()},
         "history": history or {},
     }
 
@@ -75,6 +79,7 @@ def save(model, directory, *, about=None, data=None, recipe=None, results=None, 
         CONFIG: lambda path: records.dump_json(path, config),
         RESULTS: lambda path: records.dump_json(path, results),
         CARD: lambda path: path.write_text(cards.text(config, results), encoding="utf-8"),
+        **{Path(source).name: partial(shutil.copyfile, source) for source in pictures or {}},
     }
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -59,12 +59,12 @@ def card(name, write):
 def evaluate(name, write, as_json, command, **options):
     """Measures an entry again and prints where results.json differs; returns whether it does."""
     import zoo
-    from keras_vae import experiment, presets
+    from keras_vae import measuring, presets
 
     directory = zoo.find(name)
     _, stored = presets.read(directory)
-    measured = experiment.measure_again(directory, verbose=not as_json, **options)
-    rows = experiment.compare(stored, measured)
+    measured = measuring.measure_again(directory, verbose=not as_json, **options)
+    rows = measuring.compare(stored, measured)
     if as_json:
         print(json.dumps(rows))
     else:

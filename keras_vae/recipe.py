@@ -51,6 +51,7 @@ class Settings:
         image_size: height and width of the images of a folder.
         eval_images: test images that log p(x) is estimated for, evenly spread over the split; None: all.
         eval_samples: importance samples for each of them.
+        monitor_images: whether squared error, PSNR and SSIM of validation images' reconstructions are logged, too.
     """
 
     dataset: str
@@ -76,6 +77,7 @@ class Settings:
     image_size: int | None = None
     eval_images: int | None = None
     eval_samples: int = 500
+    monitor_images: bool = False
 
 
 _GREY = {"epochs": 30, "eval_images": 1000}

@@ -97,5 +97,11 @@ COMPOSITIONS = (
     Composition("iwae", objective=lambda: kv.objectives.IWAE(samples=5)),
     Composition("conv", network=lambda shape: kv.networks.conv(shape, LATENT, widths=(4, 8), dense=8)),
     Composition("conv1d", network=lambda shape: kv.networks.conv1d(shape, LATENT, widths=(4, 8)), signal=True),
+    Composition(
+        "latent_map",
+        posterior=lambda: kv.posteriors.DiagonalNormal((2, 2, LATENT)),
+        prior=lambda: kv.priors.StandardNormal((2, 2, LATENT)),
+        network=lambda shape: kv.networks.resnet(shape, (2, 2, LATENT), widths=(4, 8), blocks=(0, 1)),
+    ),
     Composition("resnet", network=lambda shape: kv.networks.resnet(shape, LATENT, widths=(4, 8), blocks=1)),
 )

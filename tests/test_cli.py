@@ -93,7 +93,7 @@ def test_results_are_of_the_test_split_in_nats(finished):
     # 64 fair coins: a model that has learned nothing.
     assert value["elbo"] > 64 * np.log(0.5)
     assert "bits_per_dim" not in measured
-    assert "anew in each epoch" in measured["binarisation"]
+    assert "anew in each epoch" in measured["preprocessing"]
 
 
 def test_a_killed_run_goes_on_as_if_it_had_not_been(finished, tmp_path):
@@ -166,7 +166,7 @@ def test_a_folder_of_images_as_json(tmp_path):
     dims = 12 * 12 * 3
     assert measured["bits_per_dim"]["value"] == pytest.approx(-measured["log_prob"]["value"] / dims / np.log(2))
     assert measured["bits_per_dim"]["unit"] == "bits/dim"
-    assert measured["binarisation"] is None
+    assert measured["preprocessing"] is None
     assert {path.name for path in (tmp_path / "run").iterdir()} >= PICTURES
 
 

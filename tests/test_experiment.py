@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vae import cli, data, experiment, presets, recipe, records, schedules
+from keras_vae import cli, data, experiment, measuring, metrics, presets, recipe, records, schedules
 from keras_vae.model import VAE
 
 SHORT = {"epochs": 4, "eval_samples": 20, "verbose": False}
@@ -125,13 +125,50 @@ def test_a_killed_run_with_averages_goes_on_to_the_bit(full, tmp_path, monkeypat
         np.testing.assert_array_equal(here, there)
 
 
+def test_reconstructions_and_latents_are_measured(full):
+    out, results = full
+    vae = VAE.from_preset(out / "preset")
+    x = data.convert(data.load("digits").test.images, "binary", measuring.BINARISATION_SEED)
+    error = np.square(x - vae.reconstruct(x)).sum(axis=(1, 2, 3))
+    assert results["squared_error"]["value"] == pytest.approx(error.mean(), rel=1e-5)
+    assert results["squared_error"]["standard_error"] == pytest.approx(error.std(ddof=1) / 300**0.5, rel=1e-5)
+    assert results["active_units"]["value"] == (vae.encode(x).var(axis=0) > 0.01).sum() > 0
+    # Of bits there is no PSNR worth the name.
+    assert "psnr" not in results and "ssim" not in results
+
+
+def test_the_quality_of_reconstructions_can_be_followed(tmp_path):
+    settings = {"epochs": 2, "likelihood": "normal", "keep": "elbo", "eval_images": 2, "eval_samples": 2}
+    out = tmp_path / "run"
+    results = experiment.run("digits", out, monitor_images=True, verbose=False, **settings)
+    table = records.Table(out / "history.csv", 2)
+    vae = keras.saving.load_model(out / "model.keras")
+    x = data.convert(data.load("digits").validation.images, "real")
+    error, psnr = (f(x, vae.reconstruct(x)).mean() for f in (metrics.squared_error, metrics.psnr))
+    assert table.column("val_squared_error")[1] == pytest.approx(error, rel=1e-5)
+    assert table.column("val_psnr")[1] == pytest.approx(psnr, rel=1e-5)
+    assert results["psnr"]["unit"] == "dB" and "not dequantised" in results["preprocessing"]
+
+
+def test_a_preset_shows_the_pictures_of_its_run(full):
+    out, _ = full
+    _, stored = presets.read(out / "preset")
+    assert set(stored["pictures"]) == {"samples.png", "latent.png", "curves.png"}
+    card = (out / "preset" / presets.CARD).read_text()
+    for name, caption in stored["pictures"].items():
+        assert (out / "preset" / name).read_bytes() == (out / name).read_bytes()
+        assert f"![{caption}]({name})" in card
+    # It holds no image of the data set.
+    assert not (out / "preset" / "reconstructions.png").exists()
+
+
 def test_the_best_epoch_is_the_one_that_is_kept(full):
     out, results = full
     bounds = records.Table(out / "history.csv", 4).column("val_iwae")
     assert results["epoch_kept"] == 1 + int(np.argmax(bounds))
     vae = VAE.from_preset(out / "preset")
     assert int(vae.step) == results["epoch_kept"] * math.ceil(1297 / 32)
-    x = data.convert(data.load("digits").validation.images, "binary", experiment.BINARISATION_SEED)
+    x = data.convert(data.load("digits").validation.images, "binary", measuring.BINARISATION_SEED)
     # What was validated are the weights that were kept: 200 images, three samples of z each.
     assert vae.log_prob(x, samples=3, seed=0).mean() == pytest.approx(max(bounds), abs=0.3)
 
@@ -325,12 +362,12 @@ def test_a_likelihood_with_its_argument():
 
 
 def test_binary_data_is_not_binarised_again(monkeypatch):
-    from keras_vae import data, likelihoods
+    from keras_vae import likelihoods
 
     ones = data.Split(np.ones((4, 8, 8, 1), dtype=np.uint8))
     monkeypatch.setattr(data, "load", lambda *_: data.DataSet("ones", True, ones, ones, ones))
     settings = experiment.Settings("ones", batch_size=2)
-    _, train, evaluated = experiment._data(settings, likelihoods.Bernoulli())
+    _, train, evaluated = measuring.read_data(settings, likelihoods.Bernoulli())
     assert not train.binarize
     # A level of 1 would be a pixel that is nearly always off.
     assert train.x.min() == evaluated["test"].min() == 1

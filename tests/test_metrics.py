@@ -25,3 +25,52 @@ def test_active_units_do_not_drown_in_rounding():
 def test_what_has_no_variance_is_refused(means):
     with pytest.raises(ValueError, match="Received: "):
         metrics.active_units(means)
+
+
+def images(shape=(3, 16, 20, 3)):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=shape)
+    return x, np.clip(x + rng.normal(0, 0.1, size=shape), 0, 1)
+
+
+def test_squared_error_is_a_sum_over_pixels():
+    x, y = images()
+    np.testing.assert_allclose(metrics.squared_error(x, y), ((x - y) ** 2).sum(axis=(1, 2, 3)), rtol=1e-12)
+
+
+def test_psnr_is_that_of_scikit_image():
+    from skimage.metrics import peak_signal_noise_ratio
+
+    x, y = images()
+    expected = [peak_signal_noise_ratio(a, b, data_range=1) for a, b in zip(x, y, strict=True)]
+    np.testing.assert_allclose(metrics.psnr(x, y), expected, rtol=1e-12)
+    assert metrics.psnr(x, x).tolist() == [np.inf] * 3
+
+
+def test_ssim_is_that_of_the_paper():
+    # Section III.B written out, at the one position whose window lies within an image of 11 x 11.
+    x, y = (a[..., :1] for a in images((2, 11, 11, 3)))
+    offsets = np.arange(-5, 6)
+    window = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * 1.5**2))
+    window = (window / window.sum())[None, ..., None]
+
+    def mean(a):
+        return (window * a).sum(axis=(1, 2, 3))
+
+    mx, my = mean(x), mean(y)
+    vx, vy, cov = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
+    c1, c2 = 0.01**2, 0.03**2
+    expected = (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    np.testing.assert_allclose(metrics.ssim(x, y), expected, rtol=1e-7)
+    np.testing.assert_allclose(metrics.ssim(x, x), 1)
+
+
+def test_pairs_that_do_not_fit_are_refused():
+    x, _ = images()
+    for compare in (metrics.squared_error, metrics.psnr, metrics.ssim):
+        with pytest.raises(ValueError, match=r"same shape.*Received"):
+            compare(x, x[:, 1:])
+        with pytest.raises(ValueError, match=r"finite.*Received"):
+            compare(x, np.where(x > 0.5, np.nan, x))
+    with pytest.raises(ValueError, match=r"11 pixels.*Received"):
+        metrics.ssim(x[:, :10], x[:, :10])

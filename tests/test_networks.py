@@ -217,3 +217,25 @@ def test_bits_per_dim():
     assert bits_per_dim(np.log(2), dims=1) == pytest.approx(-1)
     with pytest.raises(ValueError, match="Received: dims=0"):
         bits_per_dim(log_prob, dims=0)
+
+
+def test_a_latent_map_keeps_its_positions():
+    encoder, decoder = resnet((16, 16, 1), (4, 4, 5), widths=(4, 8), blocks=(0, 1))
+    assert encoder.output_shape == (None, 4, 4, 8)
+    assert (decoder.input_shape, decoder.output_shape) == ((None, 4, 4, 5), (None, 16, 16, 4))
+    names = {layer.name for layer in encoder.layers}
+    assert "encoder_1_block_0_0_conv" in names and not any(name.startswith("encoder_0_block") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"latent_size": (5, 4, 2)}, r"sides of the image after 2 halvings, \(4, 4\).*Received"),
+        ({"latent_size": (4, 4, 0)}, "positive integers.*Received"),
+        ({"latent_size": 3, "blocks": (1,)}, "one whole number for each width.*Received"),
+        ({"latent_size": 3, "blocks": (1, -1)}, "one whole number for each width.*Received"),
+    ],
+)
+def test_latent_maps_and_blocks_that_do_not_fit(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        resnet((16, 16, 1), widths=(4, 8), **arguments)

@@ -31,6 +31,7 @@ ROOMS = (
     "data",
     "plotting",
     "recipe",
+    "measuring",
     "experiment",
     "pretrained",
     "cli",

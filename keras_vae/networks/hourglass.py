@@ -40,9 +40,7 @@ def check_axes(image_shape, *expected):
         raise ValueError(f"`image_shape` must be {' or '.join(expected)}. Received: image_shape={image_shape!r}")
 
 
-def hourglass(
-    image_shape, latent_size, widths, kernel_size, activation, *, dense=None, batch_norm=False, refine=lambda x, level, name: x
-):
+def hourglass(image_shape, latent_size, widths, kernel_size, activation, *, dense=None, batch_norm=False, refine=None):
     """Build an encoder that halves the image once per width, and the decoder that mirrors it.
 
     Args:
@@ -54,7 +52,8 @@ def hourglass(
         activation: anything that `keras.layers.Activation` takes.
         dense: width of a last dense layer of the encoder; with None its features are the flattened maps.
         batch_norm: normalise before each activation.
-        refine: `(maps, level, name) -> maps` of the same shape, applied after each halving and before each doubling.
+        refine: `(maps, level, name) -> maps` of the same shape, applied after each halving and before each doubling;
+            None: nothing.
 
     Returns:
         `(encoder, decoder)`, `image_shape -> (features,)` and `(latent_size,) -> (*sizes, widths[0])`; with a latent
@@ -89,11 +88,14 @@ def hourglass(
             x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
         return layers.Activation(activation, name=f"{name}_activation")(x)
 
+    def refined(x, level, name):
+        return x if refine is None else refine(x, level, name)
+
     x = image = layers.Input(image_shape, name="encoder_input")
     for i, width in enumerate(widths):
         name = f"encoder_{i}"
         x = convolution(width, kernel_size, name=f"{name}_conv", **options)(x)
-        x = activate(refine(x, i, name), name)
+        x = activate(refined(x, i, name), name)
     if not is_map:
         x = layers.Flatten(name="encoder_flatten")(x)
     if dense is not None:
@@ -108,7 +110,7 @@ def hourglass(
     # Level i goes from widths[i] to the channels of the level above it; above the first there is only the likelihood.
     for i in reversed(range(len(widths))):
         name = f"decoder_{i}"
-        x = transposed(widths[max(i - 1, 0)], kernel_size, name=f"{name}_conv", **options)(refine(x, i, name))
+        x = transposed(widths[max(i - 1, 0)], kernel_size, name=f"{name}_conv", **options)(refined(x, i, name))
         x = activate(_crop(x, sizes[i], f"{name}_crop"), name)
     return encoder, keras.Model(z, x, name="decoder")
 
