@@ -119,6 +119,7 @@ def _parser():
     add("--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), help="(float32)")
     add("--data-dir", help="where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
     add("--image-size", type=_COUNT, help="height and width to which the images of a folder are brought (64)")
+    add("--flip", action="store_true", default=None, help="show each training image as its mirror image half the time")
     add("--eval-images", type=_COUNT, help="test images that log p(x) is estimated for")
     add("--eval-samples", type=_COUNT, help="importance samples for each of them (500)")
     add("--preset", type=Path, help="directory to write the model to as a preset (a recipe's: OUT/preset)")

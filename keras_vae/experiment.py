@@ -77,7 +77,9 @@ def run(
     given = {name: value for name, value in given.items() if value is not None}
     settings = _settings(dataset, out, resume, given, defaults)
     results = records.read_json(out / "results.json") if resume else None
-    if results and results["epochs"] == settings.epochs and results["settings"] == dataclasses.asdict(settings):
+    # An older version did not write every setting.
+    now = dataclasses.asdict(settings)
+    if results and results["epochs"] == settings.epochs and now | results["settings"] == now:
         if verbose:
             print(f"{out} is complete: {settings.epochs} epochs are done.")
         return results
@@ -249,7 +251,7 @@ def _data(settings, likelihood):
 
     dynamic = _is_dynamic(likelihood, images)
     x = images.train.images if dynamic else seen(images.train)
-    train = feed.ArrayFeed(x, batch_size=settings.batch_size, seed=settings.seed, binarize=dynamic)
+    train = feed.ArrayFeed(x, batch_size=settings.batch_size, seed=settings.seed, binarize=dynamic, flip=settings.flip)
     return images, train, {"validation": seen(images.validation), "test": seen(images.test)}
 
 
