@@ -124,8 +124,29 @@ def _parser():
     add("--eval-samples", type=_COUNT, help="importance samples for each of them (500)")
     add("--preset", type=Path, help="directory to write the model to as a preset (a recipe's: OUT/preset)")
     add("--json", dest="as_json", action="store_true", help="print nothing but the results, as one JSON object")
+    _add_prepare(commands)
     _add_pretrained(commands)
     return parser
+
+
+def _add_prepare(commands):
+    prepare = commands.add_parser(
+        "prepare",
+        help="make the data set celeb_a64 of CelebA's files",
+        description="Make the data set celeb_a64 of CelebA's aligned images, once, for all later runs.",
+        allow_abbrev=False,
+    )
+    add = prepare.add_argument
+    add("dataset", choices=("celeb_a64",), metavar="celeb_a64")
+    add(
+        "source",
+        nargs="?",
+        type=Path,
+        metavar="FOLDER_OR_ZIP",
+        help="the download: img_align_celeba (.zip, or unpacked) with list_eval_partition and list_attr_celeba (.txt, "
+        "or Kaggle's .csv); left out: tensorflow-datasets' celeb_a, whose download is often over its quota",
+    )
+    add("--data-dir", help="where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
 
 
 def _add_pretrained(commands):
@@ -199,6 +220,10 @@ def main(argv=None):
     command = options.pop("command")
     if command == "train":
         return _train(options, argv, started)
+    if command == "prepare":
+        with _one_line_errors() as failure:
+            _prepare(**options)
+        return failure.code
     with _one_line_errors() as failure:
         if command == "evaluate":
             options["command"] = shlex.join(["keras-vae", *argv])
@@ -229,6 +254,19 @@ def _train(options, argv, started):
         done = f"epoch {results['epochs']} of {results['epochs_planned']}"
         print(f"Stopped after {done}; go on with: {again}", file=sys.stderr)
     return 0
+
+
+def _prepare(dataset, source, data_dir):
+    from keras_vae import data
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _quiet(), contextlib.suppress(ImportError):
+        import tensorflow  # noqa: F401 (which talks when it is imported)
+    made = data.prepare_celeb_a64(source, data_dir)
+    print(
+        f"{dataset}: {made['train']:,} training, {made['validation']:,} validation and {made['test']:,} test images in "
+        f"{made['directory']}"
+    )
 
 
 @contextlib.contextmanager

@@ -6,8 +6,6 @@ import socket
 import urllib.parse
 import urllib.request
 
-INSTALL = "Do `pip install tensorflow tensorflow-datasets importlib_resources`."
-
 
 @contextlib.contextmanager
 def opened():
@@ -17,9 +15,11 @@ def opened():
         ImportError: where it, or TensorFlow, is not installed.
     """
     # First, because tensorflow-datasets without it prints a long traceback and is then empty.
-    import tensorflow  # noqa: F401
-    import tensorflow_datasets
-
+    try:
+        import tensorflow  # noqa: F401
+        import tensorflow_datasets
+    except ImportError as error:
+        raise ImportError(f"{error}. Do `pip install tensorflow tensorflow-datasets importlib_resources`.") from None
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -48,7 +48,7 @@ def load_prepared(name, data_dir=None):
     try:
         splits = _read(name, data_dir)
     except ImportError as error:
-        problem = f"{error}. {library.INSTALL}"
+        problem = str(error)
     except Exception as error:
         said = (str(error).strip() or "no message").splitlines()[0]
         problem = f"{type(error).__name__}: {said[:300]} {_advice(name)}"
@@ -93,8 +93,9 @@ def _read(name, data_dir):
 def _advice(name):
     if name == "celeb_a64":
         return (
-            "tensorflow-datasets has no builder that makes it: say where a prepared copy is, with TFDS_DATA_DIR, "
-            "`data_dir` or --data-dir; or load a folder of images by its path."
+            "Make it of CelebA's files (img_align_celeba.zip with list_eval_partition.txt and list_attr_celeba.txt, "
+            "from mmlab.ie.cuhk.edu.hk/projects/CelebA.html or Kaggle): `keras-vae prepare celeb_a64 FOLDER`. Or say "
+            "where it is prepared, with TFDS_DATA_DIR, `data_dir` or --data-dir."
         )
     return (
         "Say where it is prepared, with TFDS_DATA_DIR, `data_dir` or --data-dir; or prepare it (where there is a "
