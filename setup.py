@@ -11,7 +11,9 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=[*find_packages(include=["keras_vae", "keras_vae.*"]), "zoo"],
-    package_data={"zoo": ["*/config.json", "*/model.weights.h5", "*/results.json", "*/README.md", "*/*.png"]},
+    package_data={
+        "zoo": ["*/config.json", "*/model.weights.h5", "*/results.json", "*/README.md", "*/attributes.json", "*/*.png"]
+    },
     install_requires=[
         "keras>=3.15",
         "tensorflow>=2.21",

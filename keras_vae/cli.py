@@ -125,13 +125,35 @@ def _parser():
     add("--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), help="(float32)")
     add("--data-dir", help="where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
     add("--image-size", type=_COUNT, help="height and width to which the images of a folder are brought (64)")
+    add("--flip", action="store_true", default=None, help="show each training image as its mirror image half the time")
     add("--eval-images", type=_COUNT, help="test images that log p(x) is estimated for")
     add("--eval-samples", type=_COUNT, help="importance samples for each of them (500)")
     add("--monitor-images", action="store_true", default=None, help="log the quality of reconstructions, too")
     add("--preset", type=Path, help="directory to write the model to as a preset (a recipe's: OUT/preset)")
     add("--json", dest="as_json", action="store_true", help="print nothing but the results, as one JSON object")
+    _add_prepare(commands)
     _add_pretrained(commands)
     return parser
+
+
+def _add_prepare(commands):
+    prepare = commands.add_parser(
+        "prepare",
+        help="make the data set celeb_a64 of CelebA's files",
+        description="Make the data set celeb_a64 of CelebA's aligned images, once, for all later runs.",
+        allow_abbrev=False,
+    )
+    add = prepare.add_argument
+    add("dataset", choices=("celeb_a64",), metavar="celeb_a64")
+    add(
+        "source",
+        nargs="?",
+        type=Path,
+        metavar="FOLDER_OR_ZIP",
+        help="the download: img_align_celeba (.zip, or unpacked) with list_eval_partition and list_attr_celeba (.txt, "
+        "or Kaggle's .csv); left out: tensorflow-datasets' celeb_a, whose download is often over its quota",
+    )
+    add("--data-dir", help="where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
 
 
 def _add_pretrained(commands):
@@ -178,6 +200,18 @@ def _add_pretrained(commands):
     add("--steps", type=_number(int, lambda value: value >= 2, "a whole number of at least 2"), default=10, help="(10)")
     add("--spherical", action="store_true", help="along the great circle")
     add_out(add)
+    add = command("move", "write images with an attribute moved, of a model trained on images that have attributes")
+    add_images(add)
+    add("--attribute", required=True, help="its name: Smiling")
+    add(
+        "--amounts",
+        nargs="+",
+        type=_number(float, lambda value: True, "a number"),
+        default=[-1.0, 0.0, 1.0],
+        metavar="AMOUNT",
+        help="how far, 1 being the way from the mean image without to the one with it (-1 0 1)",
+    )
+    add_out(add)
     add = command("encode", "print the posterior means of images, one a line, or write them")
     add_images(add)
     add("--out", type=Path, help="a .npy file")
@@ -205,6 +239,10 @@ def main(argv=None):
     command = options.pop("command")
     if command == "train":
         return _train(options, argv, started)
+    if command == "prepare":
+        with _one_line_errors() as failure:
+            _prepare(**options)
+        return failure.code
     with _one_line_errors() as failure:
         if command == "evaluate":
             options["command"] = shlex.join(["keras-vae", *argv])
@@ -235,6 +273,19 @@ def _train(options, argv, started):
         done = f"epoch {results['epochs']} of {results['epochs_planned']}"
         print(f"Stopped after {done}; go on with: {again}", file=sys.stderr)
     return 0
+
+
+def _prepare(dataset, source, data_dir):
+    from keras_vae import data
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _quiet(), contextlib.suppress(ImportError):
+        import tensorflow  # noqa: F401 (which talks when it is imported)
+    made = data.prepare_celeb_a64(source, data_dir)
+    print(
+        f"{dataset}: {made['train']:,} training, {made['validation']:,} validation and {made['test']:,} test images in "
+        f"{made['directory']}"
+    )
 
 
 @contextlib.contextmanager

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras import ops
 
-from keras_vae import backend, measuring, plotting, presets, recipe, records
+from keras_vae import backend, data, measuring, metrics, plotting, presets, recipe, records
 from keras_vae.recipe import Settings, UsageError
 
 # Settings that change nothing in the epochs which are done.
@@ -69,7 +70,9 @@ def run(
     given = {name: value for name, value in given.items() if value is not None}
     settings = _settings(dataset, out, resume, given, defaults)
     results = records.read_json(out / "results.json") if resume else None
-    if results and results["epochs"] == settings.epochs and results["settings"] == dataclasses.asdict(settings):
+    # An older version did not write every setting.
+    now = dataclasses.asdict(settings)
+    if results and results["epochs"] == settings.epochs and now | results["settings"] == now:
         if verbose:
             print(f"{out} is complete: {settings.epochs} epochs are done.")
         return results
@@ -122,9 +125,10 @@ def run(
     kept = _load_kept(vae, settings, out, train.steps)
     results = measuring.evaluate(vae, settings, evaluated["test"], images, verbose)
     results |= _provenance(vae, settings, images, done, recorder.seconds, command) | {"epoch_kept": kept}
-    pictures = _write_pictures(vae, out, evaluated["test"], images.test.labels, settings.seed)
+    directions = _attribute_directions(vae, images)
+    pictures = _write_pictures(vae, out, evaluated["test"], images.test.labels, settings.seed, directions)
     if preset is not None:
-        _write_preset(vae, settings, out, results, preset, about, pictures)
+        _write_preset(vae, settings, out, results, preset, about=about, pictures=pictures, attributes=directions)
     _export(vae, out, verbose)
     # Last, because it says that the run is complete.
     records.write_json(out / "results.json", results)
@@ -226,7 +230,7 @@ def _history(out):
     return {name: [float(row[name]) for row in rows] for name in rows[0]}
 
 
-def _write_preset(vae, settings, out, results, directory, about, pictures):
+def _write_preset(vae, settings, out, results, directory, **described):
     # Six digits are more than the noise leaves.
     history = {name: [float(f"{value:.6g}") for value in values] for name, values in _history(out).items()}
     measured = {name: value for name, value in results.items() if isinstance(value, dict) and "value" in value}
@@ -235,7 +239,6 @@ def _write_preset(vae, settings, out, results, directory, about, pictures):
     presets.save(
         vae,
         directory,
-        about=about,
         data={
             "dataset": settings.dataset,
             "preprocessing": f"{vae.likelihood.data}{f' ({seen})' if seen else ''}",
@@ -244,11 +247,22 @@ def _write_preset(vae, settings, out, results, directory, about, pictures):
         recipe={name: value for name, value in dataclasses.asdict(settings).items() if name != "data_dir"},
         results={"metrics": measured, **rest},
         history=history,
-        pictures=pictures,
+        **described,
     )
 
 
-def _write_pictures(vae, out, test, labels, seed):
+def _attribute_directions(vae, images):
+    """{name: direction} of the attributes that the training images have, empty where they have none."""
+    train = images.train
+    if train.attributes is None or not train.attributes_known.any():
+        return {}
+    known = train.attributes_known
+    z = vae.encode(data.convert(train.images[known], vae.likelihood.data))
+    chosen = {name: has[known] for name, has in train.attributes.items()}
+    return {name: metrics.attribute_direction(z, has) for name, has in chosen.items() if 0 < has.sum() < len(has)}
+
+
+def _write_pictures(vae, out, test, labels, seed, directions):
     """Writes the run's pictures; returns {path: caption} of those that show no image of the data set."""
     pictures = {}
 
@@ -256,7 +270,24 @@ def _write_pictures(vae, out, test, labels, seed):
         plotting.save(figure, out / name)
         pictures[out / name] = caption
 
-    write("samples.png", plotting.image_grid(vae.sample(64, seed=seed)), f"64 samples, seed {seed}")
+    write("samples.png", plotting.image_grid(vae.sample(49, seed=seed)), f"49 samples, seed {seed}")
+    ends = ops.convert_to_numpy(vae.prior.distribution().sample(12, seed=backend.seed_pair(seed)))
+    if vae.prior.event_shape == (2,):
+        a, b = np.meshgrid(np.linspace(-1.5, 1.5, 14), np.linspace(1.5, -1.5, 14))
+        plane = vae.decode(np.stack([a.ravel(), b.ravel()], axis=-1))
+        write("plane.png", plotting.image_grid(plane, columns=14), "the latent plane from -1.5 to 1.5")
+    else:
+        # Halfway along a straight line, a latent of many units would be shorter than any from the prior.
+        angles = np.linspace(0, np.pi / 2, 10).reshape(-1, *[1] * (ends.ndim - 1))
+        paths = np.stack([np.cos(t) * ends[:6] + np.sin(t) * ends[6:] for t in angles], axis=1)
+        steps = vae.decode(paths.reshape(-1, *ends.shape[1:]))
+        write("interpolations.png", plotting.image_grid(steps, columns=10), "from one sample to another, six times")
+    if directions:
+        shown = "Smiling" if "Smiling" in directions else min(directions)
+        amounts = np.linspace(-2, 2, 9)
+        moved = np.stack([ends[:6] + amount * directions[shown] for amount in amounts], axis=1)
+        grid = plotting.image_grid(vae.decode(moved.reshape(-1, *ends.shape[1:])), columns=len(amounts))
+        write("attribute.png", grid, f"{shown}, moved by -2 to 2 in six samples")
     z = vae.encode(test[:5000])
     z = np.reshape(z, (len(z), -1))
     if z.shape[1] == 1:

@@ -18,25 +18,38 @@ class ArrayFeed:
         y: (N, ...) or None.
         sample_weight: (N,) or None.
         batch_size: examples in a batch; the last batch of a pass may be smaller.
-        seed: of the order and of the binarisation.
+        seed: of the order, of the flips and of the binarisation.
         shuffle: whether each epoch has an order of its own.
         steps_per_epoch: batches that make an epoch, taken from one pass after the other; None: an epoch is a pass.
         binarize: whether `x`, 8-bit levels, are drawn anew in each epoch as 1 with probability x / 255, otherwise 0
             (Salakhutdinov and Murray 2008).
+        flip: whether in each epoch each image, (H, W, C), is its mirror image with probability 1/2.
 
     Raises:
-        ValueError: for arrays of different lengths, or a batch size that is no positive integer.
+        ValueError: for arrays of different lengths, a batch size that is no positive integer, or flips of what are no
+            images.
     """
 
     def __init__(
-        self, x, y=None, sample_weight=None, batch_size=32, seed=0, shuffle=True, steps_per_epoch=None, binarize=False
+        self,
+        x,
+        y=None,
+        sample_weight=None,
+        batch_size=32,
+        seed=0,
+        shuffle=True,
+        steps_per_epoch=None,
+        binarize=False,
+        flip=False,
     ):
         check_whole(batch_size=batch_size)
         lengths = {len(a) for a in (x, y, sample_weight) if a is not None}
         if len(lengths) > 1:
             raise ValueError(f"x, y and sample_weight must be equally long. Received: lengths {sorted(lengths)}")
+        if flip and len(x.shape) != 4:
+            raise ValueError(f"Only images, (N, H, W, C), can be flipped. Received: flip={flip}, x of shape {x.shape}")
         self.x, self.y, self.sample_weight = x, y, sample_weight
-        self.batch_size, self.seed, self.shuffle, self.binarize = batch_size, seed, shuffle, binarize
+        self.batch_size, self.seed, self.shuffle, self.binarize, self.flip = batch_size, seed, shuffle, binarize, flip
         self.steps_per_epoch = steps_per_epoch
         self.steps = steps_per_epoch or -(-len(x) // batch_size)
         self.epoch = 0
@@ -90,8 +103,13 @@ class ArrayFeed:
         def batch(index, order, epoch):
             chosen = order[index * size : (index + 1) * size]
             x, y, weight = (None if a is None else tf.gather(a, chosen) for a in arrays)
+            seed = tf.stack([tf.cast(self.seed, tf.int64), epoch * self.steps + index])
+            if self.flip:
+                # A stream beside that of the binarisation, which is the same with flips and without.
+                beside = tf.random.experimental.stateless_fold_in(seed, 1)
+                flipped = tf.random.stateless_uniform([tf.shape(x)[0], 1, 1, 1], beside) < 0.5
+                x = tf.where(flipped, tf.reverse(x, [2]), x)
             if binarize:
-                seed = tf.stack([tf.cast(self.seed, tf.int64), epoch * self.steps + index])
                 levels = tf.random.stateless_uniform(tf.shape(x), seed, maxval=255, dtype=tf.int32)
                 x = tf.cast(levels < tf.cast(x, tf.int32), tf.float32)
             return self._pack(x, y, weight)
@@ -129,6 +147,10 @@ class _Batches(keras.utils.PyDataset):
             self._order = (feed.epoch, feed.order())
         chosen = self._order[1][index * feed.batch_size : (index + 1) * feed.batch_size]
         x, y, weight = (None if a is None else np.asarray(a)[chosen] for a in (feed.x, feed.y, feed.sample_weight))
+        if feed.flip:
+            # A stream beside that of the binarisation. (Not 0, with which it would be the same: numpy pads seeds so.)
+            flipped = np.random.default_rng([feed.seed, feed.epoch, index, 1]).random((len(x), 1, 1, 1)) < 0.5
+            x = np.where(flipped, x[:, :, ::-1], x)
         if feed.binarize:
             rng = np.random.default_rng([feed.seed, feed.epoch, index])
             x = (rng.integers(0, 255, x.shape, dtype=np.uint8) < x).astype(np.float32)

@@ -37,7 +37,7 @@ def read_data(settings, likelihood):
 
     dynamic = _is_dynamic(likelihood, images)
     x = images.train.images if dynamic else seen(images.train)
-    train = feed.ArrayFeed(x, batch_size=settings.batch_size, seed=settings.seed, binarize=dynamic)
+    train = feed.ArrayFeed(x, batch_size=settings.batch_size, seed=settings.seed, binarize=dynamic, flip=settings.flip)
     return images, train, {"validation": seen(images.validation), "test": seen(images.test)}
 
 

@@ -19,6 +19,8 @@ from keras_vae import backend, cards, records
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS, RESULTS, CARD = "config.json", "model.weights.h5", "results.json", "README.md"
+# Only where the images of the training had attributes.
+ATTRIBUTES = "attributes.json"
 FILES = (CONFIG, WEIGHTS, RESULTS, CARD)
 
 
@@ -26,7 +28,9 @@ class PresetError(ValueError):
     """A directory is no preset, or one that cannot be trusted; the message says which file, and why."""
 
 
-def save(model, directory, *, about=None, data=None, recipe=None, results=None, history=None, pictures=None):
+def save(
+    model, directory, *, about=None, data=None, recipe=None, results=None, history=None, pictures=None, attributes=None
+):
     """Writes a preset; files of the same names are replaced, all four together.
 
     Args:
@@ -38,6 +42,7 @@ def save(model, directory, *, about=None, data=None, recipe=None, results=None, 
         recipe: what `keras-vae train` needs to do it again.
         results: {"metrics": {name: {"value", "unit", "split", "images", "samples", "protocol"}}, "command", ...}.
         history: {column: [a number for each epoch]}.
+        attributes: {name: direction in latent space}, see `keras_vae.metrics.attribute_direction`.
         pictures: {path: caption} of image files that the card is to show; they are copied.
 
     Raises:
@@ -81,6 +86,11 @@ def save(model, directory, *, about=None, data=None, recipe=None, results=None, 
         CARD: lambda path: path.write_text(cards.text(config, results), encoding="utf-8"),
         **{Path(source).name: partial(shutil.copyfile, source) for source in pictures or {}},
     }
+    if attributes:
+        # Six digits are more than a mean over thousands of images can vouch for.
+        rounded = {name: np.vectorize(lambda v: float(f"{v:.6g}"))(value) for name, value in attributes.items()}
+        value = {"format_version": FORMAT_VERSION, "directions": {name: v.tolist() for name, v in rounded.items()}}
+        writers[ATTRIBUTES] = lambda path: path.write_text(json.dumps(value) + "\n", encoding="utf-8")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         records.replace_together({directory / name: write for name, write in writers.items()})
@@ -141,6 +151,25 @@ def read(directory):
             f"Received: {directory}"
         )
     return config, results
+
+
+def attributes(directory):
+    """The directions in latent space that move an attribute of images.
+
+    Args:
+        directory: that of the preset.
+
+    Returns:
+        {name: (D,) or (h, w, c), float32}; empty where the images of the training had no attributes.
+
+    Raises:
+        PresetError: for a file that is no JSON, or of a newer format.
+    """
+    path = Path(directory) / ATTRIBUTES
+    if not path.is_file():
+        return {}
+    directions = _read_json(path)["directions"]
+    return {name: np.asarray(direction, dtype="float32") for name, direction in directions.items()}
 
 
 def verify(directory):

@@ -100,6 +100,20 @@ def interpolate(name, a, b, out, steps, spherical):
     write_images(out, model.interpolate(ends[0][0], ends[1][0], steps=steps, spherical=spherical), model, steps)
 
 
+def move(name, images, out, attribute, amounts):
+    """Writes images with an attribute moved by each amount; a picture has a row for each image."""
+    import zoo
+    from keras_vae.parts import one_of
+
+    model, directions = _model(name), zoo.attributes(name)
+    if not directions:
+        raise ValueError(f"The images that this model was trained on have no attributes. Received: {name!r}")
+    one_of(attribute, tuple(directions), "attribute")
+    z = model.encode(read_images(images, model))
+    moved = np.stack([z + amount * directions[attribute] for amount in amounts], axis=1)
+    write_images(out, model.decode(moved.reshape(-1, *z.shape[1:])), model, columns=len(amounts))
+
+
 def encode(name, images, out):
     """Writes the posterior means, (N, D), or prints them, one image a line."""
     model = _model(name)

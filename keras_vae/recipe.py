@@ -49,6 +49,7 @@ class Settings:
         precision: a Keras dtype policy, "float32", "mixed_bfloat16" or "mixed_float16".
         data_dir: where tensorflow-datasets keeps its data; None: TFDS_DATA_DIR, or its own default.
         image_size: height and width of the images of a folder.
+        flip: whether each training image is its mirror image in about half of the epochs, chosen at random.
         eval_images: test images that log p(x) is estimated for, evenly spread over the split; None: all.
         eval_samples: importance samples for each of them.
         monitor_images: whether squared error, PSNR and SSIM of validation images' reconstructions are logged, too.
@@ -75,6 +76,7 @@ class Settings:
     precision: str = "float32"
     data_dir: str | None = None
     image_size: int | None = None
+    flip: bool = False
     eval_images: int | None = None
     eval_samples: int = 500
     monitor_images: bool = False

@@ -86,6 +86,19 @@ def test_prepared_data_set(name, image_shape, sizes, validation):
         assert all(len(s.labels) == len(s) and set(s.labels) == set(range(10)) for s in splits)
     else:
         assert all(s.labels is None for s in splits)
+    if "attributes" in first:
+        assert list(dataset.train.attributes) == list(first["attributes"]) and len(first["attributes"]) == 40
+        for attribute, values in first["attributes"].items():
+            assert all(s.attributes[attribute].shape == (len(s),) for s in splits)
+            np.testing.assert_array_equal(dataset.validation.attributes[attribute][:8], values)
+        assert all(s.attributes_known.dtype == s.attributes["Smiling"].dtype == bool for s in splits)
+        assert dataset.validation.attributes_known[:8].tolist() == first["attributes_known"].numpy().tolist()
+        # Unknown ones read False. Of the known faces, nearly half smile.
+        for s in splits:
+            assert not s.attributes["Smiling"][~s.attributes_known].any()
+            assert 0.4 < s.attributes["Smiling"][s.attributes_known].mean() < 0.6
+    else:
+        assert all(s.attributes is None and s.attributes_known is None for s in splits)
 
 
 def test_digits_are_all_of_scikit_learns():
@@ -125,7 +138,7 @@ def test_no_network_is_one_clear_error(tmp_path, monkeypatch):
 
 def test_data_set_that_tensorflow_datasets_cannot_make(tmp_path):
     pytest.importorskip("tensorflow_datasets")
-    with pytest.raises(data.DataError, match="TFDS_DATA_DIR") as raised:
+    with pytest.raises(data.DataError, match=r"it is not there.*keras-vae prepare celeb_a64.*TFDS_DATA_DIR") as raised:
         data.load("celeb_a64", data_dir=tmp_path)
     assert "tfds.load" not in str(raised.value)
     assert len(str(raised.value)) < 600  # tensorflow-datasets' own message lists a thousand names.

@@ -104,6 +104,7 @@ FULL = SHORT | {
     "learning_rate_schedule": "cosine",
     "network_arguments": {"widths": [32]},
     "output_bias": True,
+    "flip": True,
 }
 
 
@@ -286,6 +287,26 @@ def test_a_complete_run_is_left_alone(finished):
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     assert experiment.run("digits", out, resume=True, verbose=False) == json.loads((out / "results.json").read_text())
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_a_run_of_before_there_were_flips_is_complete_and_has_none(finished, tmp_path):
+    out = tmp_path / "digits"
+    shutil.copytree(finished[0], out)
+    config, results = (json.loads((out / name).read_text()) for name in ("config.json", "results.json"))
+    del config["flip"], results["settings"]["flip"]
+    (out / "config.json").write_text(json.dumps(config))
+    (out / "results.json").write_text(json.dumps(results))
+    assert experiment.run("digits", out, resume=True, verbose=False) == results
+    with pytest.raises(recipe.UsageError, match=r"has --flip False.*Received: --flip True"):
+        experiment.run("digits", out, resume=True, flip=True, verbose=False)
+
+
+def test_only_training_images_are_flipped():
+    settings = experiment.Settings("digits", flip=True)
+    images, train, evaluated = experiment._data(settings, recipe.likelihood("normal"))
+    assert train.flip and not experiment._data(experiment.Settings("digits"), recipe.likelihood("normal"))[1].flip
+    np.testing.assert_array_equal(evaluated["test"], data.convert(images.test.images, "real"))
+    np.testing.assert_array_equal(evaluated["validation"], data.convert(images.validation.images, "real"))
 
 
 def test_a_loss_that_is_not_finite_leaves_no_model(tmp_path, capsys):

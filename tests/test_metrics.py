@@ -74,3 +74,16 @@ def test_pairs_that_do_not_fit_are_refused():
             compare(x, np.where(x > 0.5, np.nan, x))
     with pytest.raises(ValueError, match=r"11 pixels.*Received"):
         metrics.ssim(x[:, :10], x[:, :10])
+
+
+def test_an_attribute_direction_is_the_difference_of_means():
+    rng = np.random.default_rng(0)
+    has = rng.uniform(size=200) < 0.3
+    step = np.array([1.0, 0.0, -2.0])
+    means = rng.normal(size=(200, 3))
+    means -= np.where(has[:, None], means[has].mean(axis=0), means[~has].mean(axis=0))
+    np.testing.assert_allclose(metrics.attribute_direction(means + has[:, None] * step, has), step, atol=1e-6)
+    with pytest.raises(ValueError, match=r"with and without.*Received: 3 of 3"):
+        metrics.attribute_direction(np.zeros((3, 2)), [True] * 3)
+    with pytest.raises(ValueError, match=r"Received: shapes"):
+        metrics.attribute_direction(np.zeros((3, 2)), [True] * 2)

@@ -301,6 +301,34 @@ class TestOrder:
         # Five standard deviations of a share of 4,000.
         np.testing.assert_allclose(draws[0].mean(axis=1), [0.0, 0.2, 1.0], atol=5 * np.sqrt(0.16 / 4000))
 
+    def test_flipped_images_are_mirror_images(self):
+        images = np.random.default_rng(0).integers(0, 256, (500, 3, 4, 2), "uint8")
+        flips = {}
+        # The last feed begins where a resumed run does.
+        for epochs in [(0, 1, 0), (1,)]:
+            feed = ArrayFeed(images, np.arange(500), batch_size=64, seed=3, flip=True)
+            for feed.epoch in epochs:
+                seen, labels = (np.concatenate(parts) for parts in zip(*self.stream(feed), strict=True))
+                assert labels.tolist() == feed.order().tolist() and sorted(labels) == list(range(500))
+                mirrored = (seen == images[labels, :, ::-1]).all(axis=(1, 2, 3))
+                assert ((seen == images[labels]).all(axis=(1, 2, 3)) ^ mirrored).all()
+                # Five standard deviations of a share of 500; a batch that is flipped as a whole is none of them.
+                assert abs(mirrored.mean() - 0.5) < 5 * np.sqrt(0.25 / 500)
+                assert all(0 < share < 1 for share in map(np.mean, np.array_split(mirrored, range(64, 500, 64))))
+                flips.setdefault(feed.epoch, []).append(mirrored[np.argsort(labels)].tolist())
+        assert flips[0][0] == flips[0][1] and flips[1][0] == flips[1][1]
+        assert flips[0][0] != flips[1][0]
+
+    def test_flips_leave_the_binarisation_as_it_is(self):
+        grey = np.full((50, 3, 4, 1), 128, "uint8")
+        plain, flipped = (self.batches(ArrayFeed(grey, binarize=True, flip=flip)) for flip in (False, True))
+        for a, b in zip(plain, flipped, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    def test_only_images_are_flipped(self):
+        with pytest.raises(ValueError, match=r"\(N, H, W, C\).*Received: flip=True, x of shape \(5, 8\)"):
+            ArrayFeed(np.zeros((5, 8)), flip=True)
+
     def test_fit_takes_it(self):
         vae = make()
         vae.fit(ArrayFeed(digits()[:100], batch_size=25, binarize=True), epochs=2, verbose=0)

@@ -74,6 +74,24 @@ def load(name):
     return keras_vae.model.LatentVariableModel.from_preset(directory)
 
 
+def attributes(name):
+    """The directions in latent space that move an attribute, {name: array}, of an entry trained on labelled faces.
+
+    Args:
+        name: of the entry, or the directory of any preset.
+
+    Raises:
+        ValueError: for an unknown name, naming the nearest ones.
+
+    Example:
+        z = vae.encode(faces) + 1.5 * zoo.attributes("celeba64_conv")["Smiling"]
+        smiling = vae.decode(z)
+    """
+    from keras_vae import presets
+
+    return presets.attributes(find(name))
+
+
 def find(name, trained=True):
     """The directory of an entry.
 

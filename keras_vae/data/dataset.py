@@ -11,15 +11,19 @@ class DataError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images of one split, and their labels where they have any.
+    """Images of one split, and their labels or attributes where they have any.
 
     Attributes:
         images: (N, H, W, C) uint8, levels 0 to 255, or 0 and 1 in a binary data set.
         labels: (N,) int64, or None.
+        attributes: {name: (N,) bool}, or None.
+        attributes_known: (N,) bool, whether the attributes of an image are known (otherwise all are False), or None.
     """
 
     images: np.ndarray
     labels: np.ndarray | None = None
+    attributes: dict[str, np.ndarray] | None = None
+    attributes_known: np.ndarray | None = None
 
     def __len__(self):
         return len(self.images)

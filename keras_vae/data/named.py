@@ -1,12 +1,10 @@
 """Data sets known by name: the digits inside scikit-learn, and those of tensorflow-datasets."""
 
 import os
-import socket
-import urllib.parse
-import urllib.request
 
 import numpy as np
 
+from keras_vae.data import library
 from keras_vae.data.dataset import DataError, DataSet, Split
 
 # Examples at the end of the official train split that are kept for validation; 0 where there is an official one.
@@ -50,7 +48,7 @@ def load_prepared(name, data_dir=None):
     try:
         splits = _read(name, data_dir)
     except ImportError as error:
-        problem = f"{error}. Do `pip install tensorflow tensorflow-datasets importlib_resources`."
+        problem = str(error)
     except Exception as error:
         said = (str(error).strip() or "no message").splitlines()[0]
         problem = f"{type(error).__name__}: {said[:300]} {_advice(name)}"
@@ -59,8 +57,7 @@ def load_prepared(name, data_dir=None):
         if held_out:
             splits["validation"] = {key: array[-held_out:] for key, array in splits["train"].items()}
             splits["train"] = {key: array[:-held_out] for key, array in splits["train"].items()}
-        parts = (Split(s["image"], s.get("label")) for s in map(splits.get, ("train", "validation", "test")))
-        return DataSet(name, name in _BINARY, *parts)
+        return DataSet(name, name in _BINARY, *(_split(splits[key]) for key in ("train", "validation", "test")))
     place = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     raise DataError(
         f"tensorflow-datasets cannot give {name!r} (data directory {str(place)!r}): {problem} "
@@ -68,38 +65,37 @@ def load_prepared(name, data_dir=None):
     )
 
 
+def _split(arrays):
+    optional = (arrays.get(name) for name in ("label", "attributes", "attributes_known"))
+    return Split(arrays["image"], *optional)
+
+
 def _read(name, data_dir):
-    """Every split that tensorflow-datasets has, as a dictionary of its `image` and, where there is one, `label`."""
-    # First, because tensorflow-datasets without it prints a long traceback and is then empty.
-    import tensorflow  # noqa: F401
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder(name, data_dir=data_dir)
-    if not builder.is_prepared():
-        _require_network(builder.url_infos)
-        builder.download_and_prepare()
-    wanted = tfds.decode.PartialDecoding({key: True for key in ("image", "label") if key in builder.info.features})
-    # One batch of all keeps the order, and is twice as fast as many batches.
-    return tfds.as_numpy(builder.as_dataset(batch_size=-1, decoders=wanted))
-
-
-def _require_network(urls):
-    """Raises ConnectionError at once where tensorflow-datasets would try for minutes, with a page of warnings."""
-    hosts = {urllib.parse.urlsplit(url).hostname for url in urls}
-    if urllib.request.getproxies():
-        return  # Names are then the proxy's to resolve.
-    for host in hosts:
+    """Every split that tensorflow-datasets has, as a dictionary of those of its features that a `Split` has."""
+    with library.opened() as tfds:
         try:
-            socket.getaddrinfo(host, None)
-        except OSError:
-            raise ConnectionError(f"it is not there yet, and {host} cannot be reached to download it.") from None
+            builder = tfds.builder(name, data_dir=data_dir)
+        except tfds.core.DatasetNotFoundError:
+            # Its own message lists a thousand names.
+            raise FileNotFoundError("it is not there.") from None
+        library.prepare(builder)
+        features = {"image", "label", "attributes", "attributes_known"} & set(builder.info.features)
+        return tfds.as_numpy(
+            builder.as_dataset(
+                # One batch of all keeps the order, and is twice as fast as many batches.
+                batch_size=-1,
+                decoders=tfds.decode.PartialDecoding(dict.fromkeys(features, True)),
+                read_config=tfds.ReadConfig(interleave_cycle_length=1),
+            )
+        )
 
 
 def _advice(name):
     if name == "celeb_a64":
         return (
-            "tensorflow-datasets has no builder that makes it: say where a prepared copy is, with TFDS_DATA_DIR, "
-            "`data_dir` or --data-dir; or load a folder of images by its path."
+            "Make it of CelebA's files (img_align_celeba.zip with list_eval_partition.txt and list_attr_celeba.txt, "
+            "from mmlab.ie.cuhk.edu.hk/projects/CelebA.html or Kaggle): `keras-vae prepare celeb_a64 FOLDER`. Or say "
+            "where it is prepared, with TFDS_DATA_DIR, `data_dir` or --data-dir."
         )
     return (
         "Say where it is prepared, with TFDS_DATA_DIR, `data_dir` or --data-dir; or prepare it (where there is a "

@@ -28,3 +28,31 @@ def active_units(means, threshold=0.01):
         raise ValueError(f"`means` must be finite. Received: {np.sum(~np.isfinite(means))} NaN or infinite values")
     # In float64, or a mean far from zero would drown a small variance.
     return np.var(means, axis=0, dtype="float64") > threshold
+
+
+def attribute_direction(means, has):
+    """The step in latent space from examples without an attribute to those with it.
+
+    `vae.decode(z + amount * direction)` moves the attribute of z, and leaves what is independent of it.
+
+    Args:
+        means: the posterior's mean of each example, as from `vae.encode(images)`.
+        has: whether each example has the attribute.
+
+    Shape:
+        means: `(N, D)`, or `(N, h, w, c)` for spatial latents; has: `(N,)`.
+
+    Returns:
+        `(D,)`, or `(h, w, c)`, float32: the difference of the two mean latents.
+
+    Raises:
+        ValueError: where there are not as many of each, or no example with or none without the attribute.
+
+    Reference: Larsen, Sønderby, Larochelle and Winther 2016, section 4.1 (visual attribute vectors).
+    """
+    means, has = np.asarray(means, dtype="float64"), np.asarray(has, dtype=bool)
+    if means.ndim < 2 or has.shape != means.shape[:1]:
+        raise ValueError(f"Expected means (N, D) and has (N,). Received: shapes {means.shape} and {has.shape}")
+    if has.all() or not has.any():
+        raise ValueError(f"Examples with and without the attribute are needed. Received: {has.sum()} of {len(has)}")
+    return (means[has].mean(axis=0) - means[~has].mean(axis=0)).astype("float32")
