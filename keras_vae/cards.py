@@ -13,6 +13,9 @@ _TITLES = {
     "psnr": "PSNR",
     "ssim": "SSIM",
 }
+# What a table has room for.
+_HEADLINES = ("bits_per_dim", "bits_per_dim_elbo", "log_prob", "elbo", "kl", "active_units", "psnr", "ssim")
+_DECIMALS = {"active_units": 0, "bits_per_dim": 3, "bits_per_dim_elbo": 3, "ssim": 3}
 
 
 def text(config, results):
@@ -35,6 +38,29 @@ def text(config, results):
         "This card is written by `keras-vae card` from `config.json` and `results.json`.\n",
     ]
     return "\n".join(sections)
+
+
+def table(entries):
+    """A Markdown table of presets, one a line.
+
+    Args:
+        entries: what `zoo.info` returns of each.
+    """
+    lines = ["| name | what | parameters | test results |", "|---|---|---|---|"]
+    for entry in entries:
+        shown = [metric for metric in _HEADLINES if metric in entry["metrics"]]
+        results = "<br>".join(_sentence(metric, entry["metrics"][metric]) for metric in shown)
+        lines.append(f"| `{entry['name']}` | {entry['about']['title']} | {entry['parameters']:,} | {results} |")
+    return "\n".join(lines) + "\n"
+
+
+def _sentence(metric, result):
+    """ "log p(x) -91.20 ± 0.22 nats (10,000 images, 5,000 samples each)"."""
+    error = f" ± {result['standard_error']:.2g}" if result.get("standard_error") else ""
+    samples = f", {result['samples']:,} samples each" if result["samples"] > 1 else ""
+    unit = "" if metric == "ssim" else f" {result['unit']}"
+    name = _TITLES.get(metric, metric.replace("_", " "))
+    return f"{name} {result['value']:.{_DECIMALS.get(metric, 2)}f}{error}{unit} ({result['images']:,} images{samples})"
 
 
 def _front_matter(name, config, results):

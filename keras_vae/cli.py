@@ -176,6 +176,7 @@ def _add_pretrained(commands):
 
     add = command("list", "list the zoo", entry=False)
     add("pattern", nargs="?", metavar="PATTERN", help='which entries, "mnist*"')
+    add("--markdown", action="store_true", help="as a table in Markdown, that of README.md")
     add_json(add)
     add_json(command("info", "say what is known of a model: data, paper, licence, results"))
     add = command("card", "print the card of a model")

@@ -12,13 +12,18 @@ import numpy as np
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
-def list_entries(pattern, as_json):
+def list_entries(pattern, as_json, markdown):
     """Prints the entries of the zoo, one a line."""
     import zoo
 
     entries = [zoo.info(name) for name in zoo.list_models(pattern)]
     if as_json:
         print(json.dumps(entries))
+        return
+    if markdown:
+        from keras_vae import cards
+
+        print(cards.table(entries), end="")
         return
     for entry in entries:
         print(f"{entry['name']:<20} {entry['data'].get('dataset', ''):<18} {_headline(entry['metrics'])}")

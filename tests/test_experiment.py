@@ -303,8 +303,8 @@ def test_a_run_of_before_there_were_flips_is_complete_and_has_none(finished, tmp
 
 def test_only_training_images_are_flipped():
     settings = experiment.Settings("digits", flip=True)
-    images, train, evaluated = experiment._data(settings, recipe.likelihood("normal"))
-    assert train.flip and not experiment._data(experiment.Settings("digits"), recipe.likelihood("normal"))[1].flip
+    images, train, evaluated = measuring.read_data(settings, recipe.likelihood("normal"))
+    assert train.flip and not measuring.read_data(experiment.Settings("digits"), recipe.likelihood("normal"))[1].flip
     np.testing.assert_array_equal(evaluated["test"], data.convert(images.test.images, "real"))
     np.testing.assert_array_equal(evaluated["validation"], data.convert(images.validation.images, "real"))
 

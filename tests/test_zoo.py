@@ -12,7 +12,7 @@ from compositions import COMPOSITIONS
 
 import keras_vae as kv
 import zoo
-from keras_vae import presets
+from keras_vae import cards, presets
 
 ROOT = Path(__file__).parent.parent
 
@@ -123,3 +123,9 @@ def test_loading_imports_neither_data_sets_nor_plots(toys):
 
 def test_the_wheel_has_the_entries():
     assert '"*/model.weights.h5"' in (ROOT / "setup.py").read_text()
+
+
+def test_the_readme_has_the_table_of_models():
+    # Written by `keras-vae list --markdown`.
+    table = cards.table([zoo.info(name) for name in zoo.list_models()])
+    assert table in (ROOT / "README.md").read_text(encoding="utf-8")
