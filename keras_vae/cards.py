@@ -101,6 +101,7 @@ def _facts(config, results):
         "data set": data.get("dataset"),
         "preprocessing": data.get("preprocessing"),
         "licence": about.get("license"),
+        "use": about.get("use"),
         "parameters": f"{results['weights']['parameters']:,}",
         "sha256 of the weights": f"`{results['weights']['sha256']}`",
     }

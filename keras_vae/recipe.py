@@ -188,6 +188,12 @@ def model(settings, image_shape, steps, mean):
     keras.config.set_dtype_policy(settings.precision)
     try:
         encoder, decoder = _networks(settings, image_shape)
+        if settings.ema is not None and any(map(_is_normalisation, (*encoder.layers, *decoder.layers))):
+            raise UsageError(
+                "Batch normalisation keeps statistics of the weights as they are, which are not those of their "
+                f"averages: leave out `ema` or the normalisation. Received: ema={settings.ema}, "
+                f"network_arguments={settings.network_arguments}"
+            )
         vae = VAE(
             encoder,
             decoder,
@@ -207,6 +213,10 @@ def model(settings, image_shape, steps, mean):
     # Small dense networks spend most of a step outside it.
     vae.compile(optimizer, steps_per_execution=16 if settings.network == "mlp" else 1)
     return vae
+
+
+def _is_normalisation(layer):
+    return isinstance(layer, keras.layers.BatchNormalization)
 
 
 def _networks(settings, image_shape):

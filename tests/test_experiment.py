@@ -382,6 +382,13 @@ def test_a_likelihood_with_its_argument():
     assert recipe.likelihood("discretized_logistic_mixture:3").components == 3
 
 
+def test_averages_do_not_go_with_batch_normalisation(tmp_path):
+    settings = {"network": "conv", "network_arguments": {"batch_norm": True, "widths": [4]}, "ema": 0.9}
+    with pytest.raises(recipe.UsageError, match=r"statistics.*Received: ema=0\.9"):
+        experiment.run("digits", tmp_path / "run", verbose=False, **settings)
+    assert not (tmp_path / "run").exists()
+
+
 def test_binary_data_is_not_binarised_again(monkeypatch):
     from keras_vae import likelihoods
 

@@ -46,6 +46,17 @@ def saved(tmp_path_factory):
     return vae, directory
 
 
+def test_directions_of_attributes_come_back(saved, tmp_path):
+    vae, directory = saved
+    assert presets.attributes(directory) == {}
+    direction = np.float32([1.5, -0.123456789, 1e-9])
+    vae.save_to_preset(tmp_path / "labelled", attributes={"Smiling": direction})
+    np.testing.assert_allclose(presets.attributes(tmp_path / "labelled")["Smiling"], direction, rtol=1e-5)
+    (tmp_path / "labelled" / presets.ATTRIBUTES).write_text('{"format_version": 99}')
+    with pytest.raises(presets.PresetError, match="newer"):
+        presets.attributes(tmp_path / "labelled")
+
+
 @pytest.fixture
 def copy(saved, tmp_path):
     return Path(shutil.copytree(saved[1], tmp_path / "small"))

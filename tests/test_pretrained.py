@@ -50,7 +50,7 @@ def test_list_and_info(trained, monkeypatch, capsys):
 
 
 def test_evaluate_agrees_and_finds_what_differs(trained, tmp_path, capsys):
-    assert "differs" not in (said := run(capsys, "evaluate", trained)) and said.count("agrees") == 5
+    assert "differs" not in (said := run(capsys, "evaluate", trained)) and said.count("agrees") == 7
     copy = shutil.copytree(trained, tmp_path / "toy")
     results = json.loads((copy / presets.RESULTS).read_text())
     results["metrics"]["elbo"]["value"] += 0.5
@@ -64,6 +64,24 @@ def test_evaluate_agrees_and_finds_what_differs(trained, tmp_path, capsys):
     assert "differs" not in run(capsys, "evaluate", copy).split("metric")[-1]
     assert run(capsys, "card", copy) == (copy / presets.CARD).read_text()
     kv.VAE.from_preset(copy)
+
+
+def test_an_attribute_is_moved(trained, pictures, tmp_path, capsys):
+    vae = zoo.load(trained)
+    (direction,) = np.random.default_rng(0).normal(size=(1, *vae.prior.event_shape)).astype("float32")
+    vae.save_to_preset(tmp_path / "labelled", attributes={"Slanted": direction})
+    arguments = ["move", tmp_path / "labelled", pictures[0], "--attribute", "Slanted", "--amounts", -2, 0.5]
+    run(capsys, *arguments, "--out", tmp_path / "m.npy")
+    z = vae.encode(kv.data.convert(pictures[1], "binary", seed=0))
+    moved = np.load(tmp_path / "m.npy").reshape(3, 2, 8, 8, 1)
+    for column, amount in enumerate((-2, 0.5)):
+        np.testing.assert_allclose(moved[:, column], vae.decode(z + amount * direction), atol=1e-5)
+    run(capsys, *arguments, "--out", tmp_path / "m.png")
+    assert Image.open(tmp_path / "m.png").size == (2 * 8, 3 * 8)
+    arguments[4] = "Slant"
+    assert "Did you mean 'Slanted'" in run(capsys, *arguments, "--out", tmp_path / "x.npy", code=1)
+    arguments[1] = trained
+    assert "no attributes" in run(capsys, *arguments, "--out", tmp_path / "x.npy", code=1)
 
 
 def test_card(trained, tmp_path, capsys):
