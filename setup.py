@@ -30,7 +30,9 @@ setup(
     ],
     extras_require={
         "jax": ["jax>=0.10"],
-        "dev": ["jax>=0.10", "pytest", "pytest-xdist", "pyyaml", "ruff"],
+        # 1.17 is the first that works with numpy 2.
+        "onnx": ["tf2onnx>=1.17", "onnxruntime"],
+        "dev": ["jax>=0.10", "tf2onnx>=1.17", "onnxruntime", "pytest", "pytest-xdist", "pyyaml", "ruff"],
     },
     entry_points={"console_scripts": ["keras-vae = keras_vae.cli:main"]},
 )

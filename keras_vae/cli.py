@@ -221,8 +221,14 @@ def _add_pretrained(commands):
     add("--samples", type=_COUNT, default=500, help="for each image (500)")
     add("--seed", type=_SEED, default=0, help="(0)")
     add_json(add)
-    add = command("export", "write a SavedModel, which serves where keras_vae is not installed")
-    add("--out", type=Path, help="directory (savedmodels/NAME)")
+    add = command("export", "write a SavedModel, or ONNX files, for serving where keras_vae is not installed")
+    add(
+        "--format",
+        choices=("tf_saved_model", "onnx"),
+        default="tf_saved_model",
+        help="a SavedModel, or encode.onnx, decode.onnx and serve.onnx (tf_saved_model)",
+    )
+    add("--out", type=Path, help="directory (savedmodels/NAME, or onnxmodels/NAME)")
 
 
 def main(argv=None):
@@ -245,7 +251,7 @@ def main(argv=None):
             _prepare(**options)
         return failure.code
     with _one_line_errors() as failure:
-        if command == "evaluate":
+        if command in ("evaluate", "export"):
             options["command"] = shlex.join(["keras-vae", *argv])
         failure.code = FAILURE if _pretrained(command)(**options) else 0
     return failure.code

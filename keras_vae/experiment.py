@@ -304,10 +304,7 @@ def _write_pictures(vae, out, test, labels, seed, directions):
 
 def _export(vae, out, verbose):
     if backend.NAME == "tensorflow":
-        try:
-            records.replace(out / "savedmodel", lambda path: vae.export(str(path)))
-        except backend.tf.errors.OpError as error:
-            raise OSError(f"{out}/savedmodel cannot be written: {error.message}") from error
+        records.replace(out / "savedmodel", lambda path: vae.export(str(path)))
     elif verbose:
         print(
             "savedmodel/ is not written under JAX. TensorFlow writes it: KERAS_BACKEND=tensorflow python -c 'import "

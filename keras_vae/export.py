@@ -1,8 +1,8 @@
-"""A model as a SavedModel with named endpoints, which serves where keras_vae is not installed."""
+"""A model for serving where keras_vae is not installed: a SavedModel with named endpoints, or ONNX files."""
 
 from functools import partial
+from pathlib import Path
 
-import keras
 from keras import ops
 
 from keras_vae import backend
@@ -12,7 +12,7 @@ CHUNK = 16
 
 
 def saved_model(model, path):
-    """Writes `model` to the directory `path`.
+    """Writes `model` to the directory `path` as a SavedModel.
 
     Endpoints, of float32 images unless said, for any number N of them:
         serve(x): reconstructions, (N, *X); encode(x): posterior means, (N, D); decode(z): (N, *X);
@@ -21,17 +21,11 @@ def saved_model(model, path):
 
     Raises:
         RuntimeError: under JAX, whose models TensorFlow cannot export with batches of any size.
+        OSError: if the directory cannot be written.
     """
-    if backend.NAME != "tensorflow":
-        raise RuntimeError(
-            "A SavedModel is written by TensorFlow: save the model here, model.save('model.keras'), and export it in a "
-            "process with KERAS_BACKEND=tensorflow: keras.saving.load_model('model.keras').export(path), after "
-            f"`import keras_vae`. Received: KERAS_BACKEND={backend.NAME}"
-        )
+    _needs_tensorflow("A SavedModel", "")
     import tensorflow as tf
 
-    images = tf.TensorSpec((None, *model.image_shape), tf.float32, name="x")
-    latents = tf.TensorSpec((None, *model.posterior.event_shape), tf.float32, name="z")
     n, samples, seed = (tf.TensorSpec((), tf.int32, name=name) for name in ("n", "samples", "seed"))
 
     def sample(n, seed):
@@ -48,18 +42,142 @@ def saved_model(model, path):
         _, total = tf.while_loop(lambda index, _: index * CHUNK < samples, add, start)
         return total - ops.log(ops.cast(samples, "float32"))
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    endpoints = (
-        ("serve", model.call, [images]),
-        ("encode", model._encode, [images]),
-        ("decode", model._decode, [latents]),
-        ("sample", sample, [n, seed]),
-        ("log_prob", log_prob, [images, samples, seed]),
-    )
-    for name, function, signature in endpoints:
-        # Wrapped, because a bound method of a tracked model would be traced as the model's own attribute.
-        archive.add_endpoint(
-            name, tf.autograph.experimental.do_not_convert(partial(function)), input_signature=signature
+    deterministic = _deterministic(model)
+    images = deterministic["encode"][1]
+    endpoints = {name: _traced(function, [given]) for name, (function, given, _) in deterministic.items()}
+    endpoints |= {"sample": _traced(sample, [n, seed]), "log_prob": _traced(log_prob, [images, samples, seed])}
+    # Not Keras' ExportArchive, which writes each weight twice.
+    served = tf.Module()
+    variables = [v for function in endpoints.values() for v in function.get_concrete_function().variables]
+    served.weights = list({id(v): v for v in variables}.values())
+    for name, function in endpoints.items():
+        setattr(served, name, function)
+    try:
+        tf.saved_model.save(served, str(path), signatures={"serving_default": endpoints["serve"], **endpoints})
+    except tf.errors.OpError as error:
+        raise OSError(f"The SavedModel cannot be written ({error.message}). Received: {path}") from error
+
+
+def onnx_files(model, path):
+    """Writes `model` to the directory `path` as encode.onnx, decode.onnx and serve.onnx.
+
+    Each has one input and one output, float32, of any number N of images: encode, x (N, *X) -> z (N, D), the posterior
+    means; decode, z (N, D) -> image (N, *X); serve, x (N, *X) -> image (N, *X), reconstructions. There is no noise in
+    ONNX files: a sample is decode.onnx of a z that the caller draws from the prior.
+
+    Raises:
+        ImportError: where tf2onnx is not installed.
+        RuntimeError: under JAX.
+        ValueError: for a model that computes what ONNX cannot, or in another precision than float32.
+        OSError: if the directory cannot be written.
+    """
+    _needs_tensorflow("ONNX files", ", format='onnx'")
+    try:
+        import onnx
+        import tf2onnx
+    except ImportError as error:
+        raise ImportError(
+            f'ONNX files are written by tf2onnx, which is not here: pip install "keras_vae[onnx]". Received: {error}'
+        ) from error
+
+    for layer in model._flatten_layers():
+        if layer.compute_dtype != "float32":
+            raise ValueError(
+                "ONNX files are written of float32 networks: make them with the dtype policy 'float32', and give them "
+                f"these weights. Received: layer {layer.name!r} with compute_dtype={layer.compute_dtype!r}"
+            )
+    protos = {}
+    for name, (function, given, returned) in _deterministic(model).items():
+        # A dictionary, because its key becomes the output's name.
+        named = _traced(partial(_named, function, returned.name), [given])
+        proto, _ = tf2onnx.convert.from_function(named, [given], custom_op_handlers=_handlers())
+        for value, spec in ((proto.graph.input[0], given), (proto.graph.output[0], returned)):
+            batch, *rest = value.type.tensor_type.shape.dim
+            batch.dim_param = "N"
+            for dimension, size in zip(rest, spec.shape[1:], strict=True):
+                dimension.dim_value = size
+        try:
+            onnx.checker.check_model(proto)
+        except onnx.checker.ValidationError as error:
+            raise ValueError(
+                f"The model's {name!r} computes what ONNX cannot: write a SavedModel, format='tf_saved_model'. "
+                f"Received: {str(error).splitlines()[0]}"
+            ) from error
+        protos[name] = proto
+    path = Path(path)
+    path.mkdir(parents=True, exist_ok=True)
+    for name, proto in protos.items():
+        onnx.save(proto, path / f"{name}.onnx")
+
+
+FORMATS = {"tf_saved_model": saved_model, "onnx": onnx_files}
+
+
+def _needs_tensorflow(what, arguments):
+    if backend.NAME != "tensorflow":
+        raise RuntimeError(
+            f"{what} can be written by TensorFlow alone: save the model here, model.save('model.keras'), and export it "
+            "in a process with KERAS_BACKEND=tensorflow: "
+            f"keras.saving.load_model('model.keras').export(path{arguments}), after `import keras_vae`. "
+            f"Received: KERAS_BACKEND={backend.NAME}"
         )
-    archive.write_out(path, verbose=False)
+
+
+def _deterministic(model):
+    """{endpoint: (function, what it takes, what it returns)} of those without noise."""
+    import tensorflow as tf
+
+    def spec(name, shape):
+        return tf.TensorSpec((None, *shape), tf.float32, name=name)
+
+    x, image, z = spec("x", model.image_shape), spec("image", model.image_shape), spec("z", model.posterior.event_shape)
+    return {"serve": (model.call, x, image), "encode": (model._encode, x, z), "decode": (model._decode, z, image)}
+
+
+def _traced(function, signature):
+    import tensorflow as tf
+
+    # Wrapped, because a bound method of a tracked model would be traced as the model's own attribute.
+    return tf.function(partial(function), input_signature=signature, autograph=False)
+
+
+def _named(function, name, argument):
+    return {name: function(argument)}
+
+
+def _handlers():
+    """What means of TFP's distributions need of ONNX and tf2onnx 1.17 lacks."""
+    return {"Expm1": (_expm1, []), "BroadcastArgs": (_broadcast_args, [])}
+
+
+def _expm1(graph, node, name, args):
+    # exp(x) - 1 = tanh(x / 2) (exp(x) + 1), without cancellation near zero.
+    dtype, shape = graph.get_dtype(node.output[0]), graph.get_shape(node.output[0])
+    (x,), output = node.input, node.output[0]
+    half, one = (_constant(graph, value, dtype) for value in (0.5, 1.0))
+    graph.remove_node(name)
+    tanh = graph.make_node("Tanh", graph.make_node("Mul", [x, half]).output).output[0]
+    more = graph.make_node("Add", [graph.make_node("Exp", [x]).output[0], one]).output[0]
+    graph.make_node("Mul", [tanh, more], outputs=[output], name=name, dtypes=[dtype], shapes=[shape])
+
+
+def _constant(graph, value, dtype):
+    import numpy as np
+    import tf2onnx
+
+    array = np.array(value, tf2onnx.utils.map_onnx_to_numpy_type(dtype))
+    return graph.make_const(tf2onnx.utils.make_name("constant"), array).output[0]
+
+
+def _broadcast_args(graph, node, name, args):
+    # The shape of an array of the one shape that is expanded to the other.
+    import onnx
+
+    dtype, shape = graph.get_dtype(node.output[0]), graph.get_shape(node.output[0])
+    output = node.output[0]
+    a, b = (graph.make_node("Cast", [s], attr={"to": onnx.TensorProto.INT64}).output[0] for s in node.input)
+    graph.remove_node(name)
+    zeros = graph.make_node("ConstantOfShape", [a]).output[0]
+    expanded = graph.make_node("Expand", [zeros, b]).output[0]
+    whole = graph.make_node("Shape", [expanded]).output[0]
+    graph.make_node("Cast", [whole], attr={"to": dtype}, outputs=[output], name=name, dtypes=[dtype], shapes=[shape])

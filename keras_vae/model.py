@@ -253,12 +253,18 @@ class LatentVariableModel(ObjectiveTrainer, keras.Model):
         return ops.logsumexp(ops.where(counted, log_weight, -np.inf), axis=0)
 
     def export(self, filepath, format="tf_saved_model", **kwargs):
-        """Writes a SavedModel that serves without keras_vae; see `keras_vae.export`."""
-        if format != "tf_saved_model" or kwargs:
+        """Writes the model to a directory, for serving where keras_vae is not installed; see `keras_vae.export`.
+
+        Args:
+            filepath: the directory.
+            format: "tf_saved_model", with all endpoints; or "onnx", a file for each of encode, decode and serve.
+        """
+        if format not in export.FORMATS or kwargs:
             raise ValueError(
-                f"Only format='tf_saved_model' is written, without options. Received: format={format!r}, {kwargs}"
+                f"`format` is {' or '.join(map(repr, export.FORMATS))}, and there are no other options. "
+                f"Received: format={format!r}, {kwargs}"
             )
-        export.saved_model(self, filepath)
+        export.FORMATS[format](self, filepath)
 
     def save_to_preset(self, directory, **described):
         """Writes the model to a directory that `from_preset` loads, for others to use.

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+# What an exported model was made of.
+NOTE = "served_from.json"
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
@@ -148,12 +150,26 @@ def score(name, images, samples, seed, as_json):
         print(f"mean {log_prob.mean():.4f} ± {error:.2g} nats, {len(log_prob)} images, {samples} samples of z each")
 
 
-def export(name, out):
-    """Writes a SavedModel."""
+def export(name, out, format, command):
+    """Writes a SavedModel or ONNX files, and beside them which weights they are of."""
     import zoo
+    from keras_vae import records
 
-    out = out or Path("savedmodels") / zoo.find(name).name
-    _model(name).export(str(out))
+    folder = {"tf_saved_model": "savedmodels", "onnx": "onnxmodels"}[format]
+    out = out or Path(folder) / zoo.find(name).name
+    model, entry = _model(name), zoo.info(name)
+    # The note stands only beside what is whole.
+    (out / NOTE).unlink(missing_ok=True)
+    model.export(str(out), format=format)
+    note = {
+        "name": entry["name"],
+        "weights_sha256": entry["sha256"],
+        "format": format,
+        "images": {"shape": model.image_shape, "values": model.likelihood.data},
+        "latents": {"shape": model.posterior.event_shape},
+        "command": command,
+    }
+    records.write_json(out / NOTE, note)
     print(out)
 
 

@@ -225,6 +225,7 @@ def test_serves_where_keras_vae_is_not_installed(trained, tmp_path):
 
 
 @pytest.mark.skipif(ON_TENSORFLOW, reason="JAX says how to export")
-def test_export_under_jax_says_how(tmp_path):
-    with pytest.raises(RuntimeError, match="KERAS_BACKEND=tensorflow"):
-        COMPOSITIONS[0].model().export(tmp_path / "m")
+@pytest.mark.parametrize("format", ["tf_saved_model", "onnx"])
+def test_export_under_jax_says_how(tmp_path, format):
+    with pytest.raises(RuntimeError, match=r"KERAS_BACKEND=tensorflow.*Received: KERAS_BACKEND=jax"):
+        COMPOSITIONS[0].model().export(tmp_path / "m", format=format)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 import keras_vae as kv
 import zoo
-from keras_vae import cli, experiment, presets
+from keras_vae import cli, experiment, presets, pretrained
 
 
 @pytest.fixture(scope="module")
@@ -175,10 +176,34 @@ def test_what_is_no_image(trained, tmp_path, capsys):
 def test_export(trained, tmp_path, capsys):
     import tensorflow as tf
 
-    run(capsys, "export", trained, "--out", tmp_path / "saved")
+    assert run(capsys, "export", trained, "--out", tmp_path / "saved") == f"{tmp_path / 'saved'}\n"
+    note = json.loads((tmp_path / "saved" / pretrained.NOTE).read_text())
+    assert note["weights_sha256"] == presets.sha256(trained / presets.WEIGHTS)
+    assert note["images"] == {"shape": [8, 8, 1], "values": "binary"} and note["command"].startswith("keras-vae export")
     x = kv.data.convert(kv.data.load("digits").test.images[:3], "binary")
     served = tf.saved_model.load(str(tmp_path / "saved"))
     np.testing.assert_allclose(served.encode(x).numpy(), zoo.load(trained).encode(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(kv.backend.NAME != "tensorflow", reason="ONNX files are written by TensorFlow")
+def test_export_to_onnx(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / run(capsys, "export", trained, "--format", "onnx").strip()
+    assert out == tmp_path / "onnxmodels" / "toy"
+    assert sorted(path.name for path in out.iterdir()) == ["decode.onnx", "encode.onnx", "serve.onnx", pretrained.NOTE]
+    note = json.loads((out / pretrained.NOTE).read_text())
+    assert note["format"] == "onnx" and note["weights_sha256"] == presets.sha256(trained / presets.WEIGHTS)
+    # A failure leaves no note beside files that may be of both exports.
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    assert "keras_vae[onnx]" in run(capsys, "export", trained, "--format", "onnx", code=1)
+    assert not (out / pretrained.NOTE).exists()
+
+
+def test_a_directory_that_cannot_be_written_is_one_line(trained, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for format in ("tf_saved_model", "onnx"):
+        said = run(capsys, "export", trained, "--format", format, "--out", tmp_path / "file" / "m", code=1)
+        assert said.startswith("keras-vae: error: ") and said.count("\n") == 1
 
 
 def test_a_recipe_makes_the_preset_of_its_name(tmp_path, monkeypatch, capsys):

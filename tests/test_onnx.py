@@ -1,0 +1,92 @@
+"""ONNX files: what onnxruntime makes of them is what Keras computes."""
+
+import sys
+
+import keras
+import numpy as np
+import pytest
+from compositions import COMPOSITIONS, Composition
+
+import keras_vae as kv
+from keras_vae import export
+
+pytestmark = pytest.mark.skipif(kv.backend.NAME != "tensorflow", reason="ONNX files are written by TensorFlow")
+
+# Objectives are not served.
+SERVED = [c for c in COMPOSITIONS if c.objective is Composition.objective]
+
+
+def session(proto_or_path):
+    """A function of named arrays that onnxruntime computes, and its inputs and outputs."""
+    import onnxruntime
+
+    opened = onnxruntime.InferenceSession(proto_or_path, providers=["CPUExecutionProvider"])
+    values = [(v.name, v.shape) for v in (*opened.get_inputs(), *opened.get_outputs())]
+    return lambda **arrays: opened.run(None, arrays)[0], values
+
+
+@pytest.mark.parametrize("composition", SERVED, ids=lambda c: c.name)
+def test_computes_what_keras_does(composition, tmp_path):
+    vae, x = composition.model(), composition.images(7)
+    vae.fit(x, verbose=0)
+    vae.export(tmp_path, format="onnx")
+    x = x.astype("float32")
+    # From the middle of the prior to far outside.
+    prior = np.random.default_rng(0).normal(size=(7, *vae.posterior.event_shape)).astype("float32")
+    z = prior * np.array([0.01, 0.1, 0.5, 1, 2, 5, 20], "float32")[:, None]
+    image, latent = ["N", *vae.image_shape], ["N", *vae.posterior.event_shape]
+    for name, signature, given, expected in (
+        ("encode", [("x", image), ("z", latent)], {"x": x}, vae.encode(x)),
+        ("decode", [("z", latent), ("image", image)], {"z": z}, vae.decode(z)),
+        ("serve", [("x", image), ("image", image)], {"x": x}, vae.reconstruct(x)),
+    ):
+        run, found = session(tmp_path / f"{name}.onnx")
+        assert found == signature
+        # Float32 sums in another order; levels reach 255.
+        atol = 1e-5 * max(1.0, np.abs(expected).max())
+        for count in (1, 7):
+            first = {key: value[:count] for key, value in given.items()}
+            np.testing.assert_allclose(run(**first), expected[:count], rtol=1e-5, atol=atol, err_msg=name)
+
+
+def test_expm1_is_exact_near_zero_and_far_from_it():
+    import tensorflow as tf
+    import tf2onnx
+
+    spec = [tf.TensorSpec((None,), tf.float32, name="x")]
+    proto, _ = tf2onnx.convert.from_function(
+        tf.function(tf.math.expm1, input_signature=spec), spec, custom_op_handlers=export._handlers()
+    )
+    run, _ = session(proto.SerializeToString())
+    sizes = np.geomspace(1e-12, 80, 50, dtype="float32")
+    x = np.concatenate([-sizes, [0.0], sizes]).astype("float32")
+    # Float32 has 24 bits, and exp loses a few of them where it is large.
+    np.testing.assert_allclose(run(x=x), np.expm1(x.astype("float64")), rtol=2e-6)
+
+
+@keras.saving.register_keras_serializable("tests")
+def weibull(features):
+    return kv.backend.tfd.Independent(kv.backend.tfd.Weibull(1.0 + keras.ops.exp(features), 1.0), 3)
+
+
+def test_what_onnx_lacks_is_named_and_nothing_is_written(tmp_path):
+    vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 3), likelihood=kv.likelihoods.FromFunction(weibull, channels=1))
+    with pytest.raises(ValueError, match=r"tf_saved_model.*Received: .*Lgamma"):
+        vae.export(tmp_path / "m", format="onnx")
+    assert not (tmp_path / "m").exists()
+
+
+def test_other_precisions_are_refused(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        vae = COMPOSITIONS[0].model()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    with pytest.raises(ValueError, match=r"dtype policy 'float32'.*Received: layer .*bfloat16"):
+        vae.export(tmp_path / "m", format="onnx")
+
+
+def test_without_tf2onnx_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    with pytest.raises(ImportError, match=r'pip install "keras_vae\[onnx\]".*Received'):
+        COMPOSITIONS[0].model().export(tmp_path / "m", format="onnx")
