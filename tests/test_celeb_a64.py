@@ -91,9 +91,10 @@ def official(path):
 
 
 def drive(path):
-    write(path / "Img" / "img_align_celeba.zip", within("img_align_celeba", images()))
-    # Those of the other names are not to be taken.
-    write(path / "Img" / "img_celeba", dict.fromkeys(images(), jpeg(1)))
+    # Those in the wild, of the same names, are not to be taken, wherever they are.
+    wild = dict.fromkeys(images(), jpeg(1))
+    write(path / "Img" / "img_celeba", wild)
+    write(path / "Img" / "img_align_celeba.zip", within("img_align_celeba", images()) | within("img_celeba", wild))
     write(path, within("Eval", lists("txt")) | {"Anno/list_bbox_celeba.txt": "24"})
     return path
 
@@ -170,6 +171,14 @@ def expected(number):
     import tensorflow as tf
 
     return tf.image.resize(picture(number)[35:183, 15:163], (64, 64), antialias=True).numpy()
+
+
+def test_unpacked_images_go_before_those_in_a_zip(tmp_path):
+    source = official(tmp_path)
+    write(source / "img_align_celeba.zip", {"img_align_celeba/000001.jpg": b"", "img_align_celeba/000016.jpg": b"16"})
+    with celeb_a.from_download(source) as splits:
+        assert next(iter(splits["train"].faces)).read() == jpeg(1)
+        assert {face.number: face for face in splits["validation"].faces}[ABSENT].read() == b"16"
 
 
 def test_shrinking_averages():
