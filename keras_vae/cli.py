@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import json
 import logging
-import math
 import os
 import shlex
 import sys
@@ -12,223 +11,9 @@ import time
 import warnings
 from pathlib import Path
 
-import keras_vae
+from keras_vae import arguments
 
-FAILURE, USAGE, INTERRUPTED = 1, 2, 130
-
-_EXAMPLES = """\
-examples:
-  keras-vae train digits
-  keras-vae train binarized_mnist --epochs 50 --minutes 60
-  keras-vae train binarized_mnist --resume
-  keras-vae train photos/ --image-size 64 --likelihood normal:optimal --out runs/photos
-  keras-vae train zoo/mnist_mlp --minutes 60
-
-A recipe, zoo/NAME or any directory with a config.json of a preset, has settings of its own; options still replace them.
-The run directory gets config.json, history.csv, results.json, model.keras, samples.png, reconstructions.png,
-latent.png, tensorboard/ and savedmodel/; that of a recipe preset/, too.
-Set KERAS_BACKEND=jax for JAX, KERAS_VAE_DEBUG=1 for tracebacks.
-"""
-
-
-def _number(kind, accepts, description):
-    """An argparse type: a finite number of `kind` that `accepts`."""
-
-    def parse(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and accepts(value)):
-            raise argparse.ArgumentTypeError(f"expected {description}. Received: {text!r}")
-        return value
-
-    return parse
-
-
-_COUNT = _number(int, lambda value: value >= 1, "a whole number of at least 1")
-_SEED = _number(int, lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647")
-_POSITIVE = _number(float, lambda value: value > 0, "a number above 0")
-_WEIGHT = _number(float, lambda value: value >= 0, "a number of at least 0")
-
-
-def _latent_size(text):
-    """An argparse type: "32", or "8x8x16" as a list."""
-    sizes = [_COUNT(size) for size in text.split("x")]
-    return sizes[0] if len(sizes) == 1 else sizes
-
-
-def _object(text):
-    """An argparse type: a JSON object."""
-    with contextlib.suppress(ValueError):
-        value = json.loads(text)
-        if isinstance(value, dict):
-            return value
-    raise argparse.ArgumentTypeError(f"expected a JSON object. Received: {text!r}")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(USAGE, f"{self.prog}: error: {message}\n")
-
-
-def _parser():
-    parser = _Parser(prog="keras-vae", description="Variational autoencoders for Keras 3.", allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"keras-vae {keras_vae.__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    train = commands.add_parser(
-        "train",
-        help="train a VAE, evaluate it and write a run directory",
-        description="Train a VAE on a data set, evaluate it on the test split and write a run directory. Options that "
-        "are left out have defaults for each data set; config.json shows them.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = train.add_argument
-    add(
-        "dataset",
-        metavar="DATASET",
-        help="digits, mnist, fashion_mnist, binarized_mnist, cifar10, celeb_a64, a folder of images, "
-        "or a recipe: zoo/NAME",
-    )
-    add("--out", type=Path, help="run directory (runs/DATASET)")
-    add("--resume", action="store_true", help="go on with the run in --out; its settings are those of its config.json")
-    add("--epochs", type=_COUNT, help="passes over the training images")
-    add("--minutes", type=_POSITIVE, help="stop in time to be done after so many minutes; --resume goes on")
-    add("--batch-size", type=_COUNT, help="images in a step")
-    add("--network", choices=("mlp", "conv", "resnet"), help="encoder and decoder")
-    add("--latent-size", type=_latent_size, metavar="SIZE", help="length of z: 32; or the shape of a map: 8x8x16")
-    add(
-        "--likelihood",
-        metavar="NAME",
-        help="bernoulli, continuous_bernoulli, normal, laplace, beta, discretized_logistic, "
-        "discretized_logistic_mixture or categorical; the first argument after a colon: normal:optimal, "
-        "laplace:learned, normal:0.1",
-    )
-    add("--output-bias", action="store_true", default=None, help="start the output at the mean of the images")
-    add("--network-arguments", type=_object, metavar="JSON", help='further ones of its function: {"widths": [500]}')
-    add("--objective", metavar="NAME", help="elbo or iwae; samples of z after a colon: iwae:50")
-    add("--beta", type=_WEIGHT, help="weight of the KL (1)")
-    add("--warmup-epochs", type=_WEIGHT, help="epochs in which it rises from 0 (0)")
-    add("--free-bits", type=_WEIGHT, help="nats of KL for each latent unit that cost nothing (0)")
-    add("--optimizer", choices=("adam", "adamw"), help="(adam)")
-    add("--learning-rate", type=_POSITIVE, help="of the optimizer")
-    add(
-        "--learning-rate-schedule",
-        metavar="NAME",
-        help="constant, cosine, or exponential:FACTOR (constant)",
-    )
-    add("--ema", type=_WEIGHT, metavar="MOMENTUM", help="of a moving average of the weights, 0.999 say, that is tested")
-    add("--keep", metavar="VALUE", help="test the epoch of the best validation elbo, iwae or loss; or the last (last)")
-    add("--seed", type=_SEED, help="of the weights, the noise and the order of the images (0)")
-    add("--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), help="(float32)")
-    add("--data-dir", help="where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
-    add("--image-size", type=_COUNT, help="height and width to which the images of a folder are brought (64)")
-    add("--flip", action="store_true", default=None, help="show each training image as its mirror image half the time")
-    add("--eval-images", type=_COUNT, help="test images that log p(x) is estimated for")
-    add("--eval-samples", type=_COUNT, help="importance samples for each of them (500)")
-    add("--monitor-images", action="store_true", default=None, help="log the quality of reconstructions, too")
-    add("--preset", type=Path, help="directory to write the model to as a preset (a recipe's: OUT/preset)")
-    add("--json", dest="as_json", action="store_true", help="print nothing but the results, as one JSON object")
-    _add_prepare(commands)
-    _add_pretrained(commands)
-    return parser
-
-
-def _add_prepare(commands):
-    prepare = commands.add_parser(
-        "prepare",
-        help="make the data set celeb_a64 of CelebA's files",
-        description="Make the data set celeb_a64 of CelebA's aligned images, once, for all later runs.",
-        allow_abbrev=False,
-    )
-    add = prepare.add_argument
-    add("dataset", choices=("celeb_a64",), metavar="celeb_a64")
-    add(
-        "source",
-        nargs="?",
-        type=Path,
-        metavar="FOLDER_OR_ZIP",
-        help="the download: img_align_celeba (.zip, or unpacked) with list_eval_partition and list_attr_celeba (.txt, "
-        "or Kaggle's .csv); left out: tensorflow-datasets' celeb_a, whose download is often over its quota",
-    )
-    add("--data-dir", help="where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
-
-
-def _add_pretrained(commands):
-    """The commands on models that are trained already."""
-
-    def command(name, description, entry=True):
-        added = commands.add_parser(name, help=description, description=f"{description}.", allow_abbrev=False)
-        if entry:
-            added.add_argument("name", metavar="NAME", help="an entry of the zoo, or the directory of a preset")
-        return added.add_argument
-
-    def add_images(add):
-        add("images", nargs="+", type=Path, metavar="IMAGES", help="pictures, folders of them, or .npy files")
-
-    def add_out(add):
-        add("--out", type=Path, required=True, help="a .npy file, a .png file (a grid), or a directory (a .png each)")
-
-    def add_json(add):
-        add("--json", dest="as_json", action="store_true", help="print one JSON value")
-
-    add = command("list", "list the zoo", entry=False)
-    add("pattern", nargs="?", metavar="PATTERN", help='which entries, "mnist*"')
-    add("--markdown", action="store_true", help="as a table in Markdown, that of README.md")
-    add_json(add)
-    add_json(command("info", "say what is known of a model: data, paper, licence, results"))
-    add = command("card", "print the card of a model")
-    add("--write", action="store_true", help="write it into the preset's README.md instead")
-    add = command("evaluate", "measure a model again and say where its results.json differs (exit code 1)")
-    add("--data-dir", help="where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
-    add("--eval-images", type=_COUNT, help="test images that log p(x) is estimated for (as results.json says)")
-    add("--eval-samples", type=_COUNT, help="importance samples for each of them (as results.json says)")
-    add("--write", action="store_true", help="write what was measured into results.json and README.md")
-    add_json(add)
-    add = command("sample", "write images of a model's own")
-    add("-n", type=_COUNT, default=16, help="how many (16)")
-    add("--seed", type=_SEED, default=0, help="(0)")
-    add("--temperature", type=_WEIGHT, default=1.0, help="factor on the prior's standard deviation (1)")
-    add_out(add)
-    add = command("reconstruct", "write images by way of their latents; a picture shows each above its reconstruction")
-    add_images(add)
-    add_out(add)
-    add = command("interpolate", "write the images on the way from one to another")
-    add("a", type=Path, metavar="FROM", help="a picture or .npy file")
-    add("b", type=Path, metavar="TO", help="a picture or .npy file")
-    add("--steps", type=_number(int, lambda value: value >= 2, "a whole number of at least 2"), default=10, help="(10)")
-    add("--spherical", action="store_true", help="along the great circle")
-    add_out(add)
-    add = command("move", "write images with an attribute moved, of a model trained on images that have attributes")
-    add_images(add)
-    add("--attribute", required=True, help="its name: Smiling")
-    add(
-        "--amounts",
-        nargs="+",
-        type=_number(float, lambda value: True, "a number"),
-        default=[-1.0, 0.0, 1.0],
-        metavar="AMOUNT",
-        help="how far, 1 being the way from the mean image without to the one with it (-1 0 1)",
-    )
-    add_out(add)
-    add = command("encode", "print the posterior means of images, one a line, or write them")
-    add_images(add)
-    add("--out", type=Path, help="a .npy file")
-    add = command("score", "print log p(x) of images, in nats, by importance sampling")
-    add_images(add)
-    add("--samples", type=_COUNT, default=500, help="for each image (500)")
-    add("--seed", type=_SEED, default=0, help="(0)")
-    add_json(add)
-    add = command("export", "write a SavedModel, or ONNX files, for serving where keras_vae is not installed")
-    add(
-        "--format",
-        choices=("tf_saved_model", "onnx"),
-        default="tf_saved_model",
-        help="a SavedModel, or encode.onnx, decode.onnx and serve.onnx (tf_saved_model)",
-    )
-    add("--out", type=Path, help="directory (savedmodels/NAME, or onnxmodels/NAME)")
+FAILURE, INTERRUPTED = 1, 130
 
 
 def main(argv=None):
@@ -242,7 +27,7 @@ def main(argv=None):
     """
     started = time.monotonic()
     argv = sys.argv[1:] if argv is None else list(argv)
-    options = vars(_parser().parse_args(argv))
+    options = vars(arguments.parser().parse_args(argv))
     command = options.pop("command")
     if command == "train":
         return _train(options, argv, started)

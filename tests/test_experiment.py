@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import json
 import math
+import shlex
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vae import cli, data, experiment, measuring, metrics, presets, recipe, records, schedules
+from keras_vae import arguments, cli, data, experiment, measuring, metrics, presets, recipe, records, schedules
 from keras_vae.model import VAE
 
 SHORT = {"epochs": 4, "eval_samples": 20, "verbose": False}
@@ -362,16 +363,24 @@ def test_options_that_cannot_be_meant(option, capsys):
     assert option.split("=")[0] in error and len(error.splitlines()) == 1
 
 
-def test_help_has_examples(capsys):
+COMMANDS = next(action.choices for action in arguments.parser()._actions if action.dest == "command")
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_has_examples_that_can_be_parsed(name, capsys):
     with pytest.raises(SystemExit) as end:
-        cli.main(["train", "--help"])
+        cli.main([*name.split(), "--help"])
     assert end.value.code == 0
-    assert "keras-vae train digits\n" in capsys.readouterr().out
+    _, _, examples = capsys.readouterr().out.partition("\nexamples:\n")
+    lines = [line.strip() for line in examples.splitlines() if line.startswith(f"  keras-vae {name}")]
+    assert lines
+    for line in lines:
+        arguments.parser().parse_args(shlex.split(line)[1:])
 
 
 def test_help_waits_for_no_framework():
-    tree = ast.parse(Path(cli.__file__).read_text())
-    imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    trees = [ast.parse(Path(module.__file__).read_text()) for module in (cli, arguments)]
+    imports = [node for tree in trees for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     names = {alias.name for node in imports for alias in node.names} | {getattr(node, "module", "") for node in imports}
     assert not names & {"keras", "tensorflow", "jax", "keras_vae.experiment", "experiment"}
 

@@ -34,6 +34,7 @@ ROOMS = (
     "measuring",
     "experiment",
     "pretrained",
+    "arguments",
     "cli",
 )
 
