@@ -116,6 +116,9 @@ class SampleGrid(Picture):
         check_whole(count=count)
         self._count, self._temperature, self._y = count, temperature, y
 
+    def check(self, model):
+        _check_drawable(model)
+
     def draw(self, model):
         return plotting.image_grid(model.sample(self._count, y=self._y, seed=self.seed, temperature=self._temperature))
 
@@ -142,6 +145,10 @@ class ReconstructionGrid(_PictureOfImages):
 
     name = "reconstructions"
 
+    def check(self, model):
+        super().check(model)
+        _check_drawable(model)
+
     def draw(self, model):
         return plotting.reconstruction_grid(self.images, model.reconstruct(self.images, y=self.y))
 
@@ -151,7 +158,7 @@ class LatentTraversal(_PictureOfImages):
 
     Args:
         directory: where `traversal_<epoch>.png` go; see `Picture` for `every`, `tensorboard`, `seed`.
-        images: (N, *X); the others units stay as in the encoding of the first one.
+        images: (N, *X); the other units stay as in the encoding of the first one.
         units: which units; None: those whose posterior mean varies most over the images, where there are several,
             at most 10, the most varying one first.
         values: what a unit takes, one after the other; None: 11 values from -3 to 3.
@@ -167,8 +174,8 @@ class LatentTraversal(_PictureOfImages):
 
     def check(self, model):
         super().check(model)
-        means = model.encode(self.images[:1], y=None if self.y is None else self.y[:1])
-        plotting.traversal_latents(means[0], self._units, self._values)
+        _check_drawable(model)
+        plotting.traversal_latents(model.encode(self.images, y=self.y)[0], self._units, self._values)
 
     def draw(self, model):
         means = model.encode(self.images, y=self.y)
@@ -201,9 +208,21 @@ class LatentScatter(_PictureOfImages):
                 f"`labels` must be one for each image. Received: {np.shape(labels)} labels, {len(self.images)} images"
             )
 
-    def draw(self, model):
+    def check(self, model):
+        super().check(model)
+        plotting.project(self._means(model))
+
+    def _means(self, model):
         means = model.encode(self.images, y=self.y)
+        return np.reshape(means, (len(means), -1))
+
+    def draw(self, model):
+        means = self._means(model)
         return plotting.latent_scatter(means, self._labels, projection=self._projection, seed=self.seed)
+
+
+def _check_drawable(model):
+    plotting.image_grid(np.zeros((1, *model.image_shape)))
 
 
 class _ActiveUnitsOf:

@@ -16,8 +16,8 @@ MAX_WIDTH = 1600
 LINE = 18
 CHARACTER = 9
 PLANE = 840
-PLANE_MARGIN = 64
-PLANE_TICKS = 7
+PLANE_MARGIN = 76
+PLANE_LABEL = 44
 
 
 def image_grid(images, columns=None, title=None):
@@ -129,7 +129,7 @@ def traversal_grid(images, units=None, values=None, title=None):
             "`images` must have a row for each unit and a column for each value. "
             f"Received: {len(units)} units, {len(values)} values, shape {images.shape}"
         )
-    return _grid(list(rows), [f"z[{unit}]" for unit in units], title, columns=[f"{value:.2g}" for value in values])
+    return _grid(list(rows), [f"z[{unit}]" for unit in units], title, columns=[_number(value, 1) for value in values])
 
 
 def interpolation_grid(images, title=None):
@@ -150,7 +150,7 @@ def interpolation_grid(images, title=None):
     """
     rows = checked_rows("images", images)
     share = np.linspace(0, 1, rows.shape[1])
-    return _grid(list(rows), title=title, columns=[f"{t:.2g}" for t in share] if len(share) > 1 else ())
+    return _grid(list(rows), title=title, columns=[_number(t, 2) for t in share] if len(share) > 1 else ())
 
 
 def path_frame(images, limits):
@@ -197,11 +197,15 @@ def latent_plane(images, z, title=None):
     ax = figure.add_axes(np.divide(place, (full_width, full_height) * 2), xlabel="$z_1$", ylabel="$z_2$")
     ax.imshow(canvas, extent=(0, canvas.shape[1], canvas.shape[0], 0), interpolation="nearest", aspect="auto")
     for axis, values, size in ((ax.xaxis, across, width), (ax.yaxis, up, height)):
-        shown = np.unique(np.linspace(0, len(values) - 1, min(len(values), PLANE_TICKS)).round().astype(int))
-        axis.set_ticks(scale * size * (shown + 0.5), [f"{values[i]:.2f}" for i in shown])
+        shown = np.arange(0, len(values), math.ceil(PLANE_LABEL / (scale * size)))
+        axis.set_ticks(scale * size * (shown + 0.5), [_number(values[i], 2) for i in shown])
     ax.spines[:].set_visible(False)
     ax.set_title(title or "", fontsize=11, pad=GAP)
     return figure
+
+
+def _number(value, digits):
+    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _columns(columns, count):
