@@ -191,22 +191,24 @@ class LatentScatter(_PictureOfImages):
 
     Args:
         directory: where `latent_<epoch>.png` go; see `Picture` for `every`, `tensorboard`, `seed`.
-        images: (N, *X), one point each.
+        images: (N, *X), of which `count`, evenly spaced, become a point each.
         labels: (N,), as `kv.plotting.latent_scatter` takes them.
-        projection: "pca" or "tsne" (slow: half a minute for 5,000 points), for latents of more than two dimensions.
+        count: how many points at most; drawing takes longer than encoding.
+        projection: "pca" or "tsne" (slow), for latents of more than two dimensions.
         y: (N, ...), for a conditional model.
     """
 
     name = "latent"
 
-    def __init__(self, directory, images, labels=None, projection="pca", y=None, **kwargs):
-        super().__init__(directory, images, y=y, **kwargs)
-        self._labels = labels
-        self._projection = one_of(projection, plotting.PROJECTIONS, "projection")
-        if labels is not None and np.shape(labels) != self.images.shape[:1]:
+    def __init__(self, directory, images, labels=None, count=1000, projection="pca", y=None, **kwargs):
+        check_whole(count=count)
+        if labels is not None and np.shape(labels) != (len(images),):
             raise ValueError(
-                f"`labels` must be one for each image. Received: {np.shape(labels)} labels, {len(self.images)} images"
+                f"`labels` must be one for each image. Received: shape {np.shape(labels)}, {len(images)} images"
             )
+        images, self._labels, y = _evenly(count, images, labels, y)
+        super().__init__(directory, images, y=y, **kwargs)
+        self._projection = one_of(projection, plotting.PROJECTIONS, "projection")
 
     def check(self, model):
         super().check(model)
@@ -221,6 +223,12 @@ class LatentScatter(_PictureOfImages):
         return plotting.latent_scatter(means, self._labels, projection=self._projection, seed=self.seed)
 
 
+def _evenly(count, first, *others):
+    """At most `count` entries of each array, evenly spaced; None stays None."""
+    chosen = np.linspace(0, len(first) - 1, min(count, len(first))).astype(int)
+    return [None if array is None else np.asarray(array)[chosen] for array in (first, *others)]
+
+
 def _check_drawable(model):
     plotting.image_grid(np.zeros((1, *model.image_shape)))
 
@@ -229,10 +237,8 @@ class _ActiveUnitsOf:
     """The number of active units of a model, measured on at most `count` of the images, evenly spaced."""
 
     def __init__(self, images, count, threshold):
-        images = np.asarray(images)
         check_whole(least=2, images=len(images), count=count)
-        chosen = np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)
-        self._images, self._threshold = images[chosen], threshold
+        (self._images,), self._threshold = _evenly(count, images), threshold
 
     def check(self, model):
         checks.check_array(self._images, model.image_shape, model.likelihood)

@@ -188,7 +188,8 @@ def latent_plane(images, z, title=None):
     height, width = images.shape[1:3]
     scale = max(1, round(PLANE / max(height * len(up), width * len(across))))
     tiles = images.reshape(len(up), len(across), *images.shape[1:]).swapaxes(1, 2)
-    canvas = tiles.reshape(len(up) * height, len(across) * width, -1).repeat(scale, axis=0).repeat(scale, axis=1)
+    tiles = _levels(tiles.reshape(len(up) * height, len(across) * width, -1))
+    canvas = tiles.repeat(scale, axis=0).repeat(scale, axis=1)
     canvas = np.broadcast_to(canvas, (*canvas.shape[:2], 3))
     top = LINE + 2 * GAP if title else GAP
     full_height, full_width = canvas.shape[0] + top + PLANE_MARGIN, canvas.shape[1] + PLANE_MARGIN + GAP
@@ -247,7 +248,7 @@ def _grid(rows, labels=("",), title=None, columns=(), limits=None, first_apart=F
     # A long title widens a narrow grid, whose rows then stand in the middle.
     margin = max(0, CHARACTER * len(title or "") + 2 * GAP - right) // 2
     lefts = [margin + x for x in lefts]
-    canvas = np.ones((tops[-1] + height + GAP, right + 2 * margin, 3))
+    canvas = np.full((tops[-1] + height + GAP, right + 2 * margin, 3), 255, dtype="uint8")
 
     figure = Figure(figsize=(canvas.shape[1] / GRID_DPI, canvas.shape[0] / GRID_DPI), dpi=GRID_DPI)
     ax = figure.add_axes((0, 0, 1, 1))
@@ -258,7 +259,7 @@ def _grid(rows, labels=("",), title=None, columns=(), limits=None, first_apart=F
             if signals:
                 _draw_signal(ax, item, limits, x, y, width, height)
             else:
-                canvas[y : y + height, x : x + width] = item.repeat(scale, axis=0).repeat(scale, axis=1)
+                canvas[y : y + height, x : x + width] = _levels(item).repeat(scale, axis=0).repeat(scale, axis=1)
         ax.text(lefts[0] - 2 * GAP, y + height / 2, labels[r % period], ha="right", va="center", fontsize=10)
     for x, name in zip(lefts, columns, strict=False):
         ax.text(x + width / 2, heading + LINE / 2 - GAP, name, ha="center", va="center", fontsize=10)
@@ -268,6 +269,11 @@ def _grid(rows, labels=("",), title=None, columns=(), limits=None, first_apart=F
     if title:
         ax.text(canvas.shape[1] / 2, GAP + LINE / 2 + GAP, title, ha="center", va="center", fontsize=11)
     return figure
+
+
+def _levels(images):
+    # Matplotlib resamples bytes several times faster than floats.
+    return np.rint(255 * images).astype("uint8")
 
 
 def _draw_signal(ax, signal, limits, x, y, width, height):

@@ -125,13 +125,13 @@ def named_projection(z, method, seed):
 
 def _principal_components(z):
     centred = z - z.mean(axis=0)
-    _, singular, axes = np.linalg.svd(centred, full_matrices=len(z) < 2)
-    axes = axes[:2]
+    # Of the small matrix, since a singular value decomposition of all points is slow beside a training.
+    variances, axes = np.linalg.eigh(centred.T @ centred)
+    variances, axes = np.maximum(variances[::-1], 0), axes.T[::-1][:2]
     # The sign is free; chosen so that a picture of the next epoch is not the mirror image.
-    largest = np.take_along_axis(axes, np.argmax(np.abs(axes), axis=1)[:, None], axis=1)
-    axes = axes * np.sign(largest)
-    total = np.sum(singular**2)
-    shares = np.append(singular**2, 0)[:2] / (total if total > 0 else 1)
+    axes = axes * np.sign(np.take_along_axis(axes, np.argmax(np.abs(axes), axis=1)[:, None], axis=1))
+    total = np.sum(variances)
+    shares = variances[:2] / (total if total > 0 else 1)
     return centred @ axes.T, [f"principal component {i} ({s:.0%} of variance)" for i, s in enumerate(shares, 1)]
 
 
