@@ -23,8 +23,8 @@ from keras_vae.parts import check_whole, one_of
 class Picture(keras.callbacks.Callback):
     """Base class: a picture at the end of every so many epochs, `directory/<name>_<epoch>.png`.
 
-    A subclass has a `name`, and says in `draw` what is to be seen. Where the model's outputs are no longer finite
-    there is no picture.
+    A subclass has a `name` (and a `dpi`, if not the figure's), and says in `draw` what is to be seen. Where the model's
+    outputs are no longer finite there is no picture.
 
     Args:
         directory: where the files go; it is made.
@@ -34,6 +34,7 @@ class Picture(keras.callbacks.Callback):
     """
 
     name = None
+    dpi = None
 
     def __init__(self, directory, every=1, tensorboard=None, seed=0):
         super().__init__()
@@ -71,7 +72,7 @@ class Picture(keras.callbacks.Callback):
             # The training's own end is near, and its warning says what to do.
             return
         path = self._directory / f"{self.name}_{epoch + 1:04d}.png"
-        plotting.save(figure, path)
+        plotting.save(figure, path, dpi=self.dpi)
         if self._tensorboard is not None:
             self._show(path.read_bytes(), epoch + 1)
 
@@ -160,8 +161,8 @@ class LatentTraversal(_PictureOfImages):
         directory: where `traversal_<epoch>.png` go; see `Picture` for `every`, `tensorboard`, `seed`.
         images: (N, *X); the other units stay as in the encoding of the first one.
         units: which units; None: those whose posterior mean varies most over the images, where there are several,
-            at most 10, the most varying one first.
-        values: what a unit takes, one after the other; None: 11 values from -3 to 3.
+            at most 8, the most varying one first.
+        values: what a unit takes, one after the other; None: -3, -2, ... 3.
         y: (N, ...), for a conditional model.
     """
 
@@ -170,7 +171,7 @@ class LatentTraversal(_PictureOfImages):
     def __init__(self, directory, images, units=None, values=None, y=None, **kwargs):
         super().__init__(directory, images, y=y, **kwargs)
         self._units = units
-        self._values = np.linspace(-3, 3, 11) if values is None else np.asarray(values)
+        self._values = np.arange(-3.0, 4.0) if values is None else np.asarray(values)
 
     def check(self, model):
         super().check(model)
@@ -179,7 +180,7 @@ class LatentTraversal(_PictureOfImages):
 
     def draw(self, model):
         means = model.encode(self.images, y=self.y)
-        units = np.argsort(-np.var(means, axis=0), kind="stable")[:10] if self._units is None else self._units
+        units = np.argsort(-np.var(means, axis=0), kind="stable")[:8] if self._units is None else self._units
         z = plotting.traversal_latents(means[0], units, self._values)
         images = model.decode(z, y=None if self.y is None else np.repeat(self.y[:1], len(z), axis=0))
         images = np.reshape(images, (len(units), len(self._values), *images.shape[1:]))
@@ -199,8 +200,10 @@ class LatentScatter(_PictureOfImages):
     """
 
     name = "latent"
+    # Enough to see clusters, and drawn in two thirds of the time.
+    dpi = 100
 
-    def __init__(self, directory, images, labels=None, count=1000, projection="pca", y=None, **kwargs):
+    def __init__(self, directory, images, labels=None, count=500, projection="pca", y=None, **kwargs):
         check_whole(count=count)
         if labels is not None and np.shape(labels) != (len(images),):
             raise ValueError(

@@ -53,6 +53,8 @@ def latent_scatter(z, labels=None, title=None, projection="pca", seed=0):
         ax.scatter(x, y, **style)
     else:
         _scatter_labels(figure, ax, x, y, labels, order, style)
+    # Points lie inside the axes anyway, and measuring each is half of the layout's work.
+    ax.collections[0].set_in_layout(False)
     ax.set_aspect("equal", adjustable="datalim")
     ax.spines[["top", "right"]].set_visible(False)
     return figure

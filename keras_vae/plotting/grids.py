@@ -105,7 +105,7 @@ def traversal_grid(images, units=None, values=None, title=None):
     Args:
         images: see Shape; values as `image_grid` takes them.
         units: names or numbers of the units; None: 0, 1, ...
-        values: what the units take, one per column; None: as `traversal_latents` has them, where there are 11.
+        values: what the units take, one per column; None: as `traversal_latents` has them, where there are 7.
         title: text above the grid.
 
     Shape:
@@ -123,7 +123,7 @@ def traversal_grid(images, units=None, values=None, title=None):
     rows = checked_images("images", images.reshape(-1, *images.shape[2:])).reshape(images.shape)
     units = range(len(rows)) if units is None else units
     if values is None:
-        values = np.linspace(-3, 3, 11) if rows.shape[1] == 11 else ()
+        values = np.arange(-3.0, 4.0) if rows.shape[1] == 7 else ()
     if len(units) != len(rows) or len(values) not in (0, rows.shape[1]):
         raise ValueError(
             "`images` must have a row for each unit and a column for each value. "

@@ -45,7 +45,7 @@ def traversal_latents(anchor, units=None, values=None):
     Args:
         anchor: `(D,)`, the latent to start from: zeros for the prior's mean, or an encoding.
         units: which units are moved, one after the other; None: all.
-        values: what each takes; None: 11 values from -3 to 3.
+        values: what each takes; None: -3, -2, ... 3.
 
     Returns:
         `(len(units) * len(values), D)`, float32, unit by unit.
@@ -55,13 +55,13 @@ def traversal_latents(anchor, units=None, values=None):
 
     Example:
         images = vae.decode(traversal_latents(np.zeros(8)))
-        figure = traversal_grid(np.reshape(images, (8, 11, *vae.image_shape)))
+        figure = traversal_grid(np.reshape(images, (8, 7, *vae.image_shape)))
     """
     anchor = np.asarray(anchor, dtype="float32")
     if anchor.ndim != 1 or not anchor.size:
         raise ValueError(f"`anchor` must be one latent, (D,). Received: shape {anchor.shape}")
     units = np.arange(len(anchor)) if units is None else np.asarray(units)
-    values = np.linspace(-3, 3, 11) if values is None else np.asarray(values)
+    values = np.arange(-3.0, 4.0) if values is None else np.asarray(values)
     if (
         units.ndim != 1
         or units.dtype.kind not in "iu"
