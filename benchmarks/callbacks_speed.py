@@ -70,7 +70,7 @@ def main():
         out = Path(directory)
         callbacks = {
             "SampleGrid": kv.callbacks.SampleGrid(out, tensorboard=out / "logs"),
-            "ReconstructionGrid": kv.callbacks.ReconstructionGrid(out, validation[:30], tensorboard=out / "logs"),
+            "ReconstructionGrid": kv.callbacks.ReconstructionGrid(out, validation[:20], tensorboard=out / "logs"),
             "LatentTraversal": kv.callbacks.LatentTraversal(out, validation[:100], tensorboard=out / "logs"),
             "LatentScatter": kv.callbacks.LatentScatter(out, validation, labels),
             "ActiveUnits": kv.callbacks.ActiveUnits(validation),
