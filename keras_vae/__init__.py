@@ -1,5 +1,6 @@
 """Variational autoencoders for Keras 3, as compositions of five parts."""
 
+import importlib
 import os
 import sys
 
@@ -28,6 +29,7 @@ if os.path.basename(sys.argv[0]) != "keras-vae" and "keras_vae.cli" not in sys.o
         "VAE",
         "LatentVariableModel",
         "backend",
+        "callbacks",
         "data",
         "distributions",
         "feed",
@@ -36,8 +38,15 @@ if os.path.basename(sys.argv[0]) != "keras-vae" and "keras_vae.cli" not in sys.o
         "metrics",
         "networks",
         "objectives",
+        "plotting",
         "posteriors",
         "presets",
         "priors",
         "schedules",
     ]
+
+    def __getattr__(name):
+        # Most programs draw nothing, and need not wait for what draws.
+        if name in ("callbacks", "plotting"):
+            return importlib.import_module(f"keras_vae.{name}")
+        raise AttributeError(f"module 'keras_vae' has no attribute {name!r}")

@@ -16,7 +16,7 @@ on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reas
 
 
 @on_tensorflow
-@pytest.mark.parametrize("file", ["conformance", "oracles", "distributions", "bad_input", "model", "zoo"])
+@pytest.mark.parametrize("file", ["conformance", "oracles", "distributions", "bad_input", "model", "zoo", "callbacks"])
 def test_the_suite_passes_on_jax(file):
     pytest.importorskip("jax")
     done = subprocess.run(

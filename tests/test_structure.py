@@ -30,6 +30,7 @@ ROOMS = (
     "metrics",
     "data",
     "plotting",
+    "callbacks",
     "recipe",
     "measuring",
     "experiment",

@@ -1,0 +1,50 @@
+"""What can be drawn: checks of arrays, and images brought to [0, 1]."""
+
+import numpy as np
+
+
+class NotFiniteError(ValueError):
+    """What was to be drawn holds NaN or infinite values."""
+
+
+def checked_images(name, images):
+    """Return images or signals as a float array, images in [0, 1]."""
+    images = np.asarray(images)
+    square = images.ndim == 3 and images.shape[1] == images.shape[2] > 1
+    if images.ndim not in (3, 4) or not images.size or square or (images.ndim == 4 and images.shape[-1] not in (1, 3)):
+        raise ValueError(
+            f"`{name}` must be (N, H, W, 1), (N, H, W, 3) or (N, length, channels), and not empty; greyscale images "
+            f"need their channel axis, `images[..., None]`. Received: shape {images.shape}"
+        )
+    check_finite(name, images)
+    images = images.astype("float64")
+    if images.ndim == 3:
+        return images
+    # 2 and not 1, because the means of a Gaussian likelihood overshoot.
+    return np.clip(images / 255 if images.max() > 2 else images, 0, 1)
+
+
+def checked_rows(name, images):
+    """Return `(rows, columns, *X)`, or one row `(columns, *X)` as `(1, columns, *X)`, as `checked_images` does."""
+    images = np.asarray(images)
+    rows = images if images.ndim == 5 else images[None]
+    flat = checked_images(name, np.reshape(rows, (-1, *rows.shape[2:])))
+    return np.reshape(flat, (*rows.shape[:2], *flat.shape[1:]))
+
+
+def checked_latents(name, z, least_size=1):
+    """Return latents `(N, D)` as float64."""
+    z = np.asarray(z)
+    if z.ndim != 2 or z.shape[0] < 1 or z.shape[1] < least_size:
+        raise ValueError(f"`{name}` must be (N, D) with N >= 1 and D >= {least_size}. Received: shape {z.shape}")
+    check_finite(name, z)
+    return z.astype("float64")
+
+
+def check_finite(name, array):
+    """Refuse NaN and infinite values."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        raise NotFiniteError(
+            f"`{name}` must be finite. Received: {np.sum(~finite)} NaN or infinite of {array.size} values"
+        )

@@ -1,0 +1,348 @@
+import re
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from compositions import LATENT, Composition
+from matplotlib import image as matplotlib_image
+
+import keras_vae as kv
+
+COMPOSITION = Composition("bernoulli")
+IMAGES = COMPOSITION.images(96)
+LABELS = np.arange(96) % 10
+
+
+def fit(callbacks, epochs=2, model=None, **kwargs):
+    model = model or COMPOSITION.model()
+    return model, model.fit(IMAGES, batch_size=32, epochs=epochs, verbose=0, callbacks=callbacks, **kwargs).history
+
+
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+class Collapsed:
+    """Encoder heads that make some units carry nothing: their mean and log-variance are 0 for every image."""
+
+    @staticmethod
+    def model(dead, seed=0):
+        vae = COMPOSITION.model(seed)
+        # The last weights before the posterior: (features, LATENT * 2), unit by unit.
+        kernel, bias = vae.posterior.head.dense.kernel, vae.posterior.head.dense.bias
+        keep = np.repeat([unit not in dead for unit in range(LATENT)], 2)
+        kernel.assign(keras.ops.convert_to_numpy(kernel) * keep)
+        bias.assign(keras.ops.convert_to_numpy(bias) * keep)
+        # Steps of length zero: it stays as it is.
+        vae.compile(keras.optimizers.SGD(0.0))
+        return vae
+
+
+def picture_callbacks(directory, **kwargs):
+    return [
+        kv.callbacks.SampleGrid(directory, count=4, **kwargs),
+        kv.callbacks.ReconstructionGrid(directory, IMAGES[:5], **kwargs),
+        kv.callbacks.LatentTraversal(directory, IMAGES[:20], **kwargs),
+        kv.callbacks.LatentScatter(directory, IMAGES, LABELS, **kwargs),
+    ]
+
+
+def test_pictures_are_written_at_their_epochs_and_show_what_was_learnt(tmp_path):
+    fit(picture_callbacks(tmp_path, every=2), epochs=5)
+    kinds = ("latent", "reconstructions", "samples", "traversal")
+    assert names(tmp_path) == [f"{kind}_{epoch:04d}.png" for kind in kinds for epoch in (2, 4)]
+    for kind in kinds:
+        before, after = (matplotlib_image.imread(tmp_path / f"{kind}_{epoch:04d}.png") for epoch in (2, 4))
+        assert before.shape != after.shape or (before != after).any()
+
+
+def test_pictures_of_the_same_model_are_the_same(tmp_path):
+    model = COMPOSITION.model()
+    model.compile(keras.optimizers.SGD(0.0))
+    fit(picture_callbacks(tmp_path), epochs=2, model=model)
+    for kind in ("latent", "reconstructions", "samples", "traversal"):
+        one, two = ((tmp_path / f"{kind}_{epoch:04d}.png").read_bytes() for epoch in (1, 2))
+        assert one == two
+    # Another seed makes other samples.
+    fit([kv.callbacks.SampleGrid(tmp_path / "other", count=4, seed=1)], epochs=1, model=model)
+    assert (tmp_path / "other" / "samples_0001.png").read_bytes() != (tmp_path / "samples_0001.png").read_bytes()
+
+
+def test_pictures_show_what_the_model_makes(tmp_path, monkeypatch):
+    drawn = {}
+    for name in ("image_grid", "reconstruction_grid", "traversal_grid", "latent_scatter"):
+        figure = getattr(kv.plotting, name)
+
+        def spy(*args, name=name, figure=figure, **kwargs):
+            drawn[name] = args
+            return figure(*args, **kwargs)
+
+        monkeypatch.setattr(kv.plotting, name, spy)
+    model, _ = fit(picture_callbacks(tmp_path, seed=7), epochs=1)
+    means = model.encode(IMAGES[:20])
+    units = np.argsort(-means.var(axis=0))
+    np.testing.assert_array_equal(drawn["image_grid"][0], model.sample(4, seed=7))
+    np.testing.assert_array_equal(drawn["reconstruction_grid"][0], IMAGES[:5])
+    np.testing.assert_array_equal(drawn["reconstruction_grid"][1], model.reconstruct(IMAGES[:5]))
+    np.testing.assert_allclose(drawn["latent_scatter"][0], model.encode(IMAGES), rtol=1e-5, atol=1e-6)
+    images, shown, values = drawn["traversal_grid"]
+    np.testing.assert_array_equal(shown, units)
+    z = np.repeat(means[:1], LATENT * 7, axis=0).reshape(LATENT, 7, LATENT)
+    for row, unit in zip(z, units, strict=True):
+        row[:, unit] = values
+    expected = model.decode(z.reshape(-1, LATENT)).reshape(LATENT, 7, 8, 8, 1)
+    np.testing.assert_allclose(images, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_labels_of_a_conditional_model_are_passed_on(tmp_path, monkeypatch):
+    model = COMPOSITION.model()
+    seen = {}
+    for name in ("sample", "reconstruct", "encode", "decode"):
+        method = getattr(model, name)
+
+        def spy(*args, name=name, method=method, y=None, **kwargs):
+            seen[name] = y
+            return method(*args, **kwargs)
+
+        monkeypatch.setattr(model, name, spy)
+    y = np.arange(4)
+    callbacks = [
+        kv.callbacks.SampleGrid(tmp_path, count=4, y=y),
+        kv.callbacks.ReconstructionGrid(tmp_path, IMAGES[:4], y=y),
+        kv.callbacks.LatentTraversal(tmp_path, IMAGES[:4], y=y + 5, values=[-1, 1]),
+    ]
+    fit(callbacks, epochs=1, model=model)
+    np.testing.assert_array_equal(seen["sample"], y)
+    np.testing.assert_array_equal(seen["reconstruct"], y)
+    np.testing.assert_array_equal(seen["encode"], y + 5)
+    np.testing.assert_array_equal(seen["decode"], [5] * LATENT * 2)
+
+
+def test_callbacks_leave_the_training_as_it_is(tmp_path):
+    data = {"validation_data": IMAGES[:32]}
+    plain, expected = fit([], epochs=3, **data)
+    watchers = [
+        *picture_callbacks(tmp_path / "pictures"),
+        kv.callbacks.ActiveUnits(IMAGES),
+        kv.callbacks.CollapseWarning(IMAGES, after=1, least_kl=0.0, least_units=1),
+        kv.callbacks.ScheduleLogger(),
+        kv.callbacks.BestCheckpoints(tmp_path / "best"),
+    ]
+    watched, history = fit(watchers, epochs=3, **data)
+    assert {name: history[name] for name in expected} == expected
+    for a, b in zip(plain.weights, watched.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_pictures_go_to_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import IMAGES as KIND
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    callbacks = [
+        kv.callbacks.SampleGrid(tmp_path, count=4, tensorboard=tmp_path / "logs"),
+        kv.callbacks.ReconstructionGrid(tmp_path, IMAGES[:3], tensorboard=tmp_path / "logs", every=2),
+    ]
+    fit(callbacks, epochs=2)
+    for name, steps in (("samples", [1, 2]), ("reconstructions", [2])):
+        events = EventAccumulator(str(tmp_path / "logs" / name), size_guidance={KIND: 0})
+        events.Reload()
+        shown = events.Images(name)
+        assert [event.step for event in shown] == steps
+        picture = (tmp_path / f"{name}_0002.png").read_bytes()
+        height, width = matplotlib_image.imread(tmp_path / f"{name}_0002.png").shape[:2]
+        assert (shown[-1].encoded_image_string, shown[-1].width, shown[-1].height) == (picture, width, height)
+
+
+def test_without_tensorboard_pictures_go_to_files_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.warns(UserWarning, match="pip install tensorboard"):
+        fit([kv.callbacks.SampleGrid(tmp_path, count=4, tensorboard=tmp_path / "logs")], epochs=1)
+    assert names(tmp_path) == ["samples_0001.png"]
+
+
+def test_a_diverged_model_has_no_picture_and_its_own_warning(tmp_path):
+    model = COMPOSITION.model()
+    model.compile(keras.optimizers.SGD(1e30))
+    with pytest.warns(RuntimeWarning, match="NaN or infinite"):
+        fit(picture_callbacks(tmp_path / "pictures"), epochs=2, model=model)
+    assert not (tmp_path / "pictures").exists()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: kv.callbacks.ReconstructionGrid(path, IMAGES[:4] * 255),
+        lambda path: kv.callbacks.ReconstructionGrid(path, IMAGES[:4, :4]),
+        lambda path: kv.callbacks.LatentTraversal(path, IMAGES[:4], units=[LATENT]),
+        lambda path: kv.callbacks.LatentScatter(path, IMAGES[:0]),
+        lambda path: kv.callbacks.ActiveUnits(IMAGES * 255),
+        lambda path: kv.callbacks.CollapseWarning(IMAGES[:, :4]),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_before_the_training(tmp_path, make):
+    model = COMPOSITION.model()
+    with pytest.raises(ValueError, match="Received: "):
+        fit([make(tmp_path)], model=model)
+    assert int(model.step) == 0
+    fit([], epochs=1, model=model)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: kv.callbacks.SampleGrid("pictures", every=0),
+        lambda: kv.callbacks.SampleGrid("pictures", count=0),
+        lambda: kv.callbacks.LatentScatter("pictures", IMAGES, LABELS[:5]),
+        lambda: kv.callbacks.LatentScatter("pictures", IMAGES, projection="umap"),
+        lambda: kv.callbacks.ActiveUnits(IMAGES[:1]),
+        lambda: kv.callbacks.BestCheckpoints("best", k=0),
+        lambda: kv.callbacks.BestCheckpoints("best", monitor="val_beta"),
+        lambda: kv.callbacks.BestCheckpoints("best", mode="highest"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(make):
+    with pytest.raises(ValueError, match="Received: "):
+        make()
+
+
+@pytest.mark.parametrize(("dead", "active"), [((), 3), ((1,), 2), ((0, 1, 2), 0)])
+def test_active_units_of_a_model_with_known_dead_ones(dead, active):
+    model = Collapsed.model(dead)
+    _, history = fit([kv.callbacks.ActiveUnits(IMAGES, threshold=1e-4)], model=model)
+    assert history["active_units"] == [active, active]
+    assert (np.var(model.encode(IMAGES), axis=0) > 1e-4).sum() == active
+
+
+def test_active_units_are_logged_in_every_epoch_and_measured_in_some(monkeypatch):
+    model = COMPOSITION.model()
+    sizes = []
+    encode = model.encode
+    monkeypatch.setattr(model, "encode", lambda x: (sizes.append(len(x)), encode(x))[1])
+    _, history = fit([kv.callbacks.ActiveUnits(IMAGES, count=40, every=3)], epochs=6, model=model)
+    assert len(history["active_units"]) == 6
+    assert history["active_units"][3] == history["active_units"][2]
+    # The first epoch, the third, the sixth.
+    assert sizes == [40, 40, 40]
+
+
+def test_only_a_collapsed_model_is_warned_of_once_and_after_its_time():
+    with pytest.warns(RuntimeWarning, match="LinearWarmup") as caught:
+        fit([kv.callbacks.CollapseWarning(IMAGES, after=2)], epochs=4, model=Collapsed.model((0, 1, 2)))
+    (message,) = [str(w.message) for w in caught if "collapsed" in str(w.message)]
+    assert "after epoch 2 the KL is 0 nats and 0 of 3 latent units are active" in message
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        fit([kv.callbacks.CollapseWarning(IMAGES, after=5)], epochs=4, model=Collapsed.model((0, 1, 2)))
+        # One unit left is no collapse.
+        callback = kv.callbacks.CollapseWarning(IMAGES, after=1, least_kl=1e-6)
+        callback._measure._threshold = 1e-4
+        fit([callback], epochs=2, model=Collapsed.model((0, 1)))
+
+
+def test_a_low_capacity_is_no_collapse():
+    def collapsed(epsilon):
+        model = Collapsed.model((0, 1, 2))
+        model.objective = kv.objectives.ELBO(beta=kv.schedules.Capacity(epsilon))
+        model.trackers["capacity"] = keras.metrics.Mean(name="capacity")
+        model.compile(keras.optimizers.SGD(0.0))
+        return model
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        fit([kv.callbacks.CollapseWarning(after=1)], epochs=1, model=collapsed(0.0))
+    with pytest.warns(RuntimeWarning, match="collapsed"):
+        fit([kv.callbacks.CollapseWarning(after=1)], epochs=1, model=collapsed(5.0))
+
+
+def test_schedules_and_the_learning_rate_are_logged_as_they_are_at_the_end_of_the_epoch():
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay([3], [0.5, 0.25])
+    model = Composition("constant", objective=lambda: kv.objectives.ELBO(beta=2.0)).model()
+    model.compile(keras.optimizers.SGD(rate, global_clipnorm=1e-3))
+    _, history = fit([kv.callbacks.ScheduleLogger()], epochs=3, model=model)
+    # Three steps in an epoch: after the first one the fourth is to come.
+    assert history["beta"] == [2.0] * 3 and history["learning_rate"] == [0.5, 0.25, 0.25]
+
+    warmed = Composition("warmup", objective=lambda: kv.objectives.ELBO(beta=kv.schedules.LinearWarmup(9))).model()
+    _, history = fit([kv.callbacks.ScheduleLogger()], epochs=2, model=warmed)
+    # The mean over the epoch, as the objective logs it: steps 0, 1, 2 and 3, 4, 5 of 9.
+    np.testing.assert_allclose(history["beta"], [1 / 9, 4 / 9], rtol=1e-5)
+    np.testing.assert_allclose(history["learning_rate"], [1e-2] * 2, rtol=1e-6)
+
+
+class Logs(keras.callbacks.Callback):
+    """Puts given numbers into the logs of the epochs."""
+
+    def __init__(self, name, values):
+        super().__init__()
+        self._name, self._values = name, values
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._values[epoch] is not None:
+            logs[self._name] = self._values[epoch]
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode", "values", "kept"),
+    [
+        ("val_elbo", None, [-5.0, -3.0, np.nan, -4.0, -6.0], [2, 4]),
+        ("val_loss", None, [5.0, 3.0, np.inf, 4.0, 6.0], [2, 4]),
+        ("val_ssim", "min", [0.5, 0.5, 0.5, 0.4, 0.6], [4, 1]),
+        ("val_elbo", None, [None, -1e-7, None, -123456.78, None], [2, 4]),
+    ],
+)
+def test_the_best_k_are_kept(tmp_path, monitor, mode, values, kept):
+    checkpoints = kv.callbacks.BestCheckpoints(tmp_path / "best", monitor=monitor, mode=mode)
+    assert checkpoints.best is None
+    ours = [Logs(monitor, values), checkpoints]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit(ours, epochs=5)
+    found = [int(re.search(r"epoch_(\d+)", path.name)[1]) for path in checkpoints.kept]
+    assert found == kept and len(names(tmp_path / "best")) == 2
+    assert checkpoints.best == checkpoints.kept[0]
+
+
+def test_a_kept_model_is_that_of_its_epoch(tmp_path):
+    checkpoints = kv.callbacks.BestCheckpoints(tmp_path, k=1, monitor="val_elbo")
+    fit([Logs("val_elbo", [-2.0, -1.0, -3.0]), checkpoints], epochs=3)
+    assert names(tmp_path) == ["epoch_0002_val_elbo=-1.keras"]
+    expected, _ = fit([], epochs=2)
+    loaded = keras.saving.load_model(checkpoints.best)
+    for a, b in zip(expected.weights, loaded.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_resumed_run_goes_on_with_the_files_it_finds(tmp_path):
+    (tmp_path / "epoch_0001_notes.keras").write_text("somebody else's")
+    (tmp_path / "epoch_0001_val_loss=0.1.keras").write_text("another monitor's")
+    model, _ = fit([Logs("val_elbo", [-2.0, -1.0]), kv.callbacks.BestCheckpoints(tmp_path)], epochs=2)
+    resumed = [Logs("val_elbo", [None, None, -1.5, -9.0]), kv.callbacks.BestCheckpoints(tmp_path)]
+    fit(resumed, epochs=4, model=model, initial_epoch=2)
+    kept = {"epoch_0002_val_elbo=-1.keras", "epoch_0003_val_elbo=-1.5.keras"}
+    assert set(names(tmp_path)) == kept | {"epoch_0001_notes.keras", "epoch_0001_val_loss=0.1.keras"}
+
+
+def test_a_checkpoint_is_whole_or_not_there(tmp_path, monkeypatch):
+    model = COMPOSITION.model()
+    save = model.save
+
+    def dies(path, *args, **kwargs):
+        save(path, *args, **kwargs)
+        raise OSError("disk full")
+
+    checkpoints = kv.callbacks.BestCheckpoints(tmp_path, k=1, monitor="elbo")
+    fit([checkpoints], epochs=1, model=model)
+    before = names(tmp_path)
+    monkeypatch.setattr(model, "save", dies)
+    with pytest.raises(OSError, match="disk full"):
+        fit([checkpoints], epochs=1, model=model)
+    assert names(tmp_path) == before
+
+
+def test_a_number_that_is_not_logged_is_said_once(tmp_path):
+    with pytest.warns(UserWarning, match=r"val_elbo.*Received: .*elbo") as caught:
+        fit([kv.callbacks.BestCheckpoints(tmp_path)], epochs=3)
+    assert len([w for w in caught if "val_elbo" in str(w.message)]) == 1
+    assert names(tmp_path) == []
