@@ -182,3 +182,5 @@ def test_jax_says_how_to_export(tmp_path, monkeypatch):
 def test_failures_are_one_line(tmp_path):
     assert "did you mean 'mnist'" in refused("train", "minst", "--out", tmp_path / "x", code=2)
     assert not (tmp_path / "x").exists()
+    for arguments in (["info", "mnist_mpl"], ["train", "zoo/mnist_mpl"], ["sample", "mnist_mpl", "--out", "x.png"]):
+        assert "Did you mean 'mnist_mlp'" in refused(*arguments, code=2)
