@@ -32,7 +32,8 @@ setup(
         "jax": ["jax>=0.10"],
         # 1.17 is the first that works with numpy 2.
         "onnx": ["tf2onnx>=1.17", "onnxruntime"],
-        "dev": ["jax>=0.10", "tf2onnx>=1.17", "onnxruntime", "pytest", "pytest-xdist", "pyyaml", "ruff"],
+        "docs": ["pdoc>=16"],
+        "dev": ["jax>=0.10", "tf2onnx>=1.17", "onnxruntime", "pdoc>=16", "pytest", "pytest-xdist", "pyyaml", "ruff"],
     },
     entry_points={"console_scripts": ["keras-vae = keras_vae.cli:main"]},
 )
