@@ -32,6 +32,7 @@ ROOMS = (
     "plotting",
     "callbacks",
     "recipe",
+    "gallery",
     "measuring",
     "experiment",
     "pretrained",
