@@ -27,6 +27,7 @@ ROOMS = (
     "cards",
     "presets",
     "model",
+    "vae",
     "metrics",
     "data",
     "plotting",
