@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from keras_vae import arguments, cli, data, experiment, measuring, metrics, presets, recipe, records, schedules
-from keras_vae.model import VAE
+from keras_vae.vae import VAE
 
 SHORT = {"epochs": 4, "eval_samples": 20, "verbose": False}
 
