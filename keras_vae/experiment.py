@@ -70,7 +70,8 @@ def run(
     results = records.read_json(out / "results.json") if resume else None
     # An older version did not write every setting.
     now = dataclasses.asdict(settings)
-    if results and results["epochs"] == settings.epochs and now | results["settings"] == now:
+    whole = preset is None or (Path(preset) / presets.RESULTS).is_file()
+    if results and whole and results["epochs"] == settings.epochs and now | results["settings"] == now:
         if verbose:
             print(f"{out} is complete: {settings.epochs} epochs are done.")
         return results
