@@ -20,8 +20,8 @@ examples:
   keras-vae train zoo/mnist_mlp --minutes 60
 
 A recipe, zoo/NAME or any directory with a config.json of a preset, has settings of its own; options still replace them.
-The run directory gets config.json, history.csv, results.json, model.keras, samples.png, reconstructions.png,
-latent.png, tensorboard/ and savedmodel/; that of a recipe preset/, too.
+The run directory gets config.json, history.csv, timings.csv, results.json, model.keras, pictures, tensorboard/ and
+savedmodel/; that of a recipe preset/, too.
 """
 
 _MORE = """\
