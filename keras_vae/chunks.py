@@ -1,5 +1,7 @@
 """Compiled functions of a model over arrays of any length, in chunks of few different sizes."""
 
+from functools import partial
+
 import numpy as np
 from keras import ops
 
@@ -17,7 +19,8 @@ class Functions:
         """`function(*arrays, **sizes)`."""
         key = (function.__name__, len(arrays), *sorted(sizes.items()))
         if key not in self._compiled:
-            self._compiled[key] = backend.compiled(self._model, lambda *args: function(*args, **sizes))
+            # Not a lambda: TensorFlow would take all of them for one function, and warn that it is traced so often.
+            self._compiled[key] = backend.compiled(self._model, partial(function, **sizes))
         return self._compiled[key](*arrays)
 
     def map(self, function, x, batch_size):
