@@ -23,7 +23,8 @@ if os.path.basename(sys.argv[0]) != "keras-vae" and "keras_vae.cli" not in sys.o
         priors,
         schedules,
     )
-    from keras_vae.model import VAE, LatentVariableModel
+    from keras_vae.model import LatentVariableModel
+    from keras_vae.vae import VAE
 
     __all__ = [
         "VAE",

@@ -14,10 +14,8 @@ import warnings
 from pathlib import Path
 
 import keras
-import numpy as np
-from keras import ops
 
-from keras_vae import backend, data, measuring, metrics, plotting, presets, recipe, records
+from keras_vae import backend, gallery, measuring, presets, recipe, records
 from keras_vae.recipe import Settings, UsageError
 
 # Settings that change nothing in the epochs which are done.
@@ -72,7 +70,8 @@ def run(
     results = records.read_json(out / "results.json") if resume else None
     # An older version did not write every setting.
     now = dataclasses.asdict(settings)
-    if results and results["epochs"] == settings.epochs and now | results["settings"] == now:
+    whole = preset is None or (Path(preset) / presets.RESULTS).is_file()
+    if results and whole and results["epochs"] == settings.epochs and now | results["settings"] == now:
         if verbose:
             print(f"{out} is complete: {settings.epochs} epochs are done.")
         return results
@@ -125,8 +124,8 @@ def run(
     kept = _load_kept(vae, settings, out, train.steps)
     results = measuring.evaluate(vae, settings, evaluated["test"], images, verbose)
     results |= _provenance(vae, settings, images, done, recorder.seconds, command) | {"epoch_kept": kept}
-    directions = _attribute_directions(vae, images)
-    pictures = _write_pictures(vae, out, evaluated["test"], images.test.labels, settings.seed, directions)
+    directions = gallery.attribute_directions(vae, images.train)
+    pictures = gallery.write(vae, out, evaluated["test"], images.test.labels, settings.seed, directions)
     if preset is not None:
         _write_preset(vae, settings, out, results, preset, about=about, pictures=pictures, attributes=directions)
     _export(vae, out, verbose)
@@ -249,57 +248,6 @@ def _write_preset(vae, settings, out, results, directory, **described):
         history=history,
         **described,
     )
-
-
-def _attribute_directions(vae, images):
-    """{name: direction} of the attributes that the training images have, empty where they have none."""
-    train = images.train
-    if train.attributes is None or not train.attributes_known.any():
-        return {}
-    known = train.attributes_known
-    z = vae.encode(data.convert(train.images[known], vae.likelihood.data))
-    chosen = {name: has[known] for name, has in train.attributes.items()}
-    return {name: metrics.attribute_direction(z, has) for name, has in chosen.items() if 0 < has.sum() < len(has)}
-
-
-def _write_pictures(vae, out, test, labels, seed, directions):
-    """Writes the run's pictures; returns {path: caption} of those that show no image of the data set."""
-    pictures = {}
-
-    def write(name, figure, caption):
-        plotting.save(figure, out / name)
-        pictures[out / name] = caption
-
-    write("samples.png", plotting.image_grid(vae.sample(49, seed=seed)), f"49 samples, seed {seed}")
-    ends = ops.convert_to_numpy(vae.prior.distribution().sample(12, seed=backend.seed_pair(seed)))
-    if vae.prior.event_shape == (2,):
-        a, b = np.meshgrid(np.linspace(-1.5, 1.5, 14), np.linspace(1.5, -1.5, 14))
-        plane = vae.decode(np.stack([a.ravel(), b.ravel()], axis=-1))
-        write("plane.png", plotting.image_grid(plane, columns=14), "the latent plane from -1.5 to 1.5")
-    else:
-        # Halfway along a straight line, a latent of many units would be shorter than any from the prior.
-        angles = np.linspace(0, np.pi / 2, 10).reshape(-1, *[1] * (ends.ndim - 1))
-        paths = np.stack([np.cos(t) * ends[:6] + np.sin(t) * ends[6:] for t in angles], axis=1)
-        steps = vae.decode(paths.reshape(-1, *ends.shape[1:]))
-        write("interpolations.png", plotting.image_grid(steps, columns=10), "from one sample to another, six times")
-    if directions:
-        shown = "Smiling" if "Smiling" in directions else min(directions)
-        amounts = np.linspace(-2, 2, 9)
-        moved = np.stack([ends[:6] + amount * directions[shown] for amount in amounts], axis=1)
-        grid = plotting.image_grid(vae.decode(moved.reshape(-1, *ends.shape[1:])), columns=len(amounts))
-        write("attribute.png", grid, f"{shown}, moved by -2 to 2 in six samples")
-    z = vae.encode(test[:5000])
-    z = np.reshape(z, (len(z), -1))
-    if z.shape[1] == 1:
-        # A line, for want of a second dimension.
-        z = np.pad(z, ((0, 0), (0, 1)))
-    labels = None if labels is None else labels[:5000]
-    write("latent.png", plotting.latent_scatter(z, labels), f"posterior means of {len(z)} test images")
-    history = {name: values for name, values in _history(out).items() if name != "epoch"}
-    write("curves.png", plotting.curves(history), "training")
-    shown = test[np.linspace(0, len(test) - 1, min(30, len(test))).astype(int)]
-    plotting.save(plotting.reconstruction_grid(shown, vae.reconstruct(shown)), out / "reconstructions.png")
-    return pictures
 
 
 def _export(vae, out, verbose):

@@ -29,7 +29,7 @@ def read_data(settings, likelihood):
     try:
         images = data.load(settings.dataset, settings.data_dir, settings.image_size)
     except data.DataError as error:
-        known = settings.dataset in data.names() or Path(settings.dataset).expanduser().is_dir()
+        known = settings.dataset in data.names() or Path(settings.dataset).expanduser().exists()
         raise error if known else UsageError(str(error)) from error
 
     def seen(split):

@@ -17,7 +17,7 @@ import keras_vae  # noqa: F401 (registers what a saved model is made of)
 
 ROOT = Path(__file__).parent.parent
 FILES = {"config.json", "history.csv", "timings.csv", "results.json", "model.keras"}
-PICTURES = {"samples.png", "reconstructions.png", "latent.png"}
+PICTURES = {"samples.png", "interpolations.png", "reconstructions.png", "latent.png", "curves.png"}
 SHORT = ("--epochs", "4", "--eval-samples", "20")
 
 

@@ -410,3 +410,41 @@ def test_what_cannot_be_converted():
         data.convert(data.convert(LEVELS, "unit interval"), "binary")
     with pytest.raises(data.DataError, match="largest value 255"):
         data.convert(LEVELS, "binary", binary=True)
+
+
+def archived(tmp_path):
+    digits = data.load("digits")
+    faces = {"Smiling": np.arange(300) % 2 == 0, "Hat": np.arange(300) < 7}
+    test = data.Split(digits.test.images, None, faces, np.arange(300) > 3)
+    dataset = data.DataSet("cifar10", False, digits.train, digits.validation, test)
+    data.save(dataset, tmp_path / "cifar10.npz")
+    return dataset
+
+
+def test_an_archive_gives_back_the_data_set_by_its_path_and_by_its_name(tmp_path, monkeypatch):
+    dataset = archived(tmp_path)
+    monkeypatch.setattr(data.named, "load_prepared", None)
+    by_path = data.load(tmp_path / "cifar10.npz")
+    by_argument = data.load("cifar10", data_dir=tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    for loaded in (by_path, by_argument, data.load("cifar10")):
+        assert (loaded.name, loaded.binary) == ("cifar10", False)
+        for key in ("train", "validation"):
+            np.testing.assert_array_equal(getattr(loaded, key).images, getattr(dataset, key).images)
+            np.testing.assert_array_equal(getattr(loaded, key).labels, getattr(dataset, key).labels)
+        assert loaded.train.attributes is None and loaded.test.labels is None
+        assert list(loaded.test.attributes) == ["Smiling", "Hat"]
+        np.testing.assert_array_equal(loaded.test.attributes["Hat"], dataset.test.attributes["Hat"])
+        np.testing.assert_array_equal(loaded.test.attributes_known, dataset.test.attributes_known)
+
+
+def test_a_damaged_archive_is_refused(tmp_path):
+    archived(tmp_path)
+    path = tmp_path / "cifar10.npz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(data.DataError, match=r"damaged.*Received: .*cifar10\.npz"):
+        data.load(path)
+    np.savez(path, images=np.zeros(3))
+    with pytest.raises(data.DataError, match=r"not a data set that `keras_vae\.data\.save` wrote"):
+        data.load("cifar10", data_dir=tmp_path)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from keras_vae import arguments, cli, data, experiment, measuring, metrics, presets, recipe, records, schedules
-from keras_vae.model import VAE
+from keras_vae.vae import VAE
 
 SHORT = {"epochs": 4, "eval_samples": 20, "verbose": False}
 
@@ -127,6 +127,15 @@ def test_a_killed_run_with_averages_goes_on_to_the_bit(full, tmp_path, monkeypat
         np.testing.assert_array_equal(here, there)
 
 
+def test_a_complete_run_still_writes_the_preset_that_it_lacks(full, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(full[0], out)
+    shutil.rmtree(out / "preset")
+    experiment.run("digits", out, resume=True, preset=out / "preset", verbose=False)
+    for here, there in zip(*(VAE.from_preset(d / "preset").get_weights() for d in (out, full[0])), strict=True):
+        np.testing.assert_array_equal(here, there)
+
+
 def test_reconstructions_and_latents_are_measured(full):
     out, results = full
     vae = VAE.from_preset(out / "preset")
@@ -155,7 +164,7 @@ def test_the_quality_of_reconstructions_can_be_followed(tmp_path):
 def test_a_preset_shows_the_pictures_of_its_run(full):
     out, _ = full
     _, stored = presets.read(out / "preset")
-    assert set(stored["pictures"]) == {"samples.png", "latent.png", "curves.png"}
+    assert set(stored["pictures"]) == {"samples.png", "interpolations.png", "latent.png", "curves.png"}
     card = (out / "preset" / presets.CARD).read_text()
     for name, caption in stored["pictures"].items():
         assert (out / "preset" / name).read_bytes() == (out / name).read_bytes()

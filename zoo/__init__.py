@@ -69,9 +69,9 @@ def load(name):
     """
     directory = find(name)
     # Makes the classes known that a preset is made of.
-    import keras_vae.model
+    import keras_vae.vae
 
-    return keras_vae.model.LatentVariableModel.from_preset(directory)
+    return keras_vae.vae.LatentVariableModel.from_preset(directory)
 
 
 def attributes(name):

@@ -4,7 +4,7 @@ import difflib
 import os
 from pathlib import Path
 
-from keras_vae.data import folder, named
+from keras_vae.data import archive, folder, named
 from keras_vae.data.dataset import DataError
 
 
@@ -18,8 +18,9 @@ def load(name, data_dir=None, image_size=None, seed=0):
 
     Args:
         name: one of `names()`, or a folder of images (see `keras_vae.data.folder`); a name goes first, "./mnist" is a
-            folder in any case.
-        data_dir: where tensorflow-datasets keeps its data; TFDS_DATA_DIR, or its own default, where None.
+            folder in any case. Or a .npz file that `keras_vae.data.save` wrote.
+        data_dir: where tensorflow-datasets keeps its data; TFDS_DATA_DIR, or its own default, where None. A file
+            NAME.npz there goes first, and needs no TensorFlow.
         image_size: height and width to which the images of a folder are resized, 64 where None. Named data sets keep
             theirs.
         seed: decides the splits of a folder that has none of its own. Those of named data sets are always the same.
@@ -36,8 +37,10 @@ def load(name, data_dir=None, image_size=None, seed=0):
     """
     name = os.fspath(name)
     path = Path(os.path.expanduser(name))
+    if path.suffix == ".npz" and path.is_file():
+        return archive.load(path)
     if name in names():
-        dataset = named.load_digits() if name == "digits" else named.load_prepared(name, data_dir)
+        dataset = _named(name, data_dir)
         if image_size not in (None, dataset.image_shape[0]):
             raise DataError(
                 f"`image_size` is for folders of images: those of {name!r} are {dataset.image_shape[0]} pixels high "
@@ -47,6 +50,15 @@ def load(name, data_dir=None, image_size=None, seed=0):
     if name and path.is_dir():
         return folder.load_folder(name, image_size, seed)
     raise DataError(f"{_reason(name, path)} Received: name={name!r}")
+
+
+def _named(name, data_dir):
+    if name == "digits":
+        return named.load_digits()
+    place = data_dir or os.environ.get("TFDS_DATA_DIR")
+    if place and (file := Path(place).expanduser() / f"{name}.npz").is_file():
+        return archive.load(file)
+    return named.load_prepared(name, data_dir)
 
 
 def _reason(name, path):
