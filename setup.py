@@ -33,7 +33,20 @@ setup(
         # 1.17 is the first that works with numpy 2.
         "onnx": ["tf2onnx>=1.17", "onnxruntime"],
         "docs": ["pdoc>=16"],
-        "dev": ["jax>=0.10", "tf2onnx>=1.17", "onnxruntime", "pdoc>=16", "pytest", "pytest-xdist", "pyyaml", "ruff"],
+        "dev": [
+            "jax>=0.10",
+            "tf2onnx>=1.17",
+            "onnxruntime",
+            "pdoc>=16",
+            "pytest",
+            "pytest-xdist",
+            "pyyaml",
+            "ruff",
+            # What the notebooks are executed with; cells have ids since nbformat 5.1.
+            "nbclient>=0.10",
+            "nbformat>=5.1",
+            "ipykernel>=6",
+        ],
     },
     entry_points={"console_scripts": ["keras-vae = keras_vae.cli:main"]},
 )

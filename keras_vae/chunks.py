@@ -19,6 +19,7 @@ class Functions:
         """`function(*arrays, **sizes)`."""
         key = (function.__name__, len(arrays), *sorted(sizes.items()))
         if key not in self._compiled:
+            # Not a lambda: TensorFlow would take all of them for one function, and warn that it is traced so often.
             self._compiled[key] = backend.compiled(self._model, partial(function, **sizes))
         return self._compiled[key](*arrays)
 

@@ -1,5 +1,7 @@
 """What Keras users expect of a model: every form of data, callbacks, weights of examples, reproducible runs."""
 
+import logging
+
 import keras
 import numpy as np
 import pytest
@@ -236,6 +238,23 @@ class TestUse:
         state = np.array(vae.seed_generator.state)
         vae.sample(2), vae.log_prob(X[:3], samples=2), vae.reconstruct(X)
         np.testing.assert_array_equal(state, np.array(vae.seed_generator.state))
+
+    @pytest.mark.skipif(not ON_TENSORFLOW, reason="a warning of TensorFlow's")
+    def test_tensorflow_does_not_warn_of_tracing(self, vae):
+        said = []
+        logger = logging.getLogger("tensorflow")
+        handler = logging.Handler()
+        handler.emit = lambda record: said.append(record.getMessage())
+        logger.addHandler(handler)
+        try:
+            # Each is compiled once, and there are more than TensorFlow finds suspicious of one function.
+            for n in (1, 2, 4, 8, 16, 32, 64):
+                vae.sample(n, seed=0)
+            for function in (vae.encode, vae.reconstruct, vae.log_prob):
+                function(X[:10])
+        finally:
+            logger.removeHandler(handler)
+        assert said == []
 
     @pytest.mark.parametrize("spherical", [False, True])
     def test_interpolation_ends_at_the_reconstructions(self, vae, spherical):

@@ -70,6 +70,17 @@ def test_a_grid_is_square_by_default_and_grows_by_its_title():
     assert (rgb(plotting.image_grid(levels(1), title="wider than one digit"))[:, :2] == 255).all()
 
 
+def test_rows_can_have_names():
+    plain = rgb(plotting.image_grid(levels(6), columns=3))
+    figure = plotting.image_grid(levels(6), columns=3, row_names=["prior", "posterior"])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["prior", "posterior"]
+    named = rgb(figure)
+    # The same grid, with room at its left.
+    margin = named.shape[1] - plain.shape[1]
+    np.testing.assert_array_equal(named[:, margin + grids.GAP :], plain[:, grids.GAP :])
+    assert (named[:, :margin] < 255).any()
+
+
 def test_each_reconstruction_stands_under_its_original():
     originals, reconstructions = levels(5), levels(5, seed=1) / 255
     figure = plotting.reconstruction_grid(originals, reconstructions, columns=3)
@@ -341,6 +352,7 @@ def test_curves_from_a_file(tmp_path, first, missing):
         (plotting.traversal_grid, [np.zeros((6, 8, 1))]),
         (plotting.traversal_grid, [np.zeros((2, 3, 8, 8, 1)), [0]]),
         (plotting.traversal_grid, [np.zeros((2, 3, 8, 8, 1)), None, [0.0]]),
+        (plotting.image_grid, [np.zeros((4, 8, 8, 1)), 2, None, ["one row"]]),
         (plotting.interpolation_grid, [np.zeros((4, 8))]),
         (plotting.neighbourhood_grid, [np.zeros((2, 8, 8, 1)), np.zeros((3, 8, 8, 1))]),
         (plotting.neighbourhood_grid, [np.zeros((2, 8, 8, 1)), np.zeros((4, 8, 8, 3))]),

@@ -20,13 +20,14 @@ PLANE_MARGIN = 76
 PLANE_LABEL = 44
 
 
-def image_grid(images, columns=None, title=None):
+def image_grid(images, columns=None, title=None, row_names=None):
     """Draw images, or signals, as a grid.
 
     Args:
         images: see Shape. Values are in [0, 1] (beyond which they are clipped), or levels 0..255 if any is above 2.
         columns: images per row; by default the grid is about square.
         title: text above the grid.
+        row_names: text at the left of each row.
 
     Shape:
         images: `(N, H, W, 1)` or `(N, H, W, 3)`; signals `(N, length, channels)` become lines, one per channel, all on
@@ -36,11 +37,17 @@ def image_grid(images, columns=None, title=None):
         A matplotlib figure.
 
     Raises:
-        ValueError: where the images have another shape, or are empty or not finite.
+        ValueError: where the images have another shape, or are empty or not finite, or a row has no name.
     """
     images = checked_images("images", images)
     columns = _columns(math.ceil(math.sqrt(len(images))) if columns is None else columns, len(images))
-    return _grid(_rows(images, columns), title=title)
+    rows = _rows(images, columns)
+    if row_names is not None and len(row_names) != len(rows):
+        raise ValueError(
+            f"`row_names` must be one for each of the {len(rows)} rows, of {columns} images each. "
+            f"Received: row_names={row_names!r}"
+        )
+    return _grid(rows, ("",) if row_names is None else row_names, title)
 
 
 def reconstruction_grid(originals, reconstructions, columns=10):
