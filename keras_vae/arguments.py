@@ -139,6 +139,7 @@ def parser():
         metavar="NAME",
         help="constant, cosine, or exponential:FACTOR (constant)",
     )
+    add("--clip", type=_POSITIVE, metavar="NORM", help="greatest norm of the gradient of all weights together (any)")
     add("--ema", type=_WEIGHT, metavar="MOMENTUM", help="of a moving average of the weights, 0.999 say, that is tested")
     add("--keep", metavar="VALUE", help="test the epoch of the best validation elbo, iwae or loss; or the last (last)")
     add("--seed", type=_SEED, help="of the weights, the noise and the order of the images (0)")

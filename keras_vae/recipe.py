@@ -43,6 +43,7 @@ class Settings:
         learning_rate: its learning rate, at first.
         learning_rate_schedule: "constant", "cosine" (to 0 at the last epoch), or "exponential:0.95" (that factor after
             each epoch).
+        clip: greatest norm of the gradient of all weights together, which is scaled down to it; None: any.
         ema: momentum of a moving average of the weights, which is what is validated, tested and kept; None: no average.
         keep: "last", or which validation value decides the epoch that is tested and kept: "loss", "elbo", "iwae".
         seed: of the weights, of all noise and of the order of the training images.
@@ -70,6 +71,7 @@ class Settings:
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     learning_rate_schedule: str = "constant"
+    clip: float | None = None
     ema: float | None = None
     keep: str = "last"
     seed: int = 0
@@ -206,7 +208,8 @@ def model(settings, image_shape, steps, mean):
     if settings.output_bias:
         vae.likelihood.start_at(mean)
     averaging = {} if settings.ema is None else {"use_ema": True, "ema_momentum": settings.ema}
-    optimizer = OPTIMIZERS[settings.optimizer](learning_rate(settings, steps), **averaging)
+    rate = learning_rate(settings, steps)
+    optimizer = OPTIMIZERS[settings.optimizer](rate, global_clipnorm=settings.clip, **averaging)
     if settings.precision == "mixed_float16":
         # Keras' own initial scale is too large for losses in nats.
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**10)
