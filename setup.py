@@ -32,10 +32,12 @@ setup(
         "jax": ["jax>=0.10"],
         # 1.17 is the first that works with numpy 2.
         "onnx": ["tf2onnx>=1.17", "onnxruntime"],
+        "docs": ["pdoc>=16"],
         "dev": [
             "jax>=0.10",
             "tf2onnx>=1.17",
             "onnxruntime",
+            "pdoc>=16",
             "pytest",
             "pytest-xdist",
             "pyyaml",

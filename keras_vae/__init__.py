@@ -5,6 +5,8 @@ import os
 import sys
 
 __version__ = "0.1.0"
+# Of the docstrings, for pdoc.
+__docformat__ = "google"
 
 # The command line imports what it needs when it has read its arguments: its help need not wait for TensorFlow.
 if os.path.basename(sys.argv[0]) != "keras-vae" and "keras_vae.cli" not in sys.orig_argv:

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import math
+import textwrap
 from pathlib import Path
 
 import keras_vae
@@ -19,9 +20,14 @@ examples:
   keras-vae train zoo/mnist_mlp --minutes 60
 
 A recipe, zoo/NAME or any directory with a config.json of a preset, has settings of its own; options still replace them.
-The run directory gets config.json, history.csv, results.json, model.keras, samples.png, reconstructions.png,
-latent.png, tensorboard/ and savedmodel/; that of a recipe preset/, too.
-Set KERAS_BACKEND=jax for JAX, KERAS_VAE_DEBUG=1 for tracebacks.
+The run directory gets config.json, history.csv, timings.csv, results.json, model.keras, pictures, tensorboard/ and
+savedmodel/; that of a recipe preset/, too.
+"""
+
+_MORE = """\
+
+keras-vae COMMAND --help says more of each. Errors are one line; the exit code is 1 for a failure, 2 for arguments that
+cannot be meant, 130 after Ctrl-C. Set KERAS_BACKEND=jax for JAX, KERAS_VAE_DEBUG=1 for tracebacks.
 """
 
 
@@ -52,6 +58,15 @@ def _latent_size(text):
     return sizes[0] if len(sizes) == 1 else sizes
 
 
+def _images_out(text):
+    """An argparse type: where images are written."""
+    if Path(text).suffix.lower() in ("", ".npy", ".png"):
+        return Path(text)
+    raise argparse.ArgumentTypeError(
+        f"images are written to a .npy file, a .png file or a directory. Received: {text!r}"
+    )
+
+
 def _object(text):
     """An argparse type: a JSON object."""
     with contextlib.suppress(ValueError):
@@ -75,7 +90,7 @@ def parser():
     made = _Parser(
         prog="keras-vae",
         description="Variational autoencoders for Keras 3.",
-        epilog=_examples(["train digits", "list", "sample mnist_mlp -n 64 --out samples.png"]),
+        epilog=_examples(["train digits", "list", "sample mnist_mlp -n 64 --out samples.png"]) + "\n" + _MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -84,7 +99,7 @@ def parser():
     train = commands.add_parser(
         "train",
         help="train a VAE, evaluate it and write a run directory",
-        description="Train a VAE on a data set, evaluate it on the test split and write a run directory. Options that "
+        description="Train a VAE on a data set, evaluate it on the test split and write a run directory.\nOptions that "
         "are left out have defaults for each data set; config.json shows them.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -117,7 +132,7 @@ def parser():
     add("--beta", type=_WEIGHT, help="weight of the KL (1)")
     add("--warmup-epochs", type=_WEIGHT, help="epochs in which it rises from 0 (0)")
     add("--free-bits", type=_WEIGHT, help="nats of KL for each latent unit that cost nothing (0)")
-    add("--optimizer", choices=("adam", "adamw"), help="(adam)")
+    add("--optimizer", choices=("adam", "adamw"), help="Keras' Adam or AdamW (adam)")
     add("--learning-rate", type=_POSITIVE, help="of the optimizer")
     add(
         "--learning-rate-schedule",
@@ -127,7 +142,7 @@ def parser():
     add("--ema", type=_WEIGHT, metavar="MOMENTUM", help="of a moving average of the weights, 0.999 say, that is tested")
     add("--keep", metavar="VALUE", help="test the epoch of the best validation elbo, iwae or loss; or the last (last)")
     add("--seed", type=_SEED, help="of the weights, the noise and the order of the images (0)")
-    add("--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), help="(float32)")
+    add("--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), help="of the networks (float32)")
     add("--data-dir", help="where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
     add("--image-size", type=_COUNT, help="height and width to which the images of a folder are brought (64)")
     add("--flip", action="store_true", default=None, help="show each training image as its mirror image half the time")
@@ -151,7 +166,7 @@ def _add_prepare(commands):
         allow_abbrev=False,
     )
     add = prepare.add_argument
-    add("dataset", choices=("celeb_a64",), metavar="celeb_a64")
+    add("dataset", choices=("celeb_a64",), metavar="celeb_a64", help="CelebA's faces, 64x64 pixels, with attributes")
     add(
         "source",
         nargs="?",
@@ -161,6 +176,11 @@ def _add_prepare(commands):
         "or Kaggle's .csv); left out: tensorflow-datasets' celeb_a, whose download is often over its quota",
     )
     add("--data-dir", help="where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
+    _add_json(add)
+
+
+def _add_json(add):
+    add("--json", dest="as_json", action="store_true", help="print one JSON value")
 
 
 def _add_pretrained(commands):
@@ -170,7 +190,7 @@ def _add_pretrained(commands):
         added = commands.add_parser(
             name,
             help=description,
-            description=f"{description[:1].upper()}{description[1:]}.",
+            description=textwrap.fill(f"{description[:1].upper()}{description[1:]}.", 80),
             epilog=_examples(f"{name} {example}".rstrip() for example in examples),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
@@ -180,21 +200,31 @@ def _add_pretrained(commands):
         return added.add_argument
 
     def add_images(add):
-        add("images", nargs="+", type=Path, metavar="IMAGES", help="pictures, folders of them, or .npy files")
+        add(
+            "images",
+            nargs="+",
+            type=Path,
+            metavar="IMAGES",
+            help="pictures, folders of them, or .npy files; 8-bit levels are converted to what the model sees",
+        )
 
     def add_out(add):
-        add("--out", type=Path, required=True, help="a .npy file, a .png file (a grid), or a directory (a .png each)")
-
-    def add_json(add):
-        add("--json", dest="as_json", action="store_true", help="print one JSON value")
+        add(
+            "--out",
+            type=_images_out,
+            required=True,
+            help="a .npy file, a .png file (a grid), or a directory (a .png each)",
+        )
+        _add_json(add)
 
     add = command("list", "list the zoo", "", "'mnist*' --json", entry=False)
     add("pattern", nargs="?", metavar="PATTERN", help='which entries, "mnist*"')
     add("--markdown", action="store_true", help="as a table in Markdown, that of README.md")
-    add_json(add)
-    add_json(command("info", "say what is known of a model: data, paper, licence, results", "mnist_mlp"))
+    _add_json(add)
+    _add_json(command("info", "say what is known of a model: data, paper, licence, results", "mnist_mlp"))
     add = command("card", "print the card of a model", "mnist_mlp", "runs/mnist_mlp/preset --write")
     add("--write", action="store_true", help="write it into the preset's README.md instead")
+    _add_json(add)
     add = command(
         "evaluate",
         "measure a model again and say where its results.json differs (exit code 1)",
@@ -205,10 +235,10 @@ def _add_pretrained(commands):
     add("--eval-images", type=_COUNT, help="test images that log p(x) is estimated for (as results.json says)")
     add("--eval-samples", type=_COUNT, help="importance samples for each of them (as results.json says)")
     add("--write", action="store_true", help="write what was measured into results.json and README.md")
-    add_json(add)
+    _add_json(add)
     add = command("sample", "write images of a model's own", "mnist_mlp -n 64 --out samples.png")
     add("-n", type=_COUNT, default=16, help="how many (16)")
-    add("--seed", type=_SEED, default=0, help="(0)")
+    add("--seed", type=_SEED, default=0, help="of the latents (0)")
     add("--temperature", type=_WEIGHT, default=1.0, help="factor on the prior's standard deviation (1)")
     add_out(add)
     add = command(
@@ -223,8 +253,13 @@ def _add_pretrained(commands):
     )
     add("a", type=Path, metavar="FROM", help="a picture or .npy file")
     add("b", type=Path, metavar="TO", help="a picture or .npy file")
-    add("--steps", type=_number(int, lambda value: value >= 2, "a whole number of at least 2"), default=10, help="(10)")
-    add("--spherical", action="store_true", help="along the great circle")
+    add(
+        "--steps",
+        type=_number(int, lambda value: value >= 2, "a whole number of at least 2"),
+        default=10,
+        help="images, both ends among them (10)",
+    )
+    add("--spherical", action="store_true", help="along a great circle of the latent space, not a straight line")
     add_out(add)
     add = command(
         "move",
@@ -247,13 +282,14 @@ def _add_pretrained(commands):
     )
     add_images(add)
     add("--out", type=Path, help="a .npy file")
+    _add_json(add)
     add = command(
         "score", "print log p(x) of images, in nats, by importance sampling", "mnist_mlp digits/ --samples 5000"
     )
     add_images(add)
-    add("--samples", type=_COUNT, default=500, help="for each image (500)")
-    add("--seed", type=_SEED, default=0, help="(0)")
-    add_json(add)
+    add("--samples", type=_COUNT, default=500, help="importance samples for each image (500)")
+    add("--seed", type=_SEED, default=0, help="of the samples (0)")
+    _add_json(add)
     add = command(
         "export",
         "write a SavedModel, or ONNX files, for serving where keras_vae is not installed",
@@ -267,3 +303,4 @@ def _add_pretrained(commands):
         help="a SavedModel, or encode.onnx, decode.onnx and serve.onnx (tf_saved_model)",
     )
     add("--out", type=Path, help="directory (savedmodels/NAME, or onnxmodels/NAME)")
+    _add_json(add)

@@ -67,13 +67,16 @@ def _train(options, argv, started):
     return 0
 
 
-def _prepare(dataset, source, data_dir):
+def _prepare(dataset, source, data_dir, as_json):
     from keras_vae import data
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _quiet(), contextlib.suppress(ImportError):
         import tensorflow  # noqa: F401 (which talks when it is imported)
-    made = data.prepare_celeb_a64(source, data_dir)
+    made = data.prepare_celeb_a64(source, data_dir, verbose=not as_json)
+    if as_json:
+        print(json.dumps({**made, "directory": str(made["directory"])}))
+        return
     print(
         f"{dataset}: {made['train']:,} training, {made['validation']:,} validation and {made['test']:,} test images in "
         f"{made['directory']}"

@@ -100,6 +100,7 @@ class Bernoulli(Likelihood):
 
     @property
     def data(self):
+        """ "binary", or "unit interval" where `soft`."""
         return "unit interval" if self.soft else "binary"
 
     def distribution(self, features, x=None, training=False):
@@ -344,6 +345,7 @@ class FromFunction(Likelihood):
 
     @property
     def data(self):
+        """What the constructor was given."""
         return self._data
 
     def build(self, features_shape, event_shape):

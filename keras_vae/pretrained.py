@@ -50,7 +50,7 @@ def info(name, as_json):
         print(f"{metric:<20} {_value(result)} ({protocol})")
 
 
-def card(name, write):
+def card(name, write, as_json):
     """Prints the card of an entry, or writes it into its directory."""
     import zoo
     from keras_vae import presets
@@ -58,7 +58,9 @@ def card(name, write):
     directory = zoo.find(name)
     if write:
         presets.write_card(directory)
-        print(directory / presets.CARD)
+        _say(directory / presets.CARD, as_json)
+    elif as_json:
+        print(json.dumps({"card": presets.card(directory)}))
     else:
         print(presets.card(directory), end="")
 
@@ -84,49 +86,64 @@ def evaluate(name, write, as_json, command, **options):
     return any(row["verdict"].startswith("differs") for row in rows)
 
 
-def sample(name, out, n, seed, temperature):
+def sample(name, out, n, seed, temperature, as_json):
     """Writes images of the model's own."""
     model = _model(name)
-    write_images(out, model.sample(n, seed=seed, temperature=temperature), model)
+    made = model.sample(n, seed=seed, temperature=temperature)
+    write_images(out, made, model)
+    _say(out, as_json, shape=made.shape, seed=seed, temperature=temperature)
 
 
-def reconstruct(name, images, out):
+def reconstruct(name, images, out, as_json):
     """Writes images by way of their latents; a picture shows each above its reconstruction."""
     model = _model(name)
     x = read_images(images, model)
     made = model.reconstruct(x)
     write_images(out, made if out.suffix == ".npy" else np.concatenate([x, made], axis=1), model)
+    _say(out, as_json, shape=made.shape)
 
 
-def interpolate(name, a, b, out, steps, spherical):
+def interpolate(name, a, b, out, steps, spherical, as_json):
     """Writes the images on the way from the first to the second, by way of their latents."""
     model = _model(name)
     ends = [read_images([path], model) for path in (a, b)]
     if any(len(end) != 1 for end in ends):
         raise ValueError(f"One image at each end is expected. Received: {len(ends[0])} and {len(ends[1])}")
-    write_images(out, model.interpolate(ends[0][0], ends[1][0], steps=steps, spherical=spherical), model, steps)
+    made = model.interpolate(ends[0][0], ends[1][0], steps=steps, spherical=spherical)
+    write_images(out, made, model, steps)
+    _say(out, as_json, shape=made.shape)
 
 
-def move(name, images, out, attribute, amounts):
+def move(name, images, out, attribute, amounts, as_json):
     """Writes images with an attribute moved by each amount; a picture has a row for each image."""
     import zoo
     from keras_vae.parts import one_of
+    from keras_vae.recipe import UsageError
 
     model, directions = _model(name), zoo.attributes(name)
     if not directions:
-        raise ValueError(f"The images that this model was trained on have no attributes. Received: {name!r}")
-    one_of(attribute, tuple(directions), "attribute")
+        raise UsageError(f"The images that this model was trained on have no attributes. Received: {name!r}")
+    try:
+        one_of(attribute, tuple(directions), "attribute")
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     z = model.encode(read_images(images, model))
     moved = np.stack([z + amount * directions[attribute] for amount in amounts], axis=1)
-    write_images(out, model.decode(moved.reshape(-1, *z.shape[1:])), model, columns=len(amounts))
+    made = model.decode(moved.reshape(-1, *z.shape[1:]))
+    write_images(out, made, model, columns=len(amounts))
+    _say(out, as_json, shape=made.shape, attribute=attribute, amounts=amounts)
 
 
-def encode(name, images, out):
+def encode(name, images, out, as_json):
     """Writes the posterior means, (N, D), or prints them, one image a line."""
     model = _model(name)
     z = model.encode(read_images(images, model))
     if out is not None:
         _save_array(out, z)
+        _say(out, as_json, shape=z.shape)
+        return
+    if as_json:
+        print(json.dumps({"latents": z.tolist()}))
         return
     for row in z:
         print(" ".join(f"{value:.6g}" for value in row.ravel()))
@@ -150,7 +167,7 @@ def score(name, images, samples, seed, as_json):
         print(f"mean {log_prob.mean():.4f} ± {error:.2g} nats, {len(log_prob)} images, {samples} samples of z each")
 
 
-def export(name, out, format, command):
+def export(name, out, format, command, as_json):
     """Writes a SavedModel or ONNX files, and beside them which weights they are of."""
     import zoo
     from keras_vae import records
@@ -170,7 +187,12 @@ def export(name, out, format, command):
         "command": command,
     }
     records.write_json(out / NOTE, note)
-    print(out)
+    _say(out, as_json, **note)
+
+
+def _say(out, as_json, **facts):
+    """Prints what was written: the path, or, for programs, the path and the facts."""
+    print(json.dumps({"out": str(out), **facts}) if as_json else out)
 
 
 def _model(name):
@@ -255,14 +277,10 @@ def write_images(out, images, model, columns=None):
         out.parent.mkdir(parents=True, exist_ok=True)
         columns = columns or math.ceil(math.sqrt(len(images)))
         _save_picture(out, _tiled(_levels(images, model), columns))
-        print(out)
-    elif out.suffix:
-        raise ValueError(f"Images are written to a .npy file, a .png file or a directory. Received: {out}")
     else:
         out.mkdir(parents=True, exist_ok=True)
         for index, image in enumerate(_levels(images, model)):
             _save_picture(out / f"{index:05d}.png", image)
-        print(out)
 
 
 def _save_array(out, array):
@@ -270,7 +288,6 @@ def _save_array(out, array):
     # By a file, since numpy adds .npy to names without it.
     with open(out, "wb") as file:
         np.save(file, array, allow_pickle=False)
-    print(out)
 
 
 def _levels(images, model):

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import json
 import os
 import pathlib
 import re
@@ -378,6 +379,9 @@ def test_the_command(tmp_path, capsys):
     assert "keras-vae: warning: 2 of 24 images are left out: 000003.jpg" in said.err
     assert cli.main(["prepare", "celeb_a64", str(source), "--data-dir", str(data_dir)]) == 1
     assert capsys.readouterr().err.startswith("keras-vae: error: celeb_a64 is there already")
+    assert cli.main(["prepare", "celeb_a64", str(source), "--data-dir", str(tmp_path / "json"), "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["test"] == 5 and "24/24" not in said.err
     with pytest.raises(SystemExit) as end:
         cli.main(["prepare", "mnist", str(source)])
     assert end.value.code == 2

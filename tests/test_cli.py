@@ -68,6 +68,8 @@ def test_a_run_leaves_a_complete_directory(finished):
     out, _ = finished
     names = {path.name for path in out.iterdir()}
     assert names == FILES | PICTURES | {"savedmodel", "tensorboard"}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in names if f"`{name}`" not in readme and f"`{name}/`" not in readme] == []
     assert [row["epoch"] for row in history(out)] == ["1", "2", "3", "4"]
     assert (out / "savedmodel" / "saved_model.pb").exists()
     assert list(out.glob("tensorboard/train/*tfevents*")) and list(out.glob("tensorboard/validation/*tfevents*"))
@@ -182,3 +184,5 @@ def test_jax_says_how_to_export(tmp_path, monkeypatch):
 def test_failures_are_one_line(tmp_path):
     assert "did you mean 'mnist'" in refused("train", "minst", "--out", tmp_path / "x", code=2)
     assert not (tmp_path / "x").exists()
+    for arguments in (["info", "mnist_mpl"], ["train", "zoo/mnist_mpl"], ["sample", "mnist_mpl", "--out", "x.png"]):
+        assert "Did you mean 'mnist_mlp'" in refused(*arguments, code=2)

@@ -11,7 +11,7 @@ from PIL import Image
 
 import keras_vae as kv
 import zoo
-from keras_vae import cli, experiment, presets, pretrained
+from keras_vae import arguments, cli, experiment, presets, pretrained
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,58 @@ def test_list_and_info(trained, monkeypatch, capsys):
     assert entry == json.loads(run(capsys, "info", "toy", "--json")) and run(capsys, "list", "x*") == ""
     said = run(capsys, "info", "toy")
     assert entry["sha256"] in said and "digits" in said and "images 300, samples 10" in said
-    assert "Did you mean 'toy'" in run(capsys, "info", "tyo", code=1)
+
+
+OF_A_NAME = {
+    "info": (),
+    "card": (),
+    "evaluate": (),
+    "sample": ("--out", "x.png"),
+    "reconstruct": ("x.png", "--out", "y.png"),
+    "interpolate": ("a.png", "b.png", "--out", "y.png"),
+    "move": ("x.png", "--attribute", "Smiling", "--out", "y.png"),
+    "encode": ("x.png",),
+    "score": ("x.png",),
+    "export": (),
+}
+
+
+def test_every_command_that_takes_a_name_is_in_the_list():
+    (commands,) = (action.choices for action in arguments.parser()._actions if action.dest == "command")
+    assert set(OF_A_NAME) == {name for name, parser in commands.items() if "NAME" in parser.format_usage().split()}
+
+
+@pytest.mark.parametrize("command", OF_A_NAME)
+def test_an_unknown_name_is_one_line_and_exit_code_2(trained, monkeypatch, capsys, command):
+    monkeypatch.setattr(zoo, "_FOLDER", trained.parent)
+    said = run(capsys, command, "tyo", *OF_A_NAME[command], code=2)
+    assert said.startswith("keras-vae: error: ") and said.count("\n") == 1 and "Did you mean 'toy'" in said
+
+
+def test_a_recipe_without_weights_is_exit_code_2(tmp_path, monkeypatch, capsys):
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "config.json").write_text('{"format_version": 1, "recipe": {}}')
+    monkeypatch.setattr(zoo, "_FOLDER", tmp_path)
+    assert "keras-vae train zoo/toy" in run(capsys, "sample", "toy", "--out", tmp_path / "s.png", code=2)
+
+
+def test_json_says_what_was_written(trained, pictures, tmp_path, capsys):
+    folder, _ = pictures
+    written = {
+        "sample": (["-n", 5], [5, 8, 8, 1]),
+        "reconstruct": ([folder], [3, 8, 8, 1]),
+        "interpolate": ([folder / "0.png", folder / "1.png", "--steps", 4], [4, 8, 8, 1]),
+        "encode": ([folder], [3, 16]),
+    }
+    for command, (given, shape) in written.items():
+        out = tmp_path / f"{command}.npy"
+        said = json.loads(run(capsys, command, trained, *given, "--out", out, "--json"))
+        assert said["out"] == str(out) and said["shape"] == shape == list(np.load(out).shape)
+    latents = json.loads(run(capsys, "encode", trained, folder, "--json"))["latents"]
+    np.testing.assert_allclose(latents, np.load(tmp_path / "encode.npy"), rtol=1e-6)
+    assert json.loads(run(capsys, "card", trained, "--json"))["card"] == (trained / presets.CARD).read_text()
+    copy = shutil.copytree(trained, tmp_path / "toy")
+    assert json.loads(run(capsys, "card", copy, "--write", "--json")) == {"out": str(copy / presets.CARD)}
 
 
 def test_evaluate_agrees_and_finds_what_differs(trained, tmp_path, capsys):
@@ -71,18 +122,19 @@ def test_an_attribute_is_moved(trained, pictures, tmp_path, capsys):
     vae = zoo.load(trained)
     (direction,) = np.random.default_rng(0).normal(size=(1, *vae.prior.event_shape)).astype("float32")
     vae.save_to_preset(tmp_path / "labelled", attributes={"Slanted": direction})
-    arguments = ["move", tmp_path / "labelled", pictures[0], "--attribute", "Slanted", "--amounts", -2, 0.5]
-    run(capsys, *arguments, "--out", tmp_path / "m.npy")
+    given = ["move", tmp_path / "labelled", pictures[0], "--attribute", "Slanted", "--amounts", -2, 0.5]
+    said = json.loads(run(capsys, *given, "--out", tmp_path / "m.npy", "--json"))
+    assert said["shape"] == [6, 8, 8, 1] and said["amounts"] == [-2, 0.5]
     z = vae.encode(kv.data.convert(pictures[1], "binary", seed=0))
     moved = np.load(tmp_path / "m.npy").reshape(3, 2, 8, 8, 1)
     for column, amount in enumerate((-2, 0.5)):
         np.testing.assert_allclose(moved[:, column], vae.decode(z + amount * direction), atol=1e-5)
-    run(capsys, *arguments, "--out", tmp_path / "m.png")
+    run(capsys, *given, "--out", tmp_path / "m.png")
     assert Image.open(tmp_path / "m.png").size == (2 * 8, 3 * 8)
-    arguments[4] = "Slant"
-    assert "Did you mean 'Slanted'" in run(capsys, *arguments, "--out", tmp_path / "x.npy", code=1)
-    arguments[1] = trained
-    assert "no attributes" in run(capsys, *arguments, "--out", tmp_path / "x.npy", code=1)
+    given[4] = "Slant"
+    assert "Did you mean 'Slanted'" in run(capsys, *given, "--out", tmp_path / "x.npy", code=2)
+    given[1] = trained
+    assert "no attributes" in run(capsys, *given, "--out", tmp_path / "x.npy", code=2)
 
 
 def test_card(trained, tmp_path, capsys):
@@ -107,7 +159,9 @@ def test_samples_as_arrays_and_pictures(trained, tmp_path, capsys):
     files = sorted((tmp_path / "s").iterdir())
     assert len(files) == 5
     np.testing.assert_allclose(np.asarray(Image.open(files[2])), levels[2], atol=1)
-    assert "directory" in run(capsys, "sample", trained, "--out", tmp_path / "s.gif", code=1)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["sample", str(trained), "--out", "s.gif"])
+    assert end.value.code == 2 and "or a directory" in capsys.readouterr().err
 
 
 def test_pictures_and_arrays_are_the_same_images(trained, pictures, tmp_path, capsys):
@@ -176,8 +230,9 @@ def test_what_is_no_image(trained, tmp_path, capsys):
 def test_export(trained, tmp_path, capsys):
     import tensorflow as tf
 
-    assert run(capsys, "export", trained, "--out", tmp_path / "saved") == f"{tmp_path / 'saved'}\n"
+    said = json.loads(run(capsys, "export", trained, "--out", tmp_path / "saved", "--json"))
     note = json.loads((tmp_path / "saved" / pretrained.NOTE).read_text())
+    assert said == {"out": str(tmp_path / "saved"), **note}
     assert note["weights_sha256"] == presets.sha256(trained / presets.WEIGHTS)
     assert note["images"] == {"shape": [8, 8, 1], "values": "binary"} and note["command"].startswith("keras-vae export")
     x = kv.data.convert(kv.data.load("digits").test.images[:3], "binary")
@@ -222,4 +277,4 @@ def test_a_recipe_makes_the_preset_of_its_name(tmp_path, monkeypatch, capsys):
     assert "agrees" in run(capsys, "evaluate", out / "preset")
     run(capsys, "train", "zoo/toy", "--resume", "--epochs", 2, "--out", out, "--preset", tmp_path / "toy")
     assert zoo.list_models() == ["toy"] and presets.read(tmp_path / "toy")[1]["epochs"] == 2
-    assert "Did you mean 'toy'" in run(capsys, "train", "zoo/tyo", code=1)
+    assert "Did you mean 'toy'" in run(capsys, "train", "zoo/tyo", code=2)

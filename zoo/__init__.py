@@ -9,9 +9,19 @@ import json
 import re
 from pathlib import Path
 
+# Of the docstrings, for pdoc.
+__docformat__ = "google"
+
 _FOLDER = Path(__file__).resolve().parent
 # A recipe alone, config.json without these, is an entry that nobody has trained yet.
 _TRAINED = ("model.weights.h5", "results.json")
+
+
+class UnknownName(ValueError):
+    """No entry has this name; the message names the nearest ones."""
+
+    # Of the command: the arguments cannot be meant.
+    exit_code = 2
 
 
 def list_models(pattern=None):
@@ -40,7 +50,7 @@ def info(name):
         each metric with its value, unit, split, images, samples and protocol.
 
     Raises:
-        ValueError: for an unknown name, naming the nearest ones.
+        UnknownName: naming the nearest ones.
     """
     directory = find(name)
     config, results = (_read_json(directory / file) for file in ("config.json", "results.json"))
@@ -61,7 +71,8 @@ def load(name):
         name: of the entry, or the directory of any preset.
 
     Raises:
-        ValueError: for an unknown name, naming the nearest ones; for an entry that is damaged.
+        UnknownName: naming the nearest ones.
+        ValueError: for an entry that is damaged.
 
     Example:
         vae = zoo.load("mnist_mlp")
@@ -81,7 +92,7 @@ def attributes(name):
         name: of the entry, or the directory of any preset.
 
     Raises:
-        ValueError: for an unknown name, naming the nearest ones.
+        UnknownName: naming the nearest ones.
 
     Example:
         z = vae.encode(faces) + 1.5 * zoo.attributes("celeba64_conv")["Smiling"]
@@ -100,7 +111,8 @@ def find(name, trained=True):
         trained: whether it must have weights; otherwise a recipe will do.
 
     Raises:
-        ValueError: for an unknown name, naming the nearest ones.
+        UnknownName: naming the nearest ones.
+        ValueError: for the directory of a preset that lacks a file.
     """
     known = list_models() if trained else list_recipes()
     short = re.sub("^zoo/", "", str(name)).rstrip("/")
@@ -113,13 +125,13 @@ def find(name, trained=True):
         missing = [file for file in _TRAINED if not (path / file).is_file()]
         raise ValueError(f"The preset has no {missing[0]}: copy the whole directory again. Received: {str(name)!r}")
     if short in list_recipes():
-        raise ValueError(
+        raise UnknownName(
             f"Nobody has trained this entry yet: keras-vae train zoo/{short} does. Trained: {_listed(known)}. "
             f"Received: {str(name)!r}"
         )
     near = difflib.get_close_matches(short, known, n=3, cutoff=0.4)
     hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-    raise ValueError(
+    raise UnknownName(
         f"There is no such entry in the zoo, and no preset in a directory of this name. {hint}Known: {_listed(known)}. "
         f"Received: {str(name)!r}"
     )
