@@ -58,7 +58,7 @@ def _sentence(metric, result):
     """ "log p(x) -91.20 ± 0.22 nats (10,000 images, 5,000 samples each)"."""
     error = f" ± {result['standard_error']:.2g}" if result.get("standard_error") else ""
     samples = f", {result['samples']:,} samples each" if result["samples"] > 1 else ""
-    unit = "" if metric == "ssim" else f" {result['unit']}"
+    unit = "" if metric == "ssim" or metric.startswith("bits") else f" {result['unit']}"
     name = _TITLES.get(metric, metric.replace("_", " "))
     return f"{name} {result['value']:.{_DECIMALS.get(metric, 2)}f}{error}{unit} ({result['images']:,} images{samples})"
 
