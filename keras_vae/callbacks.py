@@ -323,7 +323,8 @@ class CollapseWarning(keras.callbacks.Callback):
         warnings.warn(
             f"The posterior has collapsed to the prior: the decoder learns to do without z. Warm the KL up "
             "(`kv.objectives.ELBO(beta=kv.schedules.LinearWarmup(5_000))`, or `Cyclical`), give each unit free bits "
-            "(`ELBO(free_bits=0.1)`), lower `beta` or the learning rate, or take a weaker decoder. "
+            "(`ELBO(free_bits=0.1)`), lower `beta` or the learning rate, take a weaker decoder, or give a Normal a "
+            "smaller scale (`Normal('optimal')` finds it). "
             f"Received: after epoch {epoch + 1} {' and '.join(found)}",
             RuntimeWarning,
             stacklevel=2,
