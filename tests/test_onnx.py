@@ -33,7 +33,8 @@ def test_computes_what_keras_does(composition, tmp_path):
     x = x.astype("float32")
     # From the middle of the prior to far outside.
     prior = np.random.default_rng(0).normal(size=(7, *vae.posterior.event_shape)).astype("float32")
-    z = prior * np.array([0.01, 0.1, 0.5, 1, 2, 5, 20], "float32")[:, None]
+    scales = np.array([0.01, 0.1, 0.5, 1, 2, 5, 20], "float32")
+    z = prior * scales.reshape(-1, *[1] * (prior.ndim - 1))
     image, latent = ["N", *vae.image_shape], ["N", *vae.posterior.event_shape]
     for name, signature, given, expected in (
         ("encode", [("x", image), ("z", latent)], {"x": x}, vae.encode(x)),
