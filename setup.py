@@ -48,5 +48,5 @@ setup(
             "ipykernel>=6",
         ],
     },
-    entry_points={"console_scripts": ["keras-vae = keras_vae.cli:main"]},
+    entry_points={"console_scripts": ["keras-vae = keras_vae.cli.main:main"]},
 )

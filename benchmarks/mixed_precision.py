@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import zoo
-from keras_vae import experiment
+from keras_vae.runs import run as experiment
 
 SHORT = {"ema": None, "keep": "last", "warmup_epochs": 0.0, "learning_rate_schedule": "constant"}
 # log p(x) is not what is compared.

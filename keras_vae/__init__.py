@@ -1,55 +1,79 @@
 """Variational autoencoders for Keras 3, as compositions of five parts."""
 
 import importlib
-import os
+import importlib.abc
+import importlib.util
 import sys
 
 __version__ = "0.1.0"
 # Of the docstrings, for pdoc.
 __docformat__ = "google"
 
-# The command line imports what it needs when it has read its arguments: its help need not wait for TensorFlow.
-if os.path.basename(sys.argv[0]) != "keras-vae" and "keras_vae.cli" not in sys.orig_argv:
-    from keras_vae import (
-        backend,
-        data,
-        distributions,
-        feed,
-        inference,
-        likelihoods,
-        metrics,
-        networks,
-        objectives,
-        posteriors,
-        presets,
-        priors,
-        schedules,
-    )
-    from keras_vae.model import LatentVariableModel
-    from keras_vae.vae import VAE
+# Imported when they are asked for (PEP 562): the command's help, say, need not wait for TensorFlow.
+_MODULES = (
+    "backend",
+    "callbacks",
+    "data",
+    "distributions",
+    "draws",
+    "inference",
+    "likelihoods",
+    "metrics",
+    "names",
+    "networks",
+    "objectives",
+    "parts",
+    "plotting",
+    "posteriors",
+    "presets",
+    "priors",
+    "schedules",
+)
+_MEMBERS = {
+    "VAE": "keras_vae.models.vae",
+    "LatentVariableModel": "keras_vae.models.base",
+    "register": "keras_vae.parts",
+}
+# `kv.feed.ArrayFeed`, as it has been called from the beginning.
+_ALIASES = {"feed": "keras_vae.training.stream"}
 
-    __all__ = [
-        "VAE",
-        "LatentVariableModel",
-        "backend",
-        "callbacks",
-        "data",
-        "distributions",
-        "feed",
-        "inference",
-        "likelihoods",
-        "metrics",
-        "networks",
-        "objectives",
-        "plotting",
-        "posteriors",
-        "presets",
-        "priors",
-        "schedules",
-    ]
+__all__ = sorted([*_MODULES, *_MEMBERS, *_ALIASES])
 
-    def __getattr__(name):
-        # Most programs draw nothing, and need not wait for what draws.
-        if name in ("callbacks", "plotting"):
-            return importlib.import_module(f"keras_vae.{name}")
-        raise AttributeError(f"module 'keras_vae' has no attribute {name!r}")
+
+def __getattr__(name):
+    if name in _MODULES:
+        return importlib.import_module(f"keras_vae.{name}")
+    if name in _ALIASES:
+        return importlib.import_module(_ALIASES[name])
+    if name in _MEMBERS:
+        return getattr(importlib.import_module(_MEMBERS[name]), name)
+    raise AttributeError(f"module 'keras_vae' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])
+
+
+class _AfterKeras(importlib.abc.MetaPathFinder):
+    """Imports the models once Keras is: `keras.saving.load_model` finds only registered classes."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "keras":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module):
+                execute(module)
+                importlib.import_module("keras_vae.models")
+
+            spec.loader.exec_module = execute_and_register
+        return spec
+
+
+if "keras" in sys.modules:
+    importlib.import_module("keras_vae.models")
+else:
+    sys.meta_path.insert(0, _AfterKeras())

@@ -1,24 +1,111 @@
-"""What posteriors, priors, likelihoods and objectives share: float32, a linear head, finding them by name."""
+"""What posteriors, priors, likelihoods and objectives share: float32, names, saving, a linear head."""
 
-import difflib
 import math
 import numbers
-import re
+from typing import Any
 
 import keras
 from keras import ops
+
+from keras_vae import names
+from keras_vae.names import check_whole
 
 
 class Part(keras.layers.Layer):
     """A replaceable part of a model; it computes in float32 whatever the precision policy.
 
     A part has methods, not `call`: Keras' layers take only tensors in positions, and parts take and return
-    distributions.
+    distributions. Its constructor's arguments are its attributes, so that one `get_config` serves all parts.
+
+    Attributes:
+        role: "posterior", "prior", "likelihood" or "objective"; it begins the paths of the part's weights,
+            "objective/critic/dense/kernel", in every process.
     """
 
-    def __init__(self, **kwargs):
+    role: str | None = None
+
+    def __init__(self, **kwargs: Any):
         kwargs.setdefault("dtype", "float32")
+        if self.role is not None:
+            kwargs.setdefault("name", self.role)
         super().__init__(**kwargs)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments, serialised."""
+        own = {p.name: keras.saving.serialize_keras_object(getattr(self, p.name)) for p in names.arguments(type(self))}
+        return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Part":
+        return cls(**{name: _restored(value) for name, value in config.items()})
+
+    @property
+    def spec(self) -> str:
+        """The part as a spec, "vamp:components=500": its name, and the arguments that are not their defaults."""
+        options = {
+            p.name: getattr(self, p.name)
+            for p in names.arguments(type(self))
+            if p.default is not p.empty and not _same(getattr(self, p.name), p.default)
+        }
+        return str(names.Spec(names.name_of(self.role, type(self)), options=options))
+
+    def __repr__(self):
+        return f"<{type(self).__name__} {self.spec}>" if self.role else super().__repr__()
+
+
+def _restored(value):
+    return keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
+
+
+def _same(value, default):
+    return type(value) is type(default) and bool(value == default)
+
+
+def register(name: str | None = None, *aliases: str, package: str = "keras_vae"):
+    """Class decorator: makes a part saveable, and known to specs, in Python and on the command line.
+
+    Args:
+        name: in specs; None: the class's own in snake case, `StudentT` as "student_t".
+        *aliases: further names.
+        package: under which Keras registers the class.
+
+    Raises:
+        ValueError: for a name that another part has.
+
+    Example:
+        @kv.register(package="my_project")
+        class StudentT(kv.likelihoods.Likelihood): ...
+
+        kv.VAE(encoder, decoder, likelihood="student_t")
+    """
+
+    def decorate(cls):
+        known = names.known_as(cls.role, name or names.snake_case(cls.__name__), *aliases)
+        return known(keras.saving.register_keras_serializable(package)(cls))
+
+    return decorate
+
+
+def get(base: type[Part], identifier: "Part | str", *leading: Any) -> Part:
+    """The part that `identifier` stands for.
+
+    Args:
+        base: the parts' base class.
+        identifier: an instance of `base`, returned as it is, or a spec such as "normal:learned".
+        *leading: what a class found by its name is made with, before the spec's own arguments.
+
+    Raises:
+        ValueError: for anything else, naming the nearest names.
+    """
+    if isinstance(identifier, base):
+        return identifier
+    if isinstance(identifier, (str, names.Spec)):
+        return names.make(base.role, identifier, *leading)
+    known = ", ".join(map(repr, names.known(base.role)))
+    raise ValueError(
+        f"Expected a {base.role}: an instance of keras_vae's {base.__name__}, or a spec by one of the names {known}. "
+        f"Received: {identifier!r}"
+    )
 
 
 class LatentPart(Part):
@@ -31,15 +118,15 @@ class LatentPart(Part):
         ValueError: unless all sizes are positive integers.
     """
 
-    def __init__(self, size, **kwargs):
+    def __init__(self, size: int | tuple[int, ...], **kwargs: Any):
         super().__init__(**kwargs)
         shape = (size,) if isinstance(size, numbers.Integral) else size
         if not isinstance(shape, (tuple, list)) or not shape:
             raise ValueError(f"A latent size is a positive integer, or a tuple of them. Received: size={size!r}")
         for axis in shape:
             check_whole(size=axis)
-        self.size = size
-        self.event_shape = tuple(shape)
+        self.size = int(size) if isinstance(size, numbers.Integral) else tuple(map(int, size))
+        self.event_shape = tuple(map(int, shape))
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -59,15 +146,12 @@ class Head(Part):
         ValueError: when built on a map of features whose positions are not the event's.
     """
 
-    def __init__(self, event_shape, parameters=1, **kwargs):
+    def __init__(self, event_shape: tuple[int, ...], parameters: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
         self.event_shape = tuple(event_shape)
         self.parameters = parameters
 
-    def get_config(self):
-        return {**super().get_config(), "event_shape": self.event_shape, "parameters": self.parameters}
-
-    def build(self, features_shape):
+    def build(self, features_shape: tuple[int, ...]):
         features_shape, event_shape = tuple(features_shape), self.event_shape
         self.features_shape = features_shape
         self.by_position = len(event_shape) > 1 and len(features_shape) > 1
@@ -91,53 +175,22 @@ class Head(Part):
         return ops.reshape(self.dense(features), (*lead, *self.event_shape, self.parameters))
 
 
-def soft_clip(x, low, high):
+def soft_clip(x, low: float, high: float):
     """`x` kept between `low` and `high` by softplus, so that gradients die out slowly instead of at an edge."""
     x = low + ops.softplus(x - low)
     return high - ops.softplus(high - x)
 
 
-def snake_case(name):
-    """`DiagonalNormal` -> `diagonal_normal`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+def frozen(layer: keras.layers.Layer, method: str = "__call__"):
+    """A method of `layer` through which no gradient reaches its weights; what it would update stays as it is.
 
-
-def one_of(value, choices, what):
-    """`value` if it is among `choices`; otherwise a ValueError that names the nearest ones."""
-    if value in choices:
-        return value
-    near = difflib.get_close_matches(str(value), [str(c) for c in choices], n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-    raise ValueError(f"Unknown {what}. {hint}Known: {', '.join(map(repr, choices))}. Received: {value!r}")
-
-
-def check_whole(least=1, **values):
-    """Refuses arguments, given by name, that are not whole numbers of at least `least`."""
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-            raise ValueError(f"`{name}` must be a whole number of at least {least}. Received: {name}={value!r}")
-
-
-def lookup(identifier, base, classes, *args, aliases=None):
-    """The part that `identifier` stands for.
-
-    Args:
-        identifier: an instance of `base`, returned as it is, or a name such as "continuous_bernoulli".
-        base: the parts' base class.
-        classes: the classes that have names.
-        *args: what a class found by its name is made with.
-        aliases: further names, {name: class}.
-
-    Raises:
-        ValueError: for anything else, naming the nearest names.
+    With it two players share one loss and one optimiser: `frozen(critic)(z)` is the model's side of a game, and
+    `critic(stop_gradient(z))` the critic's own.
     """
-    if isinstance(identifier, base):
-        return identifier
-    what = snake_case(base.__name__)
-    names = {snake_case(c.__name__): c for c in classes} | (aliases or {})
-    if isinstance(identifier, str):
-        return names[one_of(identifier.lower(), names, what)](*args)
-    raise ValueError(
-        f"Expected a {what}: an instance of keras_vae's {base.__name__}, or one of the names "
-        f"{', '.join(map(repr, names))}. Received: {identifier!r}"
-    )
+
+    def call(*args, **kwargs):
+        constants = [(v, ops.stop_gradient(v.value)) for v in layer.variables]
+        with keras.StatelessScope(state_mapping=constants):
+            return getattr(layer, method)(*args, **kwargs)
+
+    return call

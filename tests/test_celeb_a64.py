@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image, JpegImagePlugin
 
-from keras_vae import cli, data
+from keras_vae import data
+from keras_vae.cli import main as cli
 from keras_vae.data import celeb_a, celeb_a64
 
 tfds = pytest.importorskip("tensorflow_datasets")

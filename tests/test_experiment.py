@@ -12,8 +12,16 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vae import arguments, cli, data, experiment, measuring, metrics, presets, recipe, records, schedules
-from keras_vae.vae import VAE
+from keras_vae import data, metrics, presets, schedules
+from keras_vae.callbacks import Deadline, OutOfTime
+from keras_vae.cli import arguments
+from keras_vae.cli import main as cli
+from keras_vae.files import Table
+from keras_vae.models.vae import VAE
+from keras_vae.runs import directory, recipe
+from keras_vae.runs import evaluation as measuring
+from keras_vae.runs import run as experiment
+from keras_vae.training.averages import ValidatedAverage
 
 SHORT = {"epochs": 4, "eval_samples": 20, "verbose": False}
 
@@ -32,13 +40,13 @@ def same(a, b):
 def run_killed_between_history_and_model(out, monkeypatch, **settings):
     """A run that dies in its third epoch, when that is in the history and not yet in the model."""
 
-    def dying_replace(path, write, real=records.replace):
+    def dying_replace(path, write, real=directory.replace):
         if path.name == "model.keras" and len((out / "history.csv").read_text().splitlines()) == 4:
             raise KeyboardInterrupt
         real(path, write)
 
     with monkeypatch.context() as patch:
-        patch.setattr(records, "replace", dying_replace)
+        patch.setattr(directory, "replace", dying_replace)
         with pytest.raises(KeyboardInterrupt):
             experiment.run("digits", out, **settings)
 
@@ -65,13 +73,13 @@ def test_a_run_out_of_time_in_the_midst_of_an_epoch(finished, tmp_path, monkeypa
     uninterrupted, results = finished
     out = tmp_path / "digits"
 
-    class Soon(records.Deadline):
+    class Soon(Deadline):
         def on_train_batch_end(self, batch, logs=None):
             if len(self._begun) == 3 and batch > 20:
-                raise records.OutOfTime
+                raise OutOfTime
 
     with monkeypatch.context() as patch:
-        patch.setattr(records, "Deadline", Soon)
+        patch.setattr(experiment, "Deadline", Soon)
         stopped = experiment.run("digits", out, minutes=60, **SHORT)
     assert (stopped["epochs"], stopped["epochs_planned"]) == (2, 4)
     assert json.loads((out / "results.json").read_text()) == stopped
@@ -152,7 +160,7 @@ def test_the_quality_of_reconstructions_can_be_followed(tmp_path):
     settings = {"epochs": 2, "likelihood": "normal", "keep": "elbo", "eval_images": 2, "eval_samples": 2}
     out = tmp_path / "run"
     results = experiment.run("digits", out, monitor_images=True, verbose=False, **settings)
-    table = records.Table(out / "history.csv", 2)
+    table = Table(out / "history.csv", 2)
     vae = keras.saving.load_model(out / "model.keras")
     x = data.convert(data.load("digits").validation.images, "real")
     error, psnr = (f(x, vae.reconstruct(x)).mean() for f in (metrics.squared_error, metrics.psnr))
@@ -175,7 +183,7 @@ def test_a_preset_shows_the_pictures_of_its_run(full):
 
 def test_the_best_epoch_is_the_one_that_is_kept(full):
     out, results = full
-    bounds = records.Table(out / "history.csv", 4).column("val_iwae")
+    bounds = Table(out / "history.csv", 4).column("val_iwae")
     assert results["epoch_kept"] == 1 + int(np.argmax(bounds))
     vae = VAE.from_preset(out / "preset")
     assert int(vae.step) == results["epoch_kept"] * math.ceil(1297 / 32)
@@ -186,7 +194,7 @@ def test_the_best_epoch_is_the_one_that_is_kept(full):
 
 def test_a_worse_epoch_is_not_kept(tmp_path, monkeypatch):
     kept = []
-    recorder = records.Recorder(tmp_path, 0, keep="loss")
+    recorder = directory.Recorder(tmp_path, 0, keep="loss")
     for epoch, loss in enumerate((3.0, 2.0, 2.5, 2.0, 1.0)):
         recorder._history.append({"epoch": epoch, "val_loss": loss})
         kept.append(recorder._is_best())
@@ -210,7 +218,7 @@ def test_validation_sees_the_averaged_weights_and_training_does_not():
         def on_epoch_end(self, epoch, logs=None):
             np.testing.assert_array_equal(self.model.trainable_variables[0].numpy(), seen["train"][-1])
 
-    callbacks = [records.ValidatedAverage(), Look()]
+    callbacks = [ValidatedAverage(), Look()]
     vae.fit(x, batch_size=16, epochs=2, validation_data=x, callbacks=callbacks, verbose=0)
     average = seen["train"][0].astype("float64")
     averages = [average]
@@ -391,7 +399,7 @@ def test_help_waits_for_no_framework():
     trees = [ast.parse(Path(module.__file__).read_text()) for module in (cli, arguments)]
     imports = [node for tree in trees for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     names = {alias.name for node in imports for alias in node.names} | {getattr(node, "module", "") for node in imports}
-    assert not names & {"keras", "tensorflow", "jax", "keras_vae.experiment", "experiment"}
+    assert not names & {"keras", "tensorflow", "jax", "keras_vae.runs.run"}
 
 
 def test_a_likelihood_with_its_argument():
@@ -421,12 +429,12 @@ def test_binary_data_is_not_binarised_again(monkeypatch):
 
 def test_a_table_is_cut_to_what_counts(tmp_path):
     path = tmp_path / "history.csv"
-    table = records.Table(path, 0)
+    table = Table(path, 0)
     for epoch in range(3):
         table.append({"epoch": epoch, "loss": 0.1 + epoch})
     with open(path, "a") as file:
         file.write("3,3.")
-    table = records.Table(path, 2)
+    table = Table(path, 2)
     table.append({"epoch": 2, "loss": 1 / 3})
     assert path.read_text() == "epoch,loss\n0,0.1\n1,1.1\n2,0.3333333333333333\n"
     assert table.column("loss") == [0.1, 1.1, 1 / 3]

@@ -8,7 +8,7 @@ import pytest
 from compositions import COMPOSITIONS, digits
 
 import keras_vae as kv
-from keras_vae.feed import ArrayFeed
+from keras_vae.training.stream import ArrayFeed
 
 X = COMPOSITIONS[0].images(100)
 Y = kv.data.load("digits").train.labels[:100]

@@ -14,6 +14,7 @@ from compositions import COMPOSITIONS
 
 import keras_vae as kv
 from keras_vae import presets
+from keras_vae.presets import cards
 
 ROOT = Path(__file__).parent.parent
 RESULTS = {
@@ -192,7 +193,7 @@ def test_a_read_only_directory(saved, copy):
 
 def test_a_failed_save_leaves_the_old_preset(saved, copy, monkeypatch):
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
-    monkeypatch.setattr(presets.cards, "text", lambda *_: 1 / 0)
+    monkeypatch.setattr(cards, "text", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         COMPOSITIONS[0].model(seed=5).save_to_preset(copy)
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before

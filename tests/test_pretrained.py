@@ -11,7 +11,10 @@ from PIL import Image
 
 import keras_vae as kv
 import zoo
-from keras_vae import arguments, cli, experiment, presets, pretrained
+from keras_vae import presets
+from keras_vae.cli import arguments, pretrained
+from keras_vae.cli import main as cli
+from keras_vae.runs import run as experiment
 
 
 @pytest.fixture(scope="module")

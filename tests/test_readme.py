@@ -12,11 +12,12 @@ from pathlib import Path
 
 import keras
 import pytest
-from test_conformance import public_classes
+from test_conformance import public_parts
 
 import keras_vae as kv
 import zoo
-from keras_vae import arguments, cli
+from keras_vae.cli import arguments
+from keras_vae.cli import main as cli
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md")
@@ -152,14 +153,7 @@ def test_commands_in_sentences_and_tables_can_be_meant(page):
 
 def test_the_table_of_parts_has_every_part():
     (table,) = re.findall(r"^## Swap a part$(.*?)^```", text_of("README.md"), re.S | re.M)
-    parts = (
-        public_classes(kv.likelihoods, kv.likelihoods.Likelihood)
-        | public_classes(kv.posteriors, kv.posteriors.Posterior)
-        | public_classes(kv.priors, kv.priors.Prior)
-        | public_classes(kv.objectives, kv.objectives.Objective)
-        | public_classes(kv.schedules, kv.schedules.Schedule)
-    )
-    names = [part.__name__ for part in parts] + kv.networks.__all__
+    names = [part.__name__ for part in public_parts()] + kv.networks.__all__
     assert sorted(name for name in names if f"`{name}" not in table) == []
 
 

@@ -10,7 +10,8 @@ import pytest
 
 import keras_vae as kv
 import zoo
-from keras_vae import presets, pretrained
+from keras_vae import presets
+from keras_vae.cli import pretrained
 
 FOLDER = Path(__file__).parent.parent / "savedmodels"
 NAMES = sorted(path.name for path in FOLDER.iterdir() if path.is_dir())

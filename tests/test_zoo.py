@@ -12,7 +12,8 @@ from compositions import COMPOSITIONS
 
 import keras_vae as kv
 import zoo
-from keras_vae import cards, presets
+from keras_vae import presets
+from keras_vae.presets import cards
 
 ROOT = Path(__file__).parent.parent
 
@@ -55,7 +56,7 @@ def test_an_entry_scores_as_it_says(name):
 
 @pytest.mark.parametrize("name", zoo.list_recipes())
 def test_a_recipe_is_settings_of_an_experiment(name):
-    from keras_vae import experiment
+    from keras_vae.runs import run as experiment
 
     config = json.loads((zoo.find(name, trained=False) / "config.json").read_text())
     settings = experiment.Settings(**config["recipe"])
@@ -115,7 +116,7 @@ def test_loading_imports_neither_data_sets_nor_plots(toys):
     code = (
         "import sys, keras; before = set(sys.modules)\n"
         "import zoo; zoo.load(sys.argv[1]).sample(1, seed=0)\n"
-        "unneeded = {'tensorflow_datasets', 'matplotlib', 'sklearn', 'keras_vae.plotting', 'keras_vae.experiment'}\n"
+        "unneeded = {'tensorflow_datasets', 'matplotlib', 'sklearn', 'keras_vae.plotting', 'keras_vae.runs.run'}\n"
         "print(*(unneeded & set(sys.modules) - before))"
     )
     assert fresh(code, toys / "toy_mlp") == []

@@ -79,10 +79,9 @@ def load(name):
         images = vae.sample(16, seed=0)
     """
     directory = find(name)
-    # Makes the classes known that a preset is made of.
-    import keras_vae.vae
+    import keras_vae as kv
 
-    return keras_vae.vae.LatentVariableModel.from_preset(directory)
+    return kv.LatentVariableModel.from_preset(directory)
 
 
 def attributes(name):

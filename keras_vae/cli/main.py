@@ -1,0 +1,193 @@
+"""The command keras-vae."""
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import shlex
+import sys
+import time
+import warnings
+from pathlib import Path
+
+from keras_vae.cli import arguments
+
+FAILURE, INTERRUPTED = 1, 130
+
+
+def main(argv=None):
+    """Runs the command.
+
+    Args:
+        argv: its arguments; None: those of the process.
+
+    Returns:
+        The exit code: 0, 1 for a failure, 2 for arguments that cannot be meant, 130 after Ctrl-C.
+    """
+    started = time.monotonic()
+    argv = sys.argv[1:] if argv is None else list(argv)
+    options = vars(arguments.parser().parse_args(argv))
+    command = options.pop("command")
+    if command == "train":
+        return _train(options, argv, started)
+    if command == "prepare":
+        with _one_line_errors() as failure:
+            _prepare(**options)
+        return failure.code
+    with _one_line_errors() as failure:
+        if command in ("evaluate", "export"):
+            options["command"] = shlex.join(["keras-vae", *argv])
+        failure.code = FAILURE if _pretrained(command)(**options) else 0
+    return failure.code
+
+
+def _train(options, argv, started):
+    dataset, as_json = options.pop("dataset"), options.pop("as_json")
+    out = options.pop("out") or Path("runs") / Path(dataset).resolve().name
+    again = shlex.join(["keras-vae", "train", dataset, "--out", str(out), "--resume"])
+    command = shlex.join(["keras-vae", *argv])
+    with _one_line_errors(lambda: f"; go on with: {again}" if (out / "config.json").exists() else "") as failure:
+        dataset, recipe = _recipe(dataset)
+        if recipe:
+            options = recipe | options | {"preset": options["preset"] or out / "preset"}
+        experiment = _experiment()
+        results = experiment.run(dataset, out, verbose=not as_json, command=command, started=started, **options)
+    if failure.code:
+        return failure.code
+    if as_json:
+        print(json.dumps(results))
+    elif results:
+        _report(results, out)
+    if results is None:
+        print(f"Stopped before the first epoch was done; with more --minutes: {again}", file=sys.stderr)
+    elif results["epochs"] < results["epochs_planned"]:
+        done = f"epoch {results['epochs']} of {results['epochs_planned']}"
+        print(f"Stopped after {done}; go on with: {again}", file=sys.stderr)
+    return 0
+
+
+def _prepare(dataset, source, data_dir, as_json):
+    from keras_vae import data
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _quiet(), contextlib.suppress(ImportError):
+        import tensorflow  # noqa: F401 (which talks when it is imported)
+    made = data.prepare_celeb_a64(source, data_dir, verbose=not as_json)
+    if as_json:
+        print(json.dumps({**made, "directory": str(made["directory"])}))
+        return
+    print(
+        f"{dataset}: {made['train']:,} training, {made['validation']:,} validation and {made['test']:,} test images in "
+        f"{made['directory']}"
+    )
+
+
+@contextlib.contextmanager
+def _one_line_errors(hint=lambda: ""):
+    """Turns what is raised inside into one line; yields an object whose `code` then is the exit code, 0 otherwise."""
+    outcome = argparse.Namespace(code=0)
+    warnings.showwarning = _show_warning
+    try:
+        yield outcome
+    except KeyboardInterrupt:
+        print(f"\nkeras-vae: interrupted{hint()}", file=sys.stderr)
+        outcome.code = INTERRUPTED
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        if os.environ.get("KERAS_VAE_DEBUG"):
+            raise
+        if sys.stdout.isatty():
+            # Away from the progress bar.
+            print()
+        print(f"keras-vae: error: {' '.join(str(error).split())}", file=sys.stderr)
+        outcome.code = getattr(error, "exit_code", FAILURE)
+
+
+def _pretrained(command):
+    """The function of `keras_vae.cli.pretrained` that `command` names."""
+    from keras_vae.cli import pretrained
+
+    if command in ("list", "info"):
+        return {"list": pretrained.list_entries, "info": pretrained.info}[command]
+    _experiment()
+    return getattr(pretrained, command)
+
+
+def _recipe(name):
+    """A data set's name and nothing, or those of the recipe that `name` is of, as arguments of `experiment.run`."""
+    is_recipe = name.startswith("zoo/") or (Path(name) / "config.json").is_file()
+    if not is_recipe:
+        return name, {}
+    import zoo
+
+    directory = zoo.find(name, trained=False)
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    settings = dict(config.get("recipe", {}))
+    if "dataset" not in settings:
+        raise ValueError(f"config.json has no recipe with a dataset. Received: {name!r}")
+    about = {"name": directory.resolve().name} | config.get("about", {})
+    return settings.pop("dataset"), {"defaults": settings, "about": about}
+
+
+def _experiment():
+    """Imports `keras_vae.runs.run`, with what TensorFlow says while it starts kept off the terminal."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _quiet():
+        import keras
+
+        from keras_vae.runs import run as experiment
+
+        # The first operation looks for devices.
+        keras.ops.zeros(())
+    # tensorflow-datasets warns its users there of what only its authors can change.
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    return experiment
+
+
+@contextlib.contextmanager
+def _quiet():
+    # TensorFlow 2.21 heeds TF_CPP_MIN_LOG_LEVEL only after its start, and writes past sys.stderr.
+    if os.environ.get("KERAS_VAE_DEBUG"):
+        yield
+        return
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as null:
+            os.dup2(null.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _show_warning(message, category, *_):
+    if category in (UserWarning, RuntimeWarning):
+        print(f"keras-vae: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _report(results, out):
+    titles = {
+        "elbo": "ELBO",
+        "log_likelihood": "log-likelihood",
+        "kl": "KL",
+        "log_prob": "log p(x)",
+        "bits_per_dim_elbo": "bits/dim (ELBO)",
+        "bits_per_dim": "bits/dim",
+    }
+    print("\nTest split")
+    for name in filter(results.get, titles):
+        result = results[name]
+        error = f"± {result['standard_error']:.2g}" if result.get("standard_error") else ""
+        print(
+            f"  {titles[name]:<16} {result['value']:>10.2f} {error:<8} {result['unit']:<9} "
+            f"images: {result['images']}, samples of z each: {result['samples']}"
+        )
+    print(
+        f"Epochs: {results['epochs']}, {results['seconds_per_epoch']:.3g} s each, "
+        f"{results['training_seconds']:.0f} s in all. Files: {out}/"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

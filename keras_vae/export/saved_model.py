@@ -1,0 +1,55 @@
+"""A SavedModel with named endpoints."""
+
+from keras import ops
+
+from keras_vae.export.endpoints import deterministic, needs_tensorflow, traced
+
+# Importance samples decoded at a time for each image.
+CHUNK = 16
+
+
+def saved_model(model, path):
+    """Writes `model` to the directory `path` as a SavedModel.
+
+    Endpoints, of float32 images unless said, for any number N of them:
+        serve(x): reconstructions, (N, *X); encode(x): posterior means, (N, D); decode(z): (N, *X);
+        sample(n, seed): n images; log_prob(x, samples, seed): (N,) nats, by importance sampling; n, samples and seed
+        are int32 scalars, and equal calls give equal numbers.
+
+    Raises:
+        RuntimeError: under JAX, whose models TensorFlow cannot export with batches of any size.
+        OSError: if the directory cannot be written.
+    """
+    needs_tensorflow("A SavedModel", "")
+    import tensorflow as tf
+
+    n, samples, seed = (tf.TensorSpec((), tf.int32, name=name) for name in ("n", "samples", "seed"))
+
+    def sample(n, seed):
+        features = model.generate(n, seed=ops.stack([seed, 0]))
+        return model.likelihood.image(model.likelihood.distribution(features))
+
+    def log_prob(x, samples, seed):
+        def add(index, total):
+            valid = ops.minimum(samples - index * CHUNK, CHUNK)
+            part = model._log_sum_weights(ops.stack([seed, index]), valid, x, samples=CHUNK)
+            return index + 1, ops.logaddexp(total, part)
+
+        start = (0, ops.full((ops.shape(x)[0],), -float("inf")))
+        _, total = tf.while_loop(lambda index, _: index * CHUNK < samples, add, start)
+        return total - ops.log(ops.cast(samples, "float32"))
+
+    plain = deterministic(model)
+    images = plain["encode"][1]
+    endpoints = {name: traced(function, [given]) for name, (function, given, _) in plain.items()}
+    endpoints |= {"sample": traced(sample, [n, seed]), "log_prob": traced(log_prob, [images, samples, seed])}
+    # Not Keras' ExportArchive, which writes each weight twice.
+    served = tf.Module()
+    variables = [v for function in endpoints.values() for v in function.get_concrete_function().variables]
+    served.weights = list({id(v): v for v in variables}.values())
+    for name, function in endpoints.items():
+        setattr(served, name, function)
+    try:
+        tf.saved_model.save(served, str(path), signatures={"serving_default": endpoints["serve"], **endpoints})
+    except tf.errors.OpError as error:
+        raise OSError(f"The SavedModel cannot be written ({error.message}). Received: {path}") from error

@@ -1,0 +1,79 @@
+"""What a likelihood is."""
+
+from keras import ops
+
+from keras_vae.backend import tfd
+from keras_vae.parts import Head, Part
+
+# exp(-7) is a standard deviation of a quarter of an 8-bit level in [0, 1].
+LOG_SCALE_BOUND = 7.0
+
+
+class Likelihood(Part):
+    """Base class of likelihoods; each owns its output layer.
+
+    Attributes:
+        data: which data it may see, one of `keras_vae.training.checks.KINDS`.
+        parameters: numbers that the output layer gives for each element of x.
+        discrete: whether it is a mass over 8-bit levels, so that bits per dimension mean something without naming a
+            dequantisation.
+    """
+
+    role = "likelihood"
+
+    data = "real"
+    parameters = 1
+    discrete = False
+
+    def build(self, features_shape, event_shape):
+        """Makes the output layer.
+
+        Args:
+            features_shape: shape of the decoder's output for one example.
+            event_shape: *X, shape of one example.
+
+        Raises:
+            ValueError: if features of that shape cannot give the event.
+        """
+        self.event_shape = tuple(event_shape)
+        self.head = Head(self.head_shape(self.event_shape), self.parameters, name="head")
+        self.head.build(features_shape)
+
+    def head_shape(self, event_shape):
+        """The event of the output layer: that of x, unless a position has other parameters than an element."""
+        return event_shape
+
+    def network_input(self, x):
+        """`x` as the encoder is to see it: float32, of moderate size."""
+        return ops.cast(x, "float32")
+
+    def distribution(self, features, x=None, training=False):
+        """p(x|z).
+
+        Args:
+            features: (K, B, *F), or any leading axes, the decoder's output.
+            x: (B, *X), for likelihoods that adapt to it while training.
+            training: whether they may.
+
+        Returns:
+            A TFP distribution, batch (K, B), event (*X).
+        """
+        raise NotImplementedError
+
+    def start_at(self, mean):
+        """Sets the output layer's bias so that features of zero give `mean`.
+
+        Args:
+            mean: (*X), strictly between 0 and 1.
+        """
+        raise ValueError(
+            "Only Bernoulli's output can start at the mean of the images: leave out `output_bias`. "
+            f"Received: {type(self).__name__}"
+        )
+
+    def image(self, distribution):
+        """What a picture of `distribution` shows: its mean, in the units of x."""
+        return distribution.mean()
+
+    def _independent(self, distribution):
+        return tfd.Independent(distribution, reinterpreted_batch_ndims=len(self.event_shape))

@@ -1,0 +1,37 @@
+"""Likelihoods of binary images."""
+
+import numpy as np
+
+from keras_vae import distributions
+from keras_vae.likelihoods.base import Likelihood
+from keras_vae.parts import register
+
+
+@register()
+class Bernoulli(Likelihood):
+    """Independent binary pixels.
+
+    Args:
+        soft: whether values between 0 and 1 are taken, too, as probabilities of a 1: the value is then the expected
+            log-mass of images drawn from them (the cross-entropy of many tutorials), and not a log-likelihood of x.
+
+    Reference: Kingma and Welling 2014, appendix C.1.
+    """
+
+    def __init__(self, soft=False, **kwargs):
+        super().__init__(**kwargs)
+        self.soft = bool(soft)
+
+    @property
+    def data(self):
+        """ "binary", or "unit interval" where `soft`."""
+        return "unit interval" if self.soft else "binary"
+
+    def distribution(self, features, x=None, training=False):
+        return self._independent(distributions.Bernoulli(logits=self.head(features)[..., 0], dtype="float32"))
+
+    def start_at(self, mean):
+        mean = np.asarray(mean, dtype="float64")
+        if self.head.by_position:
+            mean = mean.mean(axis=tuple(range(mean.ndim - 1)))
+        self.head.dense.bias.assign(np.log(mean / (1 - mean)).reshape(-1))

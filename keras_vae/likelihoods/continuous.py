@@ -1,0 +1,117 @@
+"""Likelihoods of real values."""
+
+import math
+
+from keras import ops
+
+from keras_vae.backend import tfd
+from keras_vae.likelihoods.base import LOG_SCALE_BOUND, Likelihood
+from keras_vae.names import one_of
+from keras_vae.parts import register, soft_clip
+
+
+class _LocationScale(Likelihood):
+    """Independent densities around a location that the decoder gives.
+
+    Args:
+        scale: a positive number; "learned", one for all pixels; "per_pixel", given by the decoder; or "optimal", the
+            one that maximises the likelihood of the batch in training, and its moving average otherwise.
+    """
+
+    MODES = ("learned", "per_pixel", "optimal")
+
+    def __init__(self, scale=1.0, **kwargs):
+        super().__init__(**kwargs)
+        if isinstance(scale, (int, float)) and not isinstance(scale, bool):
+            if not (scale > 0 and math.isfinite(scale)):
+                raise ValueError(f"`scale` must be positive and finite. Received: scale={scale!r}")
+        else:
+            one_of(scale, self.MODES, "scale (or a positive number)")
+        self.scale = scale
+        self.parameters = 2 if scale == "per_pixel" else 1
+
+    def build(self, features_shape, event_shape):
+        super().build(features_shape, event_shape)
+        if self.scale == "learned":
+            self.log_scale = self.add_weight(name="log_scale", shape=(), initializer="zeros")
+        elif self.scale == "optimal":
+            # Of scale**power; `_moment / _mass` is its average without the bias of a start at zero.
+            for name in ("moment", "mass"):
+                weight = self.add_weight(name=name, shape=(), initializer="zeros", trainable=False, aggregation="mean")
+                setattr(self, f"_{name}", weight)
+
+    def distribution(self, features, x=None, training=False):
+        loc, *raw = ops.unstack(self.head(features), self.parameters, axis=-1)
+        return self._independent(self.family(loc, self._scale(loc, raw, x, training) * ops.ones_like(loc)))
+
+    def _scale(self, loc, raw, x, training):
+        if self.scale == "per_pixel":
+            return ops.exp(soft_clip(raw[0], -LOG_SCALE_BOUND, LOG_SCALE_BOUND))
+        if self.scale == "learned":
+            return ops.exp(soft_clip(self.log_scale, -LOG_SCALE_BOUND, LOG_SCALE_BOUND))
+        if self.scale == "optimal":
+            return ops.power(self._optimal_moment(loc, x, training), 1.0 / self.power)
+        return self.scale
+
+    def _optimal_moment(self, loc, x, training):
+        least = math.exp(-LOG_SCALE_BOUND * self.power)
+        if training:
+            # Elements of one batch: nothing of it may reach the value that a test reports.
+            moment = ops.mean(ops.power(ops.abs(ops.cast(x, "float32") - loc), self.power)) + least
+            self._moment.assign(0.99 * self._moment + 0.01 * ops.stop_gradient(moment))
+            self._mass.assign(0.99 * self._mass + 0.01)
+            return moment
+        return ops.where(self._mass > 0, self._moment / ops.maximum(self._mass, 1e-9), 1.0)
+
+
+@register("normal", "gaussian")
+class Normal(_LocationScale):
+    """Independent Normal pixels; with a fixed scale s, squared errors divided by 2 s^2, plus the constants.
+
+    Args:
+        scale: the standard deviation: a positive number; "learned", one for all pixels; "per_pixel", given by the
+            decoder; or "optimal", the root mean squared error of the batch in training, and its moving average
+            otherwise.
+
+    Reference: Rybkin, Daniilidis and Levine 2021, "Simple and effective VAE training with calibrated decoders"
+    (optimal: section 3.2).
+    """
+
+    family, power = tfd.Normal, 2
+
+
+@register()
+class Laplace(_LocationScale):
+    """Independent Laplace pixels; with a fixed scale, absolute errors divided by it, plus the constants.
+
+    Args:
+        scale: a positive number; "learned", one for all pixels; "per_pixel", given by the decoder; or "optimal", the
+            mean absolute error of the batch in training, and its moving average otherwise.
+    """
+
+    family, power = tfd.Laplace, 1
+
+
+@register()
+class Beta(Likelihood):
+    """Independent Beta densities on (0, 1), both concentrations given by the decoder."""
+
+    data = "open unit interval"
+    parameters = 2
+
+    def distribution(self, features, x=None, training=False):
+        concentrations = ops.softplus(self.head(features)) + 1e-3
+        return self._independent(tfd.Beta(concentrations[..., 0], concentrations[..., 1]))
+
+
+@register()
+class ContinuousBernoulli(Likelihood):
+    """Independent densities on [0, 1], proportional to p^x (1 - p)^(1 - x).
+
+    Reference: Loaiza-Ganem and Cunningham 2019.
+    """
+
+    data = "unit interval"
+
+    def distribution(self, features, x=None, training=False):
+        return self._independent(tfd.ContinuousBernoulli(logits=self.head(features)[..., 0]))

@@ -1,0 +1,108 @@
+"""Likelihoods of 8-bit levels."""
+
+import math
+
+import numpy as np
+from keras import ops
+
+from keras_vae import distributions
+from keras_vae.backend import tfd
+from keras_vae.likelihoods.base import LOG_SCALE_BOUND, Likelihood
+from keras_vae.names import check_whole
+from keras_vae.parts import register, soft_clip
+
+
+class _Levels(Likelihood):
+    """Masses over the 8-bit levels 0 to 255."""
+
+    data = "8-bit levels"
+    discrete = True
+
+    def network_input(self, x):
+        return ops.cast(x, "float32") / 127.5 - 1.0
+
+
+@register()
+class Categorical(_Levels):
+    """Independent categorical pixels over 256 levels."""
+
+    parameters = 256
+
+    def distribution(self, features, x=None, training=False):
+        return self._independent(tfd.Categorical(logits=self.head(features), dtype="float32"))
+
+    def image(self, distribution):
+        """The mean level."""
+        # TensorFlow's softmax fails beyond rank 5 on the CPU.
+        masses = ops.exp(ops.log_softmax(distribution.distribution.logits, axis=-1))
+        return ops.sum(masses * ops.arange(256, dtype="float32"), axis=-1)
+
+
+@register()
+class DiscretizedLogisticMixture(_Levels):
+    """A mixture of logistics over 8-bit levels, its component shared by the channels of a pixel.
+
+    Colour channels are coupled: green's locations depend on red, blue's on red and green.
+
+    Args:
+        components: M, components of the mixture.
+
+    Reference: Salimans et al. 2017 (PixelCNN++), section 2.1 and 2.2; Child 2021 (VDVAE).
+    """
+
+    def __init__(self, components=10, **kwargs):
+        super().__init__(**kwargs)
+        check_whole(components=components)
+        self.components = components
+
+    def build(self, features_shape, event_shape):
+        super().build(features_shape, event_shape)
+        # Components that began alike would share every gradient; these cover the levels evenly.
+        channels, m = event_shape[-1], self.components
+        start = np.zeros((self._rows(event_shape), m))
+        start[1 : 1 + channels] = (2 * np.arange(m) + 1) / m - 1
+        start[1 + channels : 1 + 2 * channels] = -math.log(m + 2)
+        bias = self.head.dense.bias
+        bias.assign(np.tile(start.ravel(), bias.shape[0] // start.size))
+
+    def head_shape(self, event_shape):
+        return (*event_shape[:-1], self._rows(event_shape) * self.components)
+
+    def _rows(self, event_shape):
+        """Numbers for each component of a pixel: weight, locations, scales and couplings."""
+        return 1 + 2 * event_shape[-1] + (3 if self._coupled(event_shape) else 0)
+
+    def _coupled(self, event_shape):
+        return event_shape[-1] == 3
+
+    def distribution(self, features, x=None, training=False):
+        channels = self.event_shape[-1]
+        raw = self.head(features)[..., 0]
+        raw = ops.reshape(raw, (*ops.shape(raw)[:-1], self._rows(self.event_shape), self.components))
+        # Not slices, whose gradients TensorFlow fills up with zeros one by one.
+        logits, loc, log_scale, coupling = ops.split(raw, [1, 1 + channels, 1 + 2 * channels], axis=-2)
+        return distributions.DiscretizedLogisticMixture(
+            logits=ops.squeeze(logits, axis=-2),
+            loc=loc,
+            log_scale=soft_clip(log_scale, -LOG_SCALE_BOUND, LOG_SCALE_BOUND),
+            coefficients=ops.tanh(coupling) if self._coupled(self.event_shape) else None,
+            event_ndims=len(self.event_shape),
+        )
+
+    def image(self, distribution):
+        """The mean of the mixture before it is rounded, clipped to the levels."""
+        return distribution.expected_image()
+
+
+@register()
+class DiscretizedLogistic(DiscretizedLogisticMixture):
+    """Independent discretised logistic pixels, location and scale given by the decoder.
+
+    Reference: Kingma et al. 2016, section 5.2.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(components=1, **kwargs)
+
+    def _coupled(self, event_shape):
+        return False

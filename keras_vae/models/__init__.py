@@ -1,0 +1,6 @@
+"""Latent-variable models as Keras models."""
+
+from keras_vae.models.base import LatentVariableModel
+from keras_vae.models.vae import VAE
+
+__all__ = ["VAE", "LatentVariableModel"]

@@ -1,0 +1,290 @@
+"""Names: specs such as "iwae:50", the registry that they are looked up in, and checks of arguments."""
+
+import ast
+import dataclasses
+import difflib
+import inspect
+import math
+import numbers
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any
+
+_REGISTRY: dict[str, dict[str, Callable]] = {}
+_CONSTANTS = {"true": True, "false": False, "none": None}
+
+
+class Name(str):
+    """A bare word in a spec, e.g. `learned` in "normal:learned": a string, which may stand for no other type."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """A name with arguments, as it is written in Python, on the command line, in a recipe and in a card.
+
+    Args:
+        name: of what is meant.
+        arguments: by position.
+        options: by keyword.
+
+    Example: `str(Spec.parse("normal: scale = learned")) == "normal:scale=learned"`.
+    """
+
+    name: str
+    arguments: tuple = ()
+    options: dict = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> "Spec":
+        """Reads `name`, `name:value` or `name:key=value,key=value`.
+
+        Values are numbers, words, lists `[500, 300]`, `true`, `false`, `none`, or specs with their arguments in
+        parentheses: "elbo:beta=linear_warmup(1000)".
+
+        Raises:
+            ValueError: for anything else.
+        """
+        name, colon, rest = text.partition(":")
+        name = name.strip().lower()
+        try:
+            if not re.fullmatch(r"[a-z_][a-z0-9_]*", name) or (colon and not rest.strip()):
+                raise ValueError(text)
+            call = ast.parse(f"_({rest.strip()})", mode="eval").body
+            arguments = tuple(map(_value, call.args))
+            options = {keyword.arg: _value(keyword.value) for keyword in call.keywords}
+        except (SyntaxError, ValueError, AttributeError):
+            raise ValueError(
+                f'A part is written "name", "name:value" or "name:key=value,key=value". Received: {text!r}'
+            ) from None
+        return cls(name, arguments, options)
+
+    def __str__(self):
+        written = [_written(value) for value in self.arguments]
+        written += [f"{key}={_written(value)}" for key, value in self.options.items()]
+        return f"{self.name}:{','.join(written)}" if written else self.name
+
+    def __hash__(self):
+        return hash(str(self))
+
+    def replaced(self, **options: Any) -> "Spec":
+        """The same with some options set."""
+        return dataclasses.replace(self, options=self.options | options)
+
+
+def _value(node):
+    if isinstance(node, ast.Name):
+        return _CONSTANTS.get(node.id.lower(), Name(node.id))
+    if isinstance(node, ast.Call):
+        options = {keyword.arg: _value(keyword.value) for keyword in node.keywords}
+        return Spec(node.func.id, tuple(map(_value, node.args)), options)
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return tuple(map(_value, node.elts))
+    value = ast.literal_eval(node)
+    if isinstance(value, (bytes, complex, dict, set)):
+        raise ValueError(value)
+    return value
+
+
+def _written(value):
+    if isinstance(value, Spec):
+        inner = str(value).partition(":")[2]
+        return f"{value.name}({inner})"
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(_written, value))}]"
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) and value.isidentifier() else repr(value)
+
+
+def known_as(role: str, *names: str):
+    """Decorator: has specs of a role find a class or function.
+
+    Args:
+        role: "posterior", "prior", "likelihood", "objective", "network" or "schedule".
+        *names: the first is the one that is shown, the others are understood, too.
+
+    Raises:
+        ValueError: for a name that something else has already.
+    """
+
+    def decorate(made):
+        known = _REGISTRY.setdefault(role, {})
+        for name in names:
+            other = known.get(name, made)
+            # The same definition, executed again, as in a notebook, replaces the former.
+            if (other.__module__, other.__qualname__) != (made.__module__, made.__qualname__):
+                raise ValueError(f"There is another {role} of this name, {other!r}. Received: {name!r}")
+            known[name] = made
+        return made
+
+    return decorate
+
+
+def known(role: str) -> dict[str, Callable]:
+    """{name: class or function} of a role, aliases left out."""
+    first = {}
+    for name, made in _REGISTRY.get(role, {}).items():
+        first.setdefault(made, name)
+    return {name: made for made, name in first.items()}
+
+
+def name_of(role: str, made: Callable) -> str:
+    """The name of a class or function in specs; that of a class without one is its own, in snake case."""
+    return {value: name for name, value in known(role).items()}.get(made) or snake_case(made.__name__)
+
+
+def find(role: str, name: str) -> Callable:
+    """The class or function of that name.
+
+    Raises:
+        ValueError: naming the nearest names.
+    """
+    return _REGISTRY[role][one_of(name, tuple(_REGISTRY.get(role, {})), role.replace("_", " "))]
+
+
+def make(role: str, spec: "str | Spec", *leading: Any, **given: Any) -> Any:
+    """What a spec stands for.
+
+    Args:
+        role: of the part.
+        spec: text, or a `Spec`.
+        *leading: arguments before those of the spec.
+        **given: keyword arguments that the spec may replace.
+
+    Raises:
+        ValueError: for unknown names and arguments, and for values of another type than their annotation says.
+    """
+    spec = Spec.parse(spec) if isinstance(spec, str) else spec
+    made = find(role, spec.name)
+    parameters = arguments(made)[len(leading) :]
+    names = [p.name for p in parameters]
+    if len(spec.arguments) > len(names):
+        raise ValueError(f"{spec.name} takes {_listed(names)}. Received: {str(spec)!r}")
+    options = dict(zip(names, spec.arguments, strict=False))
+    for name, value in spec.options.items():
+        if name in options:
+            raise ValueError(f"`{name}` of {spec.name} is given twice. Received: {str(spec)!r}")
+        if name not in names:
+            raise ValueError(
+                f"{spec.name} has no argument {name!r}. {_hint(name, names)}It takes {_listed(names)}. "
+                f"Received: {str(spec)!r}"
+            )
+        options[name] = value
+    hints = _hints(made)
+    for name, value in options.items():
+        check_type(name, value, hints.get(name, Any), f"{spec.name}'s ")
+    missing = [p.name for p in parameters if p.default is p.empty and p.name not in options and p.name not in given]
+    if missing:
+        raise ValueError(f"{spec.name} needs {_listed(missing)}. Received: {str(spec)!r}")
+    return made(*leading, **{**given, **{name: _plain(value) for name, value in options.items()}})
+
+
+def arguments(made: Callable) -> list[inspect.Parameter]:
+    """The arguments that a class or function takes by name, in order."""
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p for p in inspect.signature(made).parameters.values() if p.kind not in kinds]
+
+
+def _hints(made):
+    return typing.get_type_hints(made.__init__ if inspect.isclass(made) else made)
+
+
+def _plain(value):
+    if isinstance(value, Name):
+        return str(value)
+    return tuple(map(_plain, value)) if isinstance(value, tuple) else value
+
+
+def check_type(name: str, value: Any, hint: Any, owner: str = ""):
+    """Refuses a value, written in a spec or a recipe, of another type than `hint`.
+
+    Raises:
+        ValueError: saying what is expected.
+    """
+    if not _fits(value, hint):
+        raise ValueError(f"{owner}`{name}` must be {_described(hint)}. Received: {name}={_plain(value)!r}")
+
+
+def _fits(value, hint):
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, choice) for choice in inner)
+    if origin is typing.Literal:
+        return value in inner
+    if origin in (list, tuple):
+        if not isinstance(value, (list, tuple)):
+            return False
+        return all(_fits(item, inner[0]) for item in value) if inner else True
+    if hint is Any or isinstance(hint, typing.TypeVar):
+        return True
+    if isinstance(value, Spec):
+        # What it stands for is looked up where it is taken.
+        return hint is str
+    if hint is bool:
+        return isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if hint is float:
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    if hint in (str, type(None), list, tuple, dict):
+        kind = (list, tuple) if hint in (list, tuple) else hint
+        return isinstance(value, kind)
+    # Of other classes: only objects, which no spec can write.
+    return isinstance(value, hint) if inspect.isclass(hint) else True
+
+
+_DESCRIPTIONS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "a word",
+    type(None): "none",
+    dict: "an object",
+}
+
+
+def _described(hint):
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_described(choice) for choice in inner))
+    if origin is typing.Literal:
+        return " or ".join(map(repr, inner))
+    if origin in (list, tuple):
+        return f"a list, each of it {_described(inner[0])}" if inner else "a list"
+    return _DESCRIPTIONS.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def snake_case(name: str) -> str:
+    """`DiagonalNormal` -> `diagonal_normal`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def nearest(name: Any, names: Iterable, cutoff: float = 0.5) -> list[str]:
+    """Those of `names` that `name` may be a slip of, the likeliest first."""
+    return difflib.get_close_matches(str(name), [str(n) for n in names], n=3, cutoff=cutoff)
+
+
+def _hint(name, names):
+    near = nearest(name, names)
+    return f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+
+
+def _listed(names):
+    return ", ".join(names) or "no arguments"
+
+
+def one_of(value: Any, choices: Iterable, what: str) -> Any:
+    """`value` if it is among `choices`; otherwise a ValueError that names the nearest ones."""
+    if value in choices:
+        return value
+    known = ", ".join(map(repr, choices))
+    raise ValueError(f"Unknown {what}. {_hint(value, choices)}Known: {known}. Received: {value!r}")
+
+
+def check_whole(least: int = 1, **values: Any):
+    """Refuses arguments, given by name, that are not whole numbers of at least `least`."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+            raise ValueError(f"`{name}` must be a whole number of at least {least}. Received: {name}={value!r}")

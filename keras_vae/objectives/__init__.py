@@ -1,0 +1,13 @@
+"""What is minimised: a pass through a model in, named terms out."""
+
+from keras_vae import parts
+from keras_vae.objectives.base import Objective
+from keras_vae.objectives.elbo import ELBO
+from keras_vae.objectives.iwae import IWAE
+
+__all__ = ["ELBO", "IWAE", "Objective", "get"]
+
+
+def get(identifier: Objective | str) -> Objective:
+    """An objective from an instance or a spec: "elbo:beta=4.0", "iwae:50"."""
+    return parts.get(Objective, identifier)

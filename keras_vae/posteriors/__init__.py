@@ -1,0 +1,12 @@
+"""q(z|x): encoder features in, a TFP distribution over z out."""
+
+from keras_vae import parts
+from keras_vae.posteriors.base import Posterior
+from keras_vae.posteriors.normal import DiagonalNormal, FullCovarianceNormal
+
+__all__ = ["DiagonalNormal", "FullCovarianceNormal", "Posterior", "get"]
+
+
+def get(identifier: Posterior | str, size: int | tuple[int, ...]) -> Posterior:
+    """A posterior from an instance, or from a spec ("diagonal_normal:softplus") and the size of its latent."""
+    return parts.get(Posterior, identifier, size)

@@ -1,0 +1,76 @@
+"""Normal posteriors."""
+
+from keras import ops
+
+from keras_vae.backend import tfd, tfp
+from keras_vae.names import one_of
+from keras_vae.parts import Head, register, soft_clip
+from keras_vae.posteriors.base import Posterior
+
+# exp(14) in variance: far beyond any use, near enough to keep float32 exact.
+LOG_VARIANCE_BOUND = 14.0
+
+
+@register()
+class DiagonalNormal(Posterior):
+    """A Normal with diagonal covariance.
+
+    Args:
+        size: D, number of latent units, or the shape (h, w, c) of a spatial latent.
+        parameterization: what the network gives: "log_variance", bounded to +-14, or "softplus", variance =
+            softplus + floor.
+        floor: least variance of the "softplus" parameterisation.
+
+    Reference: Kingma and Welling 2014, appendix C.2.
+    """
+
+    def __init__(self, size, parameterization="log_variance", floor=1e-6, **kwargs):
+        super().__init__(size, **kwargs)
+        self.parameterization = one_of(parameterization, ("log_variance", "softplus"), "parameterization")
+        if not floor > 0:
+            raise ValueError(f"`floor` is a variance and must be positive. Received: floor={floor!r}")
+        self.floor = floor
+
+    def build(self, features_shape):
+        self.head = Head(self.event_shape, parameters=2, name="head")
+        self.head.build(features_shape)
+
+    def distribution(self, features):
+        loc, raw = ops.unstack(self.head(features), 2, axis=-1)
+        if self.parameterization == "softplus":
+            scale = ops.sqrt(ops.softplus(raw) + self.floor)
+        else:
+            scale = ops.exp(0.5 * soft_clip(raw, -LOG_VARIANCE_BOUND, LOG_VARIANCE_BOUND))
+        return tfd.Independent(tfd.Normal(loc, scale), reinterpreted_batch_ndims=len(self.event_shape))
+
+
+@register()
+class FullCovarianceNormal(Posterior):
+    """A Normal with full covariance, by its Cholesky factor with a softplus diagonal.
+
+    Args:
+        size: D, number of latent units.
+        floor: least value on the factor's diagonal.
+
+    Reference: Kingma and Welling 2019, section 2.5.1.
+    """
+
+    def __init__(self, size, floor=1e-4, **kwargs):
+        super().__init__(size, **kwargs)
+        if len(self.event_shape) != 1:
+            raise ValueError(f"A full covariance needs a latent vector, not a map. Received: size={size!r}")
+        self.floor = floor
+
+    def build(self, features_shape):
+        (size,) = self.event_shape
+        self.head = Head((size + size * (size + 1) // 2,), name="head")
+        self.head.build(features_shape)
+
+    def distribution(self, features):
+        (size,) = self.event_shape
+        raw = self.head(features)[..., 0]
+        factor = tfp.math.fill_triangular(raw[..., size:])
+        eye = ops.eye(size)
+        diagonal = ops.softplus(ops.diagonal(factor, axis1=-2, axis2=-1)) + self.floor
+        scale_tril = factor * (1.0 - eye) + diagonal[..., None] * eye
+        return tfd.MultivariateNormalTriL(raw[..., :size], scale_tril)

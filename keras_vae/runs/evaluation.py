@@ -1,0 +1,265 @@
+"""Test results of a model, each with all that is needed to measure it again."""
+
+import math
+import platform
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_vae import backend, data, metrics
+from keras_vae import presets
+from keras_vae.training import stream as feed
+from keras_vae.runs.recipe import Settings, UsageError
+
+# Of validation and test images: runs with different seeds are then measured on the same bits.
+BINARISATION_SEED = 0
+# Images in a batch that is only evaluated.
+EVALUATION_BATCH = 256
+# Validation images whose reconstructions are measured after each epoch.
+MONITORED_IMAGES = 500
+
+
+# Data
+
+
+def read_data(settings, likelihood):
+    """The data set, the feed of its training images, and {split: images as the likelihood sees them}."""
+    try:
+        images = data.load(settings.dataset, settings.data_dir, settings.image_size)
+    except data.DataError as error:
+        known = settings.dataset in data.names() or Path(settings.dataset).expanduser().exists()
+        raise error if known else UsageError(str(error)) from error
+
+    def seen(split):
+        return data.convert(split.images, likelihood.data, BINARISATION_SEED, binary=images.binary)
+
+    dynamic = _is_dynamic(likelihood, images)
+    x = images.train.images if dynamic else seen(images.train)
+    train = feed.ArrayFeed(x, batch_size=settings.batch_size, seed=settings.seed, binarize=dynamic, flip=settings.flip)
+    return images, train, {"validation": seen(images.validation), "test": seen(images.test)}
+
+
+def mean_image(images):
+    """The mean training image, between 0 and 1, both excluded."""
+    count = len(images.train)
+    mean = np.mean(images.train.images, axis=0, dtype="float64") / (1 if images.binary else 255)
+    return (count * mean + 0.5) / (count + 1)
+
+
+def preprocessing(likelihood, images, training_seed=None):
+    """How stored images became what the likelihood sees.
+
+    Args:
+        likelihood: whose data they are to be.
+        images: the data set.
+        training_seed: that of the training, if it is to be told of, too.
+
+    Returns:
+        A phrase, or None for 8-bit levels as they are.
+    """
+    if _is_dynamic(likelihood, images):
+        if training_seed is None:
+            return f"binarised once, seed {BINARISATION_SEED}"
+        return (
+            f"training images anew in each epoch, seed {training_seed}; validation and test images once, seed "
+            f"{BINARISATION_SEED}"
+        )
+    if images.binary:
+        return "fixed, that of the data set"
+    return {
+        "unit interval": "8-bit levels / 255, not dequantised",
+        "real": "8-bit levels / 255, not dequantised",
+        "open unit interval": "(8-bit levels + 0.5) / 256, not dequantised",
+    }.get(likelihood.data)
+
+
+def _is_dynamic(likelihood, images):
+    return likelihood.data == "binary" and not images.binary
+
+
+# Results
+
+
+def evaluate(vae, settings, test, images, verbose):
+    """The test results; a function of weights and settings.
+
+    Args:
+        vae: the model, compiled.
+        settings: `Settings`.
+        test: test images as the likelihood sees them.
+        images: the data set.
+        verbose: whether progress is shown.
+
+    Returns:
+        {name: {"value", "unit", "split", "images", "samples", "protocol", "standard_error" where there is one}}.
+    """
+    vae.seed_generator.state.assign(keras.random.SeedGenerator(settings.seed).state)
+    terms = vae.evaluate(test, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True)
+    chosen = feed.evenly(settings.eval_images or len(test), test)
+    if verbose:
+        print(f"log p(x) of {len(chosen)} test images, {settings.eval_samples} samples each:", flush=True)
+    log_prob = vae.log_prob(chosen, samples=settings.eval_samples, seed=settings.seed, verbose=int(verbose))
+
+    single = {"unit": "nats", "split": "test", "images": len(test), "samples": vae.objective.samples}
+    many = single | {"images": len(chosen), "samples": settings.eval_samples}
+    seen = preprocessing(vae.likelihood, images)
+    seen = f"; test images: {seen}" if seen else ""
+    single["protocol"] = f"expectations over q(z|x) by samples{seen}"
+    many["protocol"] = f"importance sampling from q(z|x), Burda et al. 2016, equation 8{seen}"
+    results = {name: {"value": float(terms[name]), **single} for name in ("elbo", "log_likelihood", "kl")}
+    results["log_prob"] = {**_mean(log_prob), **many}
+    if vae.likelihood.discrete:
+        dims = math.prod(vae.image_shape)
+        for name, source in (("bits_per_dim", "log_prob"), ("bits_per_dim_elbo", "elbo")):
+            bits = metrics.bits_per_dim(results[source]["value"], dims)
+            results[name] = {**results[source], "value": bits, "unit": "bits/dim"}
+            if results[name].get("standard_error") is not None:
+                results[name]["standard_error"] = -metrics.bits_per_dim(results[source]["standard_error"], dims)
+
+    plain = {"split": "test", "images": len(test), "samples": 0}
+    z = vae.encode(test, batch_size=EVALUATION_BATCH)
+    results["active_units"] = {
+        "value": int(metrics.active_units(z).sum()),
+        "unit": f"of {math.prod(z.shape[1:])} latent units",
+        **plain,
+        "protocol": "units whose posterior mean has a variance above 0.01 over the images, Burda et al. 2016",
+    }
+    for name, values in reconstruction_quality(vae, test).items():
+        results[name] = {**_mean(values), **plain, "unit": _QUALITY_UNITS[name]}
+        results[name]["protocol"] = f"reconstructions by way of the posterior's mean{seen}"
+    return results
+
+
+def _mean(values):
+    error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+    return {"value": float(np.mean(values)), "standard_error": error}
+
+
+_QUALITY_UNITS = {"squared_error": "summed over pixels, values 0 to 1", "psnr": "dB", "ssim": "1 at best"}
+
+
+def reconstruction_quality(vae, x):
+    """{name: (N,) numbers} of the reconstructions of `x`: squared error and, unless binary, PSNR and SSIM."""
+    scale = 255 if vae.likelihood.data == "8-bit levels" else 1
+    pair = [np.divide(a, scale, dtype="float32") for a in (x, vae.reconstruct(x, batch_size=EVALUATION_BATCH))]
+    measured = {"squared_error": metrics.squared_error(*pair)}
+    if vae.likelihood.data != "binary":
+        measured["psnr"] = metrics.psnr(*pair)
+        if metrics.has_ssim(vae.image_shape):
+            measured["ssim"] = metrics.ssim(*pair)
+    return measured
+
+
+class MonitoredReconstructions(keras.callbacks.Callback):
+    """Logs the reconstruction quality of some validation images after each epoch, as `val_squared_error` ....
+
+    Args:
+        x: validation images as the likelihood sees them; at most 500, evenly spread, are used.
+        weights: a context manager of a model, in which its weights are those to measure.
+    """
+
+    def __init__(self, x, weights):
+        super().__init__()
+        self._x = feed.evenly(MONITORED_IMAGES, x)
+        self._weights = weights
+
+    def on_epoch_end(self, epoch, logs=None):
+        model = self.model
+        with self._weights(model):
+            quality = reconstruction_quality(model, self._x)
+        logs.update({f"val_{name}": float(np.mean(values)) for name, values in quality.items()})
+
+
+def seconds_needed(vae, test, settings):
+    """About how long the evaluation and what is written after it will take."""
+    few = test[: min(16, len(test))]
+    vae.log_prob(few, samples=settings.eval_samples, seed=0)
+    begin = time.monotonic()
+    vae.log_prob(few, samples=settings.eval_samples, seed=0)
+    each = (time.monotonic() - begin) / len(few)
+    return 15 + each * ((settings.eval_images or len(test)) + 3 * len(test) / settings.eval_samples)
+
+
+def versions():
+    """{package: version} of what results depend on."""
+    packages = ("keras_vae", "keras", "tensorflow", "jax", "tensorflow-probability", "numpy")
+    return {"python": platform.python_version()} | {name: _version(name) for name in packages}
+
+
+def _version(package):
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        # keras_vae itself may be used without being installed.
+        return getattr(sys.modules.get(package), "__version__", None)
+
+
+# Again
+
+
+def measure_again(directory, data_dir=None, eval_images=None, eval_samples=None, verbose=True):
+    """The test results of a preset, measured anew by its recipe.
+
+    Args:
+        directory: that of the preset.
+        data_dir: see `Settings`.
+        eval_images, eval_samples: in the place of the recipe's.
+        verbose: whether progress is shown.
+
+    Returns:
+        {"metrics", "score" of the fixed batch, "backend", "versions"}.
+
+    Raises:
+        UsageError: if the preset has no recipe, or one that this version does not know.
+    """
+    config, _ = presets.read(directory)
+    changed = {"data_dir": data_dir, "eval_images": eval_images, "eval_samples": eval_samples}
+    try:
+        settings = Settings(**config["recipe"] | {name: value for name, value in changed.items() if value is not None})
+    except TypeError as error:
+        raise UsageError(f"{presets.CONFIG} has no recipe to measure by ({error}). Received: {directory}") from error
+    vae = presets.load(directory)
+    vae.compile()
+    images, _, evaluated = read_data(settings, vae.likelihood)
+    return {
+        "metrics": evaluate(vae, settings, evaluated["test"], images, verbose),
+        "score": presets.fixed_batch_score(vae).tolist(),
+        "backend": backend.NAME,
+        "versions": versions(),
+    }
+
+
+def compare(stored, measured):
+    """Where the results of a preset differ from what was measured again.
+
+    Args:
+        stored: what its results.json holds.
+        measured: what `measure_again` returned.
+
+    Returns:
+        [{"metric", "stored", "now", "verdict"}]; a verdict is "agrees", "differs by ...", or why neither.
+    """
+    # The same noise, summed in another order; on another backend the noise is another one.
+    tolerance = 1e-4 if stored.get("backend") == measured["backend"] else 2e-3
+    rows = []
+    for name in stored["metrics"] | measured["metrics"]:
+        before, now = stored["metrics"].get(name), measured["metrics"].get(name)
+        if before is None or now is None:
+            verdict = "is not in results.json" if before is None else "is not measured by this command"
+        elif any(before.get(key) != now.get(key) for key in ("unit", "split", "images", "samples", "protocol")):
+            verdict = "another protocol"
+        else:
+            verdict = _verdict(before["value"], now["value"], tolerance)
+        rows.append({"metric": name, **{k: v and v["value"] for k, v in (("stored", before), ("now", now))}})
+        rows[-1]["verdict"] = verdict
+    before, now = (float(np.mean(score)) for score in (stored["fixed_batch"]["score"], measured["score"]))
+    rows.append({"metric": "fixed_batch", "stored": before, "now": now, "verdict": _verdict(before, now, 1e-4)})
+    return rows
+
+
+def _verdict(before, now, tolerance):
+    return "agrees" if abs(now - before) <= tolerance * max(1, abs(before)) else f"differs by {now - before:.3g}"

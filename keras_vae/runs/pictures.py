@@ -1,0 +1,80 @@
+"""The pictures of a trained model, for its run directory and its card."""
+
+import numpy as np
+from keras import ops
+
+from keras_vae import backend, data, metrics, plotting
+from keras_vae.training import stream as feed
+
+
+def attribute_directions(vae, train):
+    """The directions in latent space that move attributes.
+
+    Args:
+        vae: the model.
+        train: the `Split` that it was trained on.
+
+    Returns:
+        {name: direction} of the attributes that some images have and some have not; empty where none are known.
+    """
+    if train.attributes is None or not train.attributes_known.any():
+        return {}
+    known = train.attributes_known
+    z = vae.encode(data.convert(train.images[known], vae.likelihood.data))
+    chosen = {name: has[known] for name, has in train.attributes.items()}
+    return {name: metrics.attribute_direction(z, has) for name, has in chosen.items() if 0 < has.sum() < len(has)}
+
+
+def write(vae, out, test, labels, seed, directions):
+    """Writes the pictures of a run.
+
+    Args:
+        vae: the model.
+        out: the run directory, with its history.csv.
+        test: test images as the likelihood sees them.
+        labels: (N,) of the test images, or None.
+        seed: of what is sampled.
+        directions: {name: direction in latent space} of attributes.
+
+    Returns:
+        {path: caption} of the pictures that show no image of the data set.
+    """
+    pictures = {}
+
+    def save(name, figure, caption):
+        plotting.save(figure, out / name)
+        pictures[out / name] = caption
+
+    save("samples.png", plotting.image_grid(vae.sample(49, seed=seed)), f"49 samples, seed {seed}")
+    z = ops.convert_to_numpy(vae.prior.distribution().sample(12, seed=backend.seed_pair(seed)))
+    if vae.prior.event_shape == (2,):
+        plane = plotting.plane_latents(14, limit=1.5)
+        save("plane.png", plotting.latent_plane(vae.decode(plane), plane), "the latent plane")
+    else:
+        # Halfway along a straight line, a latent of many units would be shorter than any from the prior.
+        angles = np.linspace(0, np.pi / 2, 10)
+        paths = _decoded(vae, [np.cos(t) * z[:6] + np.sin(t) * z[6:] for t in angles])
+        save("interpolations.png", plotting.interpolation_grid(paths), "from one sample to another")
+    if directions:
+        name = "Smiling" if "Smiling" in directions else min(directions)
+        amounts = np.linspace(-2, 2, 9)
+        moved = _decoded(vae, [z[:6] + amount * directions[name] for amount in amounts])
+        save("attribute.png", plotting.image_grid(np.concatenate(moved), 9), f"{name} moved by -2 to 2, in six samples")
+    means = vae.encode(test[:5000])
+    means = np.reshape(means, (len(means), -1))
+    if means.shape[1] == 1:
+        # A line, for want of a second dimension.
+        means = np.pad(means, ((0, 0), (0, 1)))
+    labels = None if labels is None else labels[:5000]
+    save("latent.png", plotting.latent_scatter(means, labels), f"posterior means of {len(means)} test images")
+    save("curves.png", plotting.curves(out / "history.csv"), "the course of the training")
+    shown = feed.evenly(30, test)
+    plotting.save(plotting.reconstruction_grid(shown, vae.reconstruct(shown)), out / "reconstructions.png")
+    return pictures
+
+
+def _decoded(vae, columns):
+    """The images of some latents (N, *D) side by side: (N, columns, *X)."""
+    z = np.stack(columns, axis=1)
+    images = vae.decode(np.reshape(z, (-1, *z.shape[2:])))
+    return np.reshape(images, (*z.shape[:2], *images.shape[1:]))
