@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from keras_vae.parts import one_of
+from keras_vae.names import one_of
 from keras_vae.plotting.arrays import check_finite
 from keras_vae.plotting.latents import named_projection
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from keras_vae.parts import check_whole
+from keras_vae.names import check_whole
 from keras_vae.plotting.arrays import checked_rows
 from keras_vae.plotting.grids import path_frame
 

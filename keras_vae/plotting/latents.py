@@ -4,7 +4,7 @@ import statistics
 
 import numpy as np
 
-from keras_vae.parts import check_whole, one_of
+from keras_vae.names import check_whole, one_of
 from keras_vae.plotting.arrays import check_finite, checked_latents
 
 PROJECTIONS = ("pca", "tsne")
