@@ -123,7 +123,7 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
             y,
             likelihood,
             latents,
-            self._updates(),
+            self.updates,
             sample_weight=sample_weight,
             decode=decode,
             seed=backend.folded(seed, 2**16),
@@ -171,8 +171,9 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
     def _decode(self, z, y=None):
         return self._image(self.run(draws.Given(z), y=y)[1])
 
-    def _updates(self):
-        """Updates made so far, which are fewer than steps where gradients are accumulated."""
+    @property
+    def updates(self) -> Tensor:
+        """Updates made so far, a scalar: fewer than steps where gradients are accumulated."""
         optimizer = getattr(self, "optimizer", None)
         accumulated = getattr(getattr(optimizer, "inner_optimizer", optimizer), "gradient_accumulation_steps", None)
         return self.step.value // (accumulated or 1)

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import backend, files
+from keras_vae import draws, files
 from keras_vae.presets import cards
 
 FORMAT_VERSION = 1
@@ -250,12 +250,18 @@ def fixed_batch(model, images=8):
 def fixed_batch_score(model):
     """log p(x|z) + log p(z) of `fixed_batch` at the posterior's mean, (images,) nats: no noise is in it, so that it
     tells whether a model was restored, also on the other backend."""
-    x = ops.convert_to_tensor(fixed_batch(model))
-    inference = model.infer(x, seed=backend.seed_pair(0))
-    latents = [latent.posterior.mean()[None] for latent in inference.latents]
-    prior = sum(latent.prior.log_prob(z) for latent, z in zip(inference.latents, latents, strict=True))
-    likelihood = model.likelihood.distribution(model._features(*latents))
-    return ops.convert_to_numpy(likelihood.log_prob(ops.cast(x, "float32")) + prior)[0].astype("float64")
+    x = ops.cast(fixed_batch(model), "float32")
+    y = None if model.label_shape is None else _first_class(len(x), model.label_shape)
+    latents, features = model.run(draws.AtMean(len(x)), x, y)
+    prior = sum(latent.prior.log_prob(latent.z) for latent in latents)
+    likelihood = model.likelihood.distribution(features)
+    return ops.convert_to_numpy(likelihood.log_prob(x) + prior)[0].astype("float64")
+
+
+def _first_class(count, label_shape):
+    y = np.zeros((count, *label_shape), "float32")
+    y[..., :1] = 1.0
+    return y
 
 
 def _read_json(path):
