@@ -13,20 +13,8 @@ import zoo
 NOT_YET = {
     "keras_vae.cli.arguments",
     "keras_vae.cli.main",
-    "keras_vae.distributions",
-    "keras_vae.files",
-    "keras_vae.likelihoods",
-    "keras_vae.models",
-    "keras_vae.names",
     "keras_vae.networks",
-    "keras_vae.objectives",
-    "keras_vae.parts",
-    "keras_vae.posteriors",
-    "keras_vae.presets",
-    "keras_vae.priors",
     "keras_vae.runs",
-    "keras_vae.training",
-    "zoo",
 }
 
 
@@ -61,7 +49,9 @@ def methods(cls):
         function = getattr(function, "__func__", function)
         # The constructors of dataclasses are made from annotations.
         made = name == "__init__" and not hasattr(cls, "__dataclass_fields__")
-        if inspect.isfunction(function) and (made or not name.startswith("_")):
+        # TFP adds methods of its own to its distributions.
+        ours = inspect.isfunction(function) and function.__module__ == cls.__module__
+        if ours and (made or not name.startswith("_")):
             yield f"{cls.__name__}.{name}", function, made
 
 

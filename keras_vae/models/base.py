@@ -358,13 +358,13 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
         weights = {id(v) for v in self.weights}
         return [v for v in self.non_trainable_variables if id(v) not in weights]
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         # Keras saves no seed's state, and a resumed run would draw its noise again from the beginning.
         for index, variable in enumerate(self._seed_states()):
             store[f"seed_{index}"] = variable
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         seeds = {key: store[key] for key in store.keys() if key.startswith("seed_")}  # noqa: SIM118 (no real mapping)
         super().load_own_variables({key: store[key] for key in store.keys() if key not in seeds})  # noqa: SIM118
         states = self._seed_states()

@@ -43,7 +43,7 @@ def save(
     history: dict | None = None,
     pictures: dict | None = None,
     attributes: dict | None = None,
-):
+) -> None:
     """Writes a preset; files of the same names are replaced, all four together.
 
     Args:
@@ -204,7 +204,7 @@ def attributes(name: str | Path) -> dict[str, np.ndarray]:
     return {name: np.asarray(direction, dtype="float32") for name, direction in directions.items()}
 
 
-def verify(directory: str | Path):
+def verify(directory: str | Path) -> None:
     """Refuses weights that are not those that results.json was measured on.
 
     Raises:
@@ -228,7 +228,7 @@ def card(directory: str | Path) -> str:
     return cards.text(*read(directory))
 
 
-def write_card(directory: str | Path):
+def write_card(directory: str | Path) -> None:
     """Writes README.md anew."""
     path = Path(directory) / CARD
     text = card(directory)
@@ -238,7 +238,7 @@ def write_card(directory: str | Path):
         raise PresetError(f"The card cannot be written ({error.strerror or error}). Received: {path}") from error
 
 
-def update_results(directory: str | Path, measured: dict):
+def update_results(directory: str | Path, measured: dict) -> None:
     """Writes results.json and README.md anew, with what was measured again.
 
     Args:
