@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.abc
-import importlib.util
 import sys
 
 __version__ = "0.1.0"
@@ -55,19 +54,31 @@ def __dir__():
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):
-    """Imports the models once Keras is: `keras.saving.load_model` finds only registered classes."""
+    """Imports the models once Keras is: `keras.saving.load_model` finds only registered classes.
+
+    Where a module of this package is what asks for Keras, they wait until that module is whole.
+    """
+
+    def __init__(self):
+        self._unfinished = 0
 
     def find_spec(self, name, path=None, target=None):
-        if name != "keras":
+        if name != "keras" and not name.startswith("keras_vae."):
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        others = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, others), None)
         if spec is not None:
             execute = spec.loader.exec_module
 
             def execute_and_register(module):
-                execute(module)
-                importlib.import_module("keras_vae.models")
+                self._unfinished += 1
+                try:
+                    execute(module)
+                finally:
+                    self._unfinished -= 1
+                if self._unfinished == 0 and "keras" in sys.modules and self in sys.meta_path:
+                    sys.meta_path.remove(self)
+                    importlib.import_module("keras_vae.models")
 
             spec.loader.exec_module = execute_and_register
         return spec
