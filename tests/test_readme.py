@@ -191,13 +191,10 @@ def test_the_tables_of_parts_have_every_part(role):
     for name, made in ours.items():
         assert name in rows, f"docs/parts.md has no row for the {role} {name}"
         assert rows[name][0] == made.__name__
-        assert rows[name][1] == ", ".join(map(_argument, names.arguments(made)))
-
-
-def _argument(parameter):
-    if parameter.default is inspect.Parameter.empty:
-        return parameter.name
-    return f"{parameter.name}={parameter.default!r}".replace("'", '"')
+        call = ast.parse(f"_({rows[name][1]})", mode="eval").body
+        shown = {argument.id: inspect.Parameter.empty for argument in call.args}
+        shown |= {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+        assert shown == {parameter.name: parameter.default for parameter in names.arguments(made)}
 
 
 def test_the_tables_of_parts_have_every_public_class():
