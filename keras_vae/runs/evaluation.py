@@ -10,10 +10,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_vae import backend, data, metrics
-from keras_vae import presets
-from keras_vae.training import stream as feed
+from keras_vae import backend, data, metrics, presets
 from keras_vae.runs.recipe import Settings, UsageError
+from keras_vae.training import stream as feed
 
 # Of validation and test images: runs with different seeds are then measured on the same bits.
 BINARISATION_SEED = 0

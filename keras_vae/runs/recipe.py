@@ -7,8 +7,8 @@ import math
 import keras
 
 from keras_vae import likelihoods, networks, objectives, schedules
-from keras_vae.names import one_of
 from keras_vae.models.vae import VAE
+from keras_vae.names import one_of
 
 NETWORKS = ("mlp", "conv", "resnet")
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}

@@ -14,13 +14,12 @@ from pathlib import Path
 
 import keras
 
-from keras_vae import backend, files
+from keras_vae import backend, files, presets
 from keras_vae.callbacks import Deadline, OutOfTime
-from keras_vae import presets
 from keras_vae.runs import evaluation, pictures, recipe
 from keras_vae.runs.directory import BEST, Recorder
-from keras_vae.training import averages
 from keras_vae.runs.recipe import Settings, UsageError
+from keras_vae.training import averages
 
 # Settings that change nothing in the epochs which are done.
 _MAY_CHANGE = ("epochs", "data_dir", "eval_images", "eval_samples")
