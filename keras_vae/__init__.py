@@ -43,14 +43,23 @@ def __getattr__(name):
     if name in _MODULES:
         return importlib.import_module(f"keras_vae.{name}")
     if name in _ALIASES:
-        return importlib.import_module(_ALIASES[name])
-    if name in _MEMBERS:
-        return getattr(importlib.import_module(_MEMBERS[name]), name)
-    raise AttributeError(f"module 'keras_vae' has no attribute {name!r}")
+        found = importlib.import_module(_ALIASES[name])
+    elif name in _MEMBERS:
+        found = getattr(importlib.import_module(_MEMBERS[name]), name)
+    else:
+        raise AttributeError(f"module 'keras_vae' has no attribute {name!r}")
+    globals()[name] = found
+    return found
 
 
 def __dir__():
     return sorted([*globals(), *__all__])
+
+
+def _import_models():
+    # All names, since pdoc asks for none that are not there.
+    for name in (*_MEMBERS, *_ALIASES):
+        __getattr__(name)
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):
@@ -78,13 +87,13 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
                     self._unfinished -= 1
                 if self._unfinished == 0 and "keras" in sys.modules and self in sys.meta_path:
                     sys.meta_path.remove(self)
-                    importlib.import_module("keras_vae.models")
+                    _import_models()
 
             spec.loader.exec_module = execute_and_register
         return spec
 
 
 if "keras" in sys.modules:
-    importlib.import_module("keras_vae.models")
+    _import_models()
 else:
     sys.meta_path.insert(0, _AfterKeras())
