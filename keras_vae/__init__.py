@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.abc
-import importlib.util
 import sys
 
 __version__ = "0.1.0"
@@ -44,36 +43,57 @@ def __getattr__(name):
     if name in _MODULES:
         return importlib.import_module(f"keras_vae.{name}")
     if name in _ALIASES:
-        return importlib.import_module(_ALIASES[name])
-    if name in _MEMBERS:
-        return getattr(importlib.import_module(_MEMBERS[name]), name)
-    raise AttributeError(f"module 'keras_vae' has no attribute {name!r}")
+        found = importlib.import_module(_ALIASES[name])
+    elif name in _MEMBERS:
+        found = getattr(importlib.import_module(_MEMBERS[name]), name)
+    else:
+        raise AttributeError(f"module 'keras_vae' has no attribute {name!r}")
+    globals()[name] = found
+    return found
 
 
 def __dir__():
     return sorted([*globals(), *__all__])
 
 
+def _import_models():
+    # All names, since pdoc asks for none that are not there.
+    for name in (*_MEMBERS, *_ALIASES):
+        __getattr__(name)
+
+
 class _AfterKeras(importlib.abc.MetaPathFinder):
-    """Imports the models once Keras is: `keras.saving.load_model` finds only registered classes."""
+    """Imports the models once Keras is: `keras.saving.load_model` finds only registered classes.
+
+    Where a module of this package is what asks for Keras, they wait until that module is whole.
+    """
+
+    def __init__(self):
+        self._unfinished = 0
 
     def find_spec(self, name, path=None, target=None):
-        if name != "keras":
+        if name != "keras" and not name.startswith("keras_vae."):
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        others = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, others), None)
         if spec is not None:
             execute = spec.loader.exec_module
 
             def execute_and_register(module):
-                execute(module)
-                importlib.import_module("keras_vae.models")
+                self._unfinished += 1
+                try:
+                    execute(module)
+                finally:
+                    self._unfinished -= 1
+                if self._unfinished == 0 and "keras" in sys.modules and self in sys.meta_path:
+                    sys.meta_path.remove(self)
+                    _import_models()
 
             spec.loader.exec_module = execute_and_register
         return spec
 
 
 if "keras" in sys.modules:
-    importlib.import_module("keras_vae.models")
+    _import_models()
 else:
     sys.meta_path.insert(0, _AfterKeras())

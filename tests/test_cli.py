@@ -68,8 +68,8 @@ def test_a_run_leaves_a_complete_directory(finished):
     out, _ = finished
     names = {path.name for path in out.iterdir()}
     assert names == FILES | PICTURES | {"savedmodel", "tensorboard"}
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [name for name in names if f"`{name}`" not in readme and f"`{name}/`" not in readme] == []
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    assert [name for name in names if f"`{name}`" not in page and f"`{name}/`" not in page] == []
     assert [row["epoch"] for row in history(out)] == ["1", "2", "3", "4"]
     assert (out / "savedmodel" / "saved_model.pb").exists()
     assert list(out.glob("tensorboard/train/*tfevents*")) and list(out.glob("tensorboard/validation/*tfevents*"))

@@ -1,7 +1,8 @@
-"""The code of README.md and CONTRIBUTING.md: Python blocks are run, commands are run or at least parsed."""
+"""The pages: README.md, CONTRIBUTING.md and docs/. Python blocks are run, commands are run or at least parsed."""
 
 import ast
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -15,12 +16,13 @@ import pytest
 from test_conformance import public_parts
 
 import keras_vae as kv
-import zoo
+from keras_vae import names
 from keras_vae.cli import arguments
 from keras_vae.cli import main as cli
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "CONTRIBUTING.md")
+GUIDES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
+PAGES = ("README.md", "CONTRIBUTING.md", *GUIDES)
 
 # Minutes of training or measuring, the home directory of the reader, or photos of theirs: these are only parsed.
 SLOW = ("train binarized_mnist", "train mnist", "train photos/", "train celeb_a64", "train zoo/mnist_mlp", "prepare")
@@ -29,8 +31,9 @@ SLOW += ("evaluate mnist_mlp",)
 SLOW += ("train digits",)
 
 JAX = "# KERAS_BACKEND=jax\n"
-
-over_pages = pytest.mark.parametrize("page", PAGES)
+# The pages are TensorFlow's, but for the block that begins with the comment above.
+on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the pages' code is TensorFlow's")
+on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="the block is JAX's")
 
 
 def text_of(page):
@@ -57,9 +60,9 @@ def commands(page):
     return found
 
 
-def untrained(code):
-    """The entries that a block loads and that nobody has trained yet."""
-    return [name for name in re.findall(r'zoo\.load\("(\w+)"\)', code) if name not in zoo.list_models()]
+def cheap_commands(page):
+    """The arguments of keras-vae of those commands that are run here."""
+    return [rest for program, *rest in commands(page) if program == "keras-vae" and not " ".join(rest).startswith(SLOW)]
 
 
 def with_shapes_asserted(code):
@@ -85,41 +88,64 @@ def program(page, chosen):
     return f"for name, code in {sources!r}:\n    exec(compile(code, name, 'exec'))\nprint('all', {len(chosen)})"
 
 
+def anchors(page):
+    """The names by which links lead to the page's headings."""
+    headings = re.findall(r"^#+ (.*)$", text_of(page), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+over_pages = pytest.mark.parametrize("page", PAGES)
+over_python = pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+over_cheap = pytest.mark.parametrize("page", [page for page in PAGES if cheap_commands(page)])
+
+
 def test_a_wrong_shape_in_a_comment_is_found():
     assert with_shapes_asserted("a = f(x)  # (3, 4) nats\n").endswith("assert a.shape == (3, 4), a.shape\n")
     assert "assert b.shape == (3,)" in with_shapes_asserted("(b,) = f(x)  # (3,)\n")
     assert "assert" not in with_shapes_asserted("a = f(x)  # ours\n")
 
 
-@over_pages
+def test_the_readme_can_be_read_in_one_sitting():
+    # Every word counts, those of code and tables, too: `wc -w README.md`.
+    assert len(text_of("README.md").split()) <= 1200
+    (picture,) = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text_of("README.md"))
+    assert (ROOT / picture).is_file()
+
+
+def test_the_readme_has_the_table_of_models(capsys):
+    (table,) = re.findall(
+        r"^<!-- keras-vae list --markdown -->\n\n(.*?)\n<!-- end -->$", text_of("README.md"), re.S | re.M
+    )
+    assert cli.main(["list", "--markdown"]) == 0
+    assert table == capsys.readouterr().out
+
+
+@pytest.mark.parametrize("index", ["README.md", "docs/README.md"])
+def test_an_index_has_every_guide(index):
+    links = {os.path.normpath(Path(index).parent / target) for target in re.findall(r"\]\(([^)#]+)", text_of(index))}
+    assert set(GUIDES) - {"docs/README.md"} <= links
+
+
+@on_tensorflow
+@over_python
 def test_python_blocks_run_in_order(page, tmp_path):
     absent = [name for name in ("onnxruntime", "tf2onnx") if importlib.util.find_spec(name) is None]
-    if absent:
+    if absent and "onnx" in "".join(code for _, code in blocks(page, "python")):
         pytest.skip(f'not installed: {", ".join(absent)}; pip install -e ".[dev]"')
-    chosen = [(line, code) for line, code in blocks(page, "python") if not code.startswith(JAX) and not untrained(code)]
-    assert chosen
+    chosen = [(line, code) for line, code in blocks(page, "python") if not code.startswith(JAX)]
     assert run(program(page, chosen), tmp_path).splitlines()[-1] == f"all {len(chosen)}"
 
 
-@pytest.mark.parametrize(
-    ("page", "line", "code"),
-    [(page, line, code) for page in PAGES for line, code in blocks(page, "python") if untrained(code)],
-)
-def test_blocks_of_untrained_entries_can_be_compiled(page, line, code):
-    compile(code, f"{page}, line {line}", "exec")
-    pytest.skip(f"nobody has trained {', '.join(untrained(code))} yet: the block was compiled and not run")
-
-
+@on_jax
 def test_the_block_on_jax_runs_on_two_devices(tmp_path):
-    pytest.importorskip("jax")
-    ((line, code),) = [block for block in blocks("README.md", "python") if block[1].startswith(JAX)]
+    ((line, code),) = [block for block in blocks("docs/devices.md", "python") if block[1].startswith(JAX)]
     code += "\nassert len(keras.distribution.list_devices()) == 2\n"
     two = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
-    run(program("README.md", [(line, code)]), tmp_path, **two)
+    run(program("docs/devices.md", [(line, code)]), tmp_path, **two)
 
 
 @over_pages
-def test_commands_can_be_meant(page):
+def test_commands_can_be_parsed(page):
     parser = arguments.parser()
     for words in commands(page):
         match words:
@@ -127,10 +153,10 @@ def test_commands_can_be_meant(page):
                 parser.parse_args(rest)
             case ["pip", "install", "-e", what]:
                 assert re.fullmatch(r"\.(\[\w+\])?", what) and set(re.findall(r"\w+", what)) <= extras()
+            case ["python", "-m", "pytest", *rest] | ["pytest", *rest]:
+                assert all((ROOT / word).exists() for word in rest if word.startswith("tests/"))
             case ["python", script, *_]:
                 assert (ROOT / script).is_file()
-            case ["pytest", *rest]:
-                assert all((ROOT / word).exists() for word in rest if word.startswith("tests/"))
             case ["pdoc" | "ruff", *_]:
                 # `tests/test_docs.py` runs pdoc, .ci/run runs ruff.
                 pass
@@ -141,7 +167,7 @@ def test_commands_can_be_meant(page):
 
 
 @over_pages
-def test_commands_in_sentences_and_tables_can_be_meant(page):
+def test_commands_in_sentences_and_tables_can_be_parsed(page):
     parser = arguments.parser()
     (known,) = (action.choices for action in parser._actions if action.dest == "command")
     for code in re.findall(r"`keras-vae ([^`]+)`", text_of(page)):
@@ -151,10 +177,30 @@ def test_commands_in_sentences_and_tables_can_be_meant(page):
             parser.parse_args(words)
 
 
-def test_the_table_of_parts_has_every_part():
-    (table,) = re.findall(r"^## Swap a part$(.*?)^```", text_of("README.md"), re.S | re.M)
-    names = [part.__name__ for part in public_parts()] + kv.networks.__all__
-    assert sorted(name for name in names if f"`{name}" not in table) == []
+def table_of_parts(page):
+    """{spec: (class, its arguments as they are written)} of the rows `spec` | `Class(arguments)`."""
+    rows = re.findall(r"^\| (?:`(\w+)`)? \| `(\w+)(?:\(([^`]*)\))?` \|", text_of(page), re.M)
+    return {spec or made: (made, written) for spec, made, written in rows}
+
+
+@pytest.mark.parametrize("role", ["likelihood", "posterior", "prior", "objective", "schedule"])
+def test_the_tables_of_parts_have_every_part(role):
+    rows = table_of_parts("docs/parts.md")
+    ours = {name: made for name, made in names.known(role).items() if made.__module__.startswith("keras_vae.")}
+    assert ours
+    for name, made in ours.items():
+        assert name in rows, f"docs/parts.md has no row for the {role} {name}"
+        assert rows[name][0] == made.__name__
+        call = ast.parse(f"_({rows[name][1]})", mode="eval").body
+        shown = {argument.id: inspect.Parameter.empty for argument in call.args}
+        shown |= {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+        assert shown == {parameter.name: parameter.default for parameter in names.arguments(made)}
+
+
+def test_the_tables_of_parts_have_every_public_class():
+    shown = {made for made, _ in table_of_parts("docs/parts.md").values()}
+    assert {part.__name__ for part in public_parts()} <= shown
+    assert [name for name in kv.networks.__all__ if f"`kv.networks.{name}`" not in text_of("docs/networks.md")] == []
 
 
 def extras():
@@ -164,8 +210,8 @@ def extras():
     return set(ast.literal_eval(value))
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="SavedModels are written by TensorFlow")
-@over_pages
+@on_tensorflow
+@over_cheap
 def test_cheap_commands_run(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     if page == "CONTRIBUTING.md":
@@ -173,29 +219,24 @@ def test_cheap_commands_run(page, tmp_path, monkeypatch, capsys):
         entry = tmp_path / "zoo" / "digits_mlp"
         entry.mkdir(parents=True)
         (entry / "config.json").write_text(config)
-    ran = []
-    for program, *rest in commands(page):
-        if program == "keras-vae" and not " ".join(rest).startswith(SLOW):
-            assert cli.main(rest) == 0, capsys.readouterr().err
-            ran.append(rest[0])
+    for words in cheap_commands(page):
+        assert cli.main(words) == 0, capsys.readouterr().err
+    ran = [words[0] for words in cheap_commands(page)]
     if page == "CONTRIBUTING.md":
         assert ran == ["train", "evaluate", "card", "export", "list"]
         about = json.loads((entry / "config.json").read_text())["about"]
         assert about["name"] == "digits_mlp" and (tmp_path / "savedmodels" / "digits_mlp").is_dir()
-    else:
+    if page == "docs/zoo.md":
         assert {"list", "info", "sample", "reconstruct", "score", "export"} <= set(ran)
         assert len(list((tmp_path / "figures").iterdir())) == 4
 
 
 @over_pages
-def test_links_to_files_and_headings_lead_somewhere(page):
-    text = text_of(page)
-    for target in re.findall(r"\]\(([^)#\s]+)\)", text):
-        if not target.startswith("http") and not target.endswith("samples.png"):
-            assert (ROOT / target).exists(), target
-    # Those of entries without weights have no samples yet.
-    for name in re.findall(r"\]\(zoo/(\w+)/samples\.png\)", text):
-        assert name in zoo.list_recipes()
-        assert name not in zoo.list_models() or (ROOT / "zoo" / name / "samples.png").is_file()
-    headings = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.M)}
-    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= headings
+def test_links_lead_somewhere(page):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", text_of(page)):
+        if target.startswith("http"):
+            continue
+        path = (ROOT / page).parent / target if target else ROOT / page
+        assert path.exists(), target
+        if anchor:
+            assert anchor in anchors(path.resolve().relative_to(ROOT)), f"{target}#{anchor}"

@@ -130,10 +130,12 @@ class VAE(LatentVariableModel):
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one z."""
         return self.posterior.event_shape
 
     @property
     def latent_dtype(self) -> str:
+        """ "float32", or "int32" where the posterior's z are codes."""
         return "int32" if self.posterior.discrete else "float32"
 
     def run(

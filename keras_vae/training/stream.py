@@ -186,7 +186,7 @@ class StepOrder(keras.callbacks.Callback):
         self._feed, self._trained = feed, model
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._feed.start = int(self._trained.step)
+        self._feed.start = int(keras.ops.convert_to_numpy(self._trained.step))
 
 
 def evenly(count: int, x: np.ndarray) -> np.ndarray:
