@@ -53,7 +53,8 @@ __all__ = [
 
 def __getattr__(name):
     if name in _LAZY:
-        return getattr(importlib.import_module("keras_vae.presets.directory"), name)
+        globals()[name] = getattr(importlib.import_module("keras_vae.presets.directory"), name)
+        return globals()[name]
     raise AttributeError(f"module 'keras_vae.presets' has no attribute {name!r}")
 
 

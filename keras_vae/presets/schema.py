@@ -220,8 +220,8 @@ def _with_specs(recipe):
     options = {name: recipe[name] for name in usual if recipe.get(name, usual[name]) != usual[name]}
     parts = {
         "network": str(names.Spec(recipe.get("network", "conv"), options=recipe.get("network_arguments", {}))),
-        "posterior": "diagonal_normal",
-        "prior": "standard_normal",
+        "posterior": recipe.get("posterior", "diagonal_normal"),
+        "prior": recipe.get("prior", "standard_normal"),
         "likelihood": recipe.get("likelihood", "bernoulli"),
         "objective": str(names.Spec.parse(recipe.get("objective", "elbo")).replaced(**options)),
     }
