@@ -11,8 +11,8 @@ from keras_vae.models.functions import padded, power_of_two
 from keras_vae.names import check_whole
 from keras_vae.training import checks
 
-# Importance samples of one example that are drawn together, and samples of the prior.
-ROUND, BLOCK = 64, 16
+# Importance samples of one example that are drawn together, at most, and samples of the prior.
+ROUND, BLOCK = 256, 16
 
 
 class Use:
@@ -151,7 +151,7 @@ class Use:
             y: (N, *label_shape), where the model is conditional; then it is log p(x|y).
             seed: int; None: another one at each call. Equal calls give equal numbers.
             keys: (N,) ints; the noise of an image depends on `seed` and its key, and on no other image. None: 0, 1, ...
-            chunk: how many z are decoded at a time, at least a round of 64 for one image, which bounds the memory.
+            chunk: how many z are decoded at a time, at least a round of 256 for one image, which bounds the memory.
             verbose: 1 shows progress.
 
         Returns:
@@ -165,7 +165,8 @@ class Use:
         keys = np.arange(len(x)) if keys is None else np.asarray(keys)
         if keys.shape != (len(x),):
             raise ValueError(f"`keys` must be one for each of {len(x)} images. Received: shape {keys.shape}")
-        at_once = min(int(samples), ROUND)
+        rounds = -(-samples // ROUND)
+        at_once = -(-samples // rounds)
         images = min(power_of_two(len(x)), max(1, min(16, chunk // at_once)))
         seed = int(backend.seed_pair(seed)[0])
         progress = keras.utils.Progbar(-(-len(x) // images), verbose=verbose, unit_name="chunk")
@@ -173,7 +174,7 @@ class Use:
         for start in range(0, len(x), images):
             batch = [padded(a[start : start + images], images) for a in (x, y) if a is not None]
             total = -np.inf
-            for number in range(-(-samples // at_once)):
+            for number in range(rounds):
                 valid = np.int32(min(at_once, samples - number * at_once))
                 seeds = backend.seed_pairs(seed, padded(keys[start : start + images], images), number)
                 part = self._functions(self._log_sum_weights, seeds, valid, *batch, samples=at_once)
