@@ -12,7 +12,8 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["keras_vae", "keras_vae.*"]), "zoo"],
     package_data={
-        "zoo": ["*/config.json", "*/model.weights.h5", "*/results.json", "*/README.md", "*/attributes.json", "*/*.png"]
+        "keras_vae": ["py.typed"],
+        "zoo": ["*/config.json", "*/model.weights.h5", "*/results.json", "*/README.md", "*/attributes.json", "*/*.png"],
     },
     install_requires=[
         "keras>=3.15",
@@ -32,11 +33,13 @@ setup(
         "jax": ["jax>=0.10"],
         # 1.17 is the first that works with numpy 2.
         "onnx": ["tf2onnx>=1.17", "onnxruntime"],
+        "hub": ["huggingface_hub>=1.0"],
         "docs": ["pdoc>=16"],
         "dev": [
             "jax>=0.10",
             "tf2onnx>=1.17",
             "onnxruntime",
+            "huggingface_hub>=1.0",
             "pdoc>=16",
             "pytest",
             "pytest-xdist",

@@ -98,7 +98,7 @@ def _written(value):
     return value if isinstance(value, str) and value.isidentifier() else repr(value)
 
 
-def known_as(role: str, *names: str):
+def known_as(role: str, *names: str) -> Callable[[Callable], Callable]:
     """Decorator: has specs of a role find a class or function.
 
     Args:
@@ -197,7 +197,7 @@ def _plain(value):
     return tuple(map(_plain, value)) if isinstance(value, tuple) else value
 
 
-def check_type(name: str, value: Any, hint: Any, owner: str = ""):
+def check_type(name: str, value: Any, hint: Any, owner: str = "") -> None:
     """Refuses a value, written in a spec or a recipe, of another type than `hint`.
 
     Raises:
@@ -283,7 +283,7 @@ def one_of(value: Any, choices: Iterable, what: str) -> Any:
     raise ValueError(f"Unknown {what}. {_hint(value, choices)}Known: {known}. Received: {value!r}")
 
 
-def check_whole(least: int = 1, **values: Any):
+def check_whole(least: int = 1, **values: Any) -> None:
     """Refuses arguments, given by name, that are not whole numbers of at least `least`."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:

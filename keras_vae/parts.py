@@ -2,12 +2,14 @@
 
 import math
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_vae import names, schedules
+from keras_vae.backend import Tensor
 from keras_vae.names import check_whole
 
 
@@ -67,7 +69,7 @@ def _same(value, default):
     return type(value) is type(default) and bool(value == default)
 
 
-def register(name: str | None = None, *aliases: str, package: str = "keras_vae"):
+def register(name: str | None = None, *aliases: str, package: str = "keras_vae") -> Callable[[type[Part]], type[Part]]:
     """Class decorator: makes a part saveable, and known to specs, in Python and on the command line.
 
     Args:
@@ -157,7 +159,7 @@ class Head(Part):
         self.event_shape = tuple(event_shape)
         self.parameters = parameters
 
-    def build(self, features_shape: tuple[int, ...]):
+    def build(self, features_shape: tuple[int, ...]) -> None:
         features_shape, event_shape = tuple(features_shape), self.event_shape
         self.features_shape = features_shape
         self.by_position = len(event_shape) > 1 and len(features_shape) > 1
@@ -174,20 +176,20 @@ class Head(Part):
         self.dense = keras.layers.Dense(units * self.parameters, dtype=self.dtype_policy, name="dense")
         self.dense.build((None, inputs))
 
-    def call(self, features):
+    def call(self, features: Tensor) -> Tensor:
         lead = ops.shape(features)[: len(features.shape) - len(self.features_shape)]
         if not self.by_position and len(self.features_shape) > 1:
             features = ops.reshape(features, (*lead, math.prod(self.features_shape)))
         return ops.reshape(self.dense(features), (*lead, *self.event_shape, self.parameters))
 
 
-def soft_clip(x, low: float, high: float):
+def soft_clip(x: Tensor, low: float, high: float) -> Tensor:
     """`x` kept between `low` and `high` by softplus, so that gradients die out slowly instead of at an edge."""
     x = low + ops.softplus(x - low)
     return high - ops.softplus(high - x)
 
 
-def frozen(layer: keras.layers.Layer, method: str = "__call__"):
+def frozen(layer: keras.layers.Layer, method: str = "__call__") -> Callable:
     """A method of `layer` through which no gradient reaches its weights; what it would update stays as it is.
 
     With it two players share one loss and one optimiser: `frozen(critic)(z)` is the model's side of a game, and

@@ -12,8 +12,9 @@ from PIL import Image
 import keras_vae as kv
 import zoo
 from keras_vae import presets
-from keras_vae.cli import arguments, pretrained
+from keras_vae.cli import arguments, export
 from keras_vae.cli import main as cli
+from keras_vae.presets import location
 from keras_vae.runs import run as experiment
 
 
@@ -44,7 +45,7 @@ def run(capsys, *arguments, code=0):
 
 def test_list_and_info(trained, monkeypatch, capsys):
     assert "mnist" in run(capsys, "list") or zoo.list_models() == []
-    monkeypatch.setattr(zoo, "_FOLDER", trained.parent)
+    monkeypatch.setattr(location, "ZOO", trained.parent)
     assert run(capsys, "list").split()[:3] == ["toy", "digits", "log_prob"]
     (entry,) = json.loads(run(capsys, "list", "t*", "--json"))
     assert entry == json.loads(run(capsys, "info", "toy", "--json")) and run(capsys, "list", "x*") == ""
@@ -73,7 +74,7 @@ def test_every_command_that_takes_a_name_is_in_the_list():
 
 @pytest.mark.parametrize("command", OF_A_NAME)
 def test_an_unknown_name_is_one_line_and_exit_code_2(trained, monkeypatch, capsys, command):
-    monkeypatch.setattr(zoo, "_FOLDER", trained.parent)
+    monkeypatch.setattr(location, "ZOO", trained.parent)
     said = run(capsys, command, "tyo", *OF_A_NAME[command], code=2)
     assert said.startswith("keras-vae: error: ") and said.count("\n") == 1 and "Did you mean 'toy'" in said
 
@@ -81,7 +82,7 @@ def test_an_unknown_name_is_one_line_and_exit_code_2(trained, monkeypatch, capsy
 def test_a_recipe_without_weights_is_exit_code_2(tmp_path, monkeypatch, capsys):
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "config.json").write_text('{"format_version": 1, "recipe": {}}')
-    monkeypatch.setattr(zoo, "_FOLDER", tmp_path)
+    monkeypatch.setattr(location, "ZOO", tmp_path)
     assert "keras-vae train zoo/toy" in run(capsys, "sample", "toy", "--out", tmp_path / "s.png", code=2)
 
 
@@ -123,7 +124,7 @@ def test_evaluate_agrees_and_finds_what_differs(trained, tmp_path, capsys):
 
 def test_an_attribute_is_moved(trained, pictures, tmp_path, capsys):
     vae = zoo.load(trained)
-    (direction,) = np.random.default_rng(0).normal(size=(1, *vae.prior.event_shape)).astype("float32")
+    (direction,) = np.random.default_rng(0).normal(size=(1, *vae.latent_shape)).astype("float32")
     vae.save_to_preset(tmp_path / "labelled", attributes={"Slanted": direction})
     given = ["move", tmp_path / "labelled", pictures[0], "--attribute", "Slanted", "--amounts", -2, 0.5]
     said = json.loads(run(capsys, *given, "--out", tmp_path / "m.npy", "--json"))
@@ -220,8 +221,16 @@ def test_levels_stay_levels(tmp_path, capsys):
 
 def test_what_is_no_image(trained, tmp_path, capsys):
     (tmp_path / "text.png").write_text("not a picture")
+    Image.effect_noise((64, 64), 50).save(tmp_path / "cut.png")
+    # What Pillow finds wrong with a chunk is a SyntaxError.
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:100] + b"0" * 100)
     (tmp_path / "empty").mkdir()
-    for path, said in (("text.png", "neither a picture"), ("empty", "no images"), ("gone.png", "No such file")):
+    for path, said in (
+        ("text.png", "neither a picture"),
+        ("cut.png", "damaged"),
+        ("empty", "no images"),
+        ("gone.png", "No such file"),
+    ):
         assert said in run(capsys, "score", trained, tmp_path / path, code=1)
     np.save(tmp_path / "nan.npy", np.full((1, 8, 8, 1), np.nan))
     assert "NaN" in run(capsys, "score", trained, tmp_path / "nan.npy", code=1)
@@ -234,7 +243,7 @@ def test_export(trained, tmp_path, capsys):
     import tensorflow as tf
 
     said = json.loads(run(capsys, "export", trained, "--out", tmp_path / "saved", "--json"))
-    note = json.loads((tmp_path / "saved" / pretrained.NOTE).read_text())
+    note = json.loads((tmp_path / "saved" / export.NOTE).read_text())
     assert said == {"out": str(tmp_path / "saved"), **note}
     assert note["weights_sha256"] == presets.sha256(trained / presets.WEIGHTS)
     assert note["images"] == {"shape": [8, 8, 1], "values": "binary"} and note["command"].startswith("keras-vae export")
@@ -248,13 +257,13 @@ def test_export_to_onnx(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     out = tmp_path / run(capsys, "export", trained, "--format", "onnx").strip()
     assert out == tmp_path / "onnxmodels" / "toy"
-    assert sorted(path.name for path in out.iterdir()) == ["decode.onnx", "encode.onnx", "serve.onnx", pretrained.NOTE]
-    note = json.loads((out / pretrained.NOTE).read_text())
+    assert sorted(path.name for path in out.iterdir()) == ["decode.onnx", "encode.onnx", "serve.onnx", export.NOTE]
+    note = json.loads((out / export.NOTE).read_text())
     assert note["format"] == "onnx" and note["weights_sha256"] == presets.sha256(trained / presets.WEIGHTS)
     # A failure leaves no note beside files that may be of both exports.
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     assert "keras_vae[onnx]" in run(capsys, "export", trained, "--format", "onnx", code=1)
-    assert not (out / pretrained.NOTE).exists()
+    assert not (out / export.NOTE).exists()
 
 
 def test_a_directory_that_cannot_be_written_is_one_line(trained, tmp_path, capsys):
@@ -270,7 +279,7 @@ def test_a_recipe_makes_the_preset_of_its_name(tmp_path, monkeypatch, capsys):
     (tmp_path / "toy" / "config.json").write_text(
         json.dumps({"format_version": 1, "about": {"title": "A toy"}, "recipe": recipe})
     )
-    monkeypatch.setattr(zoo, "_FOLDER", tmp_path)
+    monkeypatch.setattr(location, "ZOO", tmp_path)
     out = tmp_path / "run"
     run(capsys, "train", "zoo/toy", "--epochs", 1, "--out", out)
     config, results = presets.read(out / "preset")

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_vae.backend import tfd, tfp
+from keras_vae.backend import Tensor, tfd, tfp
 
 
 class DiscretizedLogisticMixture(tfd.Distribution):
@@ -42,7 +42,15 @@ class DiscretizedLogisticMixture(tfd.Distribution):
         >>> pixels.log_prob(images)  # (B,), nats
     """
 
-    def __init__(self, logits, loc, log_scale, coefficients=None, event_ndims=3, name="DiscretizedLogisticMixture"):
+    def __init__(
+        self,
+        logits: Tensor,
+        loc: Tensor,
+        log_scale: Tensor,
+        coefficients: Tensor | None = None,
+        event_ndims: int = 3,
+        name: str = "DiscretizedLogisticMixture",
+    ):
         parameters = dict(locals())
         self._logits = ops.convert_to_tensor(logits, "float32")
         self._loc = ops.convert_to_tensor(loc, "float32")
@@ -67,31 +75,31 @@ class DiscretizedLogisticMixture(tfd.Distribution):
         return {"logits": ranked(0), "loc": ranked(1), "log_scale": ranked(1), "coefficients": ranked(1)}
 
     @property
-    def logits(self):
+    def logits(self) -> Tensor:
         """Unnormalised log-weights of the components."""
         return self._logits
 
     @property
-    def loc(self):
+    def loc(self) -> Tensor:
         """Locations of the components, before coupling."""
         return self._loc
 
     @property
-    def log_scale(self):
+    def log_scale(self) -> Tensor:
         """Logarithms of the components' scales."""
         return self._log_scale
 
     @property
-    def coefficients(self):
+    def coefficients(self) -> Tensor | None:
         """Coupling of each channel to those before it, or None."""
         return self._coefficients
 
     @property
-    def event_ndims(self):
+    def event_ndims(self) -> int:
         """Rank of the event, the channel axis included."""
         return self._event_ndims
 
-    def expected_image(self):
+    def expected_image(self) -> Tensor:
         """Mean of the mixture before it is rounded to levels, clipped to their range.
 
         In every component a channel's location is coupled to the locations of the channels before it; these are

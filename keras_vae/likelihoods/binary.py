@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from keras_vae import distributions
+from keras_vae.backend import Tensor, tfd
 from keras_vae.likelihoods.base import Likelihood
 from keras_vae.parts import register
 
@@ -25,14 +26,14 @@ class Bernoulli(Likelihood):
         self.soft = bool(soft)
 
     @property
-    def data(self):
+    def data(self) -> str:
         """ "binary", or "unit interval" where `soft`."""
         return "unit interval" if self.soft else "binary"
 
-    def distribution(self, features, x=None, training=False):
+    def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
         return self._independent(distributions.Bernoulli(logits=self.head(features)[..., 0], dtype="float32"))
 
-    def start_at(self, mean):
+    def start_at(self, mean: np.ndarray) -> None:
         mean = np.asarray(mean, dtype="float64")
         if self.head.by_position:
             mean = mean.mean(axis=tuple(range(mean.ndim - 1)))

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_vae.backend import tfd
+from keras_vae.backend import Tensor, tfd
 from keras_vae.inference import weighted_mean
 from keras_vae.likelihoods.base import LOG_SCALE_BOUND, Likelihood
 from keras_vae.names import one_of
@@ -45,7 +45,13 @@ class _LocationScale(Likelihood):
                 weight = self.add_weight(name=name, shape=(), initializer="zeros", trainable=False, aggregation="mean")
                 setattr(self, f"_{name}", weight)
 
-    def distribution(self, features, x=None, training=False, sample_weight=None):
+    def distribution(
+        self,
+        features: Tensor,
+        x: Tensor | None = None,
+        training: bool = False,
+        sample_weight: Tensor | None = None,
+    ) -> tfd.Distribution:
         loc, *raw = ops.unstack(self.head(features), self.parameters, axis=-1)
         scale = self._scale(loc, raw, x, training, sample_weight)
         return self._independent(self.family(loc, scale * ops.ones_like(loc)))
@@ -108,7 +114,7 @@ class Beta(Likelihood):
     data = "open unit interval"
     parameters = 2
 
-    def distribution(self, features, x=None, training=False):
+    def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
         concentrations = ops.softplus(self.head(features)) + 1e-3
         return self._independent(tfd.Beta(concentrations[..., 0], concentrations[..., 1]))
 
@@ -122,5 +128,5 @@ class ContinuousBernoulli(Likelihood):
 
     data = "unit interval"
 
-    def distribution(self, features, x=None, training=False):
+    def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
         return self._independent(tfd.ContinuousBernoulli(logits=self.head(features)[..., 0]))

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import distributions
-from keras_vae.backend import tfd
+from keras_vae.backend import Tensor, tfd
 from keras_vae.likelihoods.base import LOG_SCALE_BOUND, Likelihood
 from keras_vae.names import check_whole
 from keras_vae.parts import register, soft_clip
@@ -19,7 +19,7 @@ class _Levels(Likelihood):
     data = "8-bit levels"
     discrete = True
 
-    def network_input(self, x):
+    def network_input(self, x: Tensor) -> Tensor:
         return ops.cast(x, "float32") / 127.5 - 1.0
 
 
@@ -29,10 +29,10 @@ class Categorical(_Levels):
 
     parameters = 256
 
-    def distribution(self, features, x=None, training=False):
+    def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
         return self._independent(tfd.Categorical(logits=self.head(features), dtype="float32"))
 
-    def image(self, distribution):
+    def image(self, distribution: tfd.Distribution) -> Tensor:
         """The mean level."""
         # TensorFlow's softmax fails beyond rank 5 on the CPU.
         masses = ops.exp(ops.log_softmax(distribution.distribution.logits, axis=-1))
@@ -66,7 +66,7 @@ class DiscretizedLogisticMixture(_Levels):
         bias = self.head.dense.bias
         bias.assign(np.tile(start.ravel(), bias.shape[0] // start.size))
 
-    def head_shape(self, event_shape):
+    def head_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         return (*event_shape[:-1], self._rows(event_shape) * self.components)
 
     def _rows(self, event_shape):
@@ -76,7 +76,7 @@ class DiscretizedLogisticMixture(_Levels):
     def _coupled(self, event_shape):
         return event_shape[-1] == 3
 
-    def distribution(self, features, x=None, training=False):
+    def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
         channels = self.event_shape[-1]
         raw = self.head(features)[..., 0]
         raw = ops.reshape(raw, (*ops.shape(raw)[:-1], self._rows(self.event_shape), self.components))
@@ -90,7 +90,7 @@ class DiscretizedLogisticMixture(_Levels):
             event_ndims=len(self.event_shape),
         )
 
-    def image(self, distribution):
+    def image(self, distribution: tfd.Distribution) -> Tensor:
         """The mean of the mixture before it is rounded, clipped to the levels."""
         return distribution.expected_image()
 

@@ -46,7 +46,7 @@ class FromFunction(Likelihood):
             )
 
     @property
-    def data(self):
+    def data(self) -> str:
         """What the constructor was given."""
         return self._data
 
@@ -65,18 +65,18 @@ class FromFunction(Likelihood):
                 f"Received: batch shape {tuple(trial.batch_shape)}, event shape {tuple(trial.event_shape)}"
             )
 
-    def distribution(self, features, x=None, training=False):
+    def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
         features = ops.cast(features, "float32")
         return self.function(features if self.channels is None else self.head(features)[..., 0])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         if not self._registered():
             raise ValueError(f"This likelihood cannot be saved: {self._advice()} Received: {self.function!r}")
         name = keras.saving.get_registered_name(self.function)
         return {**super().get_config(), "function": name, "channels": self.channels, "data": self._data}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "FromFunction":
         function = keras.saving.get_registered_object(config["function"])
         if function is None:
             raise ValueError(

@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from keras_vae import likelihoods, objectives, posteriors, priors
-from keras_vae.backend import tfd
+from keras_vae.backend import Tensor, tfd
+from keras_vae.draws import Draw
 from keras_vae.inference import Latent
 from keras_vae.likelihoods import Likelihood
 from keras_vae.models import shapes
@@ -137,7 +138,14 @@ class VAE(LatentVariableModel):
         """ "float32", or "int32" where the posterior's z are codes."""
         return "int32" if self.posterior.discrete else "float32"
 
-    def run(self, draw, x=None, y=None, temperature=1.0, training=False):
+    def run(
+        self,
+        draw: Draw,
+        x: Tensor | None = None,
+        y: Tensor | None = None,
+        temperature: float | Tensor = 1.0,
+        training: bool = False,
+    ) -> tuple[tuple[Latent, ...], Tensor]:
         prior = self._prior(y, temperature, training)
         posterior = None if x is None else self._posterior(x, y, prior, training)
         z = draw(posterior, prior, self.posterior.point)

@@ -5,6 +5,8 @@ from typing import Any
 from keras import ops
 
 from keras_vae import schedules
+from keras_vae.backend import Tensor
+from keras_vae.inference import Inference
 from keras_vae.objectives.base import Objective
 from keras_vae.parts import register
 
@@ -37,12 +39,12 @@ class ELBO(Objective):
         self.free_bits = float(free_bits)
 
     @property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         if isinstance(self.beta, schedules.Capacity):
             return ("capacity",)
         return () if isinstance(self.beta, schedules.Constant) else ("beta",)
 
-    def terms(self, inference):
+    def terms(self, inference: Inference) -> dict[str, Tensor]:
         kl = inference.mean(inference.kl) if self.free_bits == 0 else self._floored_kl(inference)
         weighed = self.beta.weigh(kl, inference.step, inference.batch_mean)
         loss = weighed - inference.mean(inference.log_likelihood) + inference.mean(inference.penalty)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from keras_vae.backend import Tensor
+from keras_vae.inference import Inference
 from keras_vae.objectives.base import Objective
 from keras_vae.parts import register
 
@@ -20,9 +22,9 @@ class IWAE(Objective):
         super().__init__(samples=samples, **kwargs)
 
     @property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         return ("iwae",)
 
-    def terms(self, inference):
+    def terms(self, inference: Inference) -> dict[str, Tensor]:
         bound = inference.log_mean_weight
         return {"loss": inference.mean(inference.penalty) - bound, "iwae": bound}

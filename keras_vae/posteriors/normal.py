@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from keras import ops
 
-from keras_vae.backend import tfd, tfp
+from keras_vae.backend import Tensor, tfd, tfp
 from keras_vae.names import one_of
 from keras_vae.parts import Head, register, soft_clip
 from keras_vae.posteriors.base import Posterior
@@ -43,7 +43,9 @@ class DiagonalNormal(Posterior):
         self.head = Head(self.event_shape, parameters=2, name="head")
         self.head.build(features_shape)
 
-    def distribution(self, features, prior=None, training=False):
+    def distribution(
+        self, features: Tensor, prior: tfd.Distribution | None = None, training: bool = False
+    ) -> tfd.Distribution:
         loc, raw = ops.unstack(self.head(features), 2, axis=-1)
         if self.parameterization == "softplus":
             scale = ops.sqrt(ops.softplus(raw) + self.floor)
@@ -74,7 +76,9 @@ class FullCovarianceNormal(Posterior):
         self.head = Head((size + size * (size + 1) // 2,), name="head")
         self.head.build(features_shape)
 
-    def distribution(self, features, prior=None, training=False):
+    def distribution(
+        self, features: Tensor, prior: tfd.Distribution | None = None, training: bool = False
+    ) -> tfd.Distribution:
         (size,) = self.event_shape
         raw = self.head(features)[..., 0]
         factor = tfp.math.fill_triangular(raw[..., size:])

@@ -1,9 +1,12 @@
 """The train and test step, the only ones: once for TensorFlow and once for JAX."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_vae import backend
+from keras_vae.backend import Tensor
 from keras_vae.inference import weighted_mean
 
 
@@ -53,7 +56,7 @@ if backend.NAME == "tensorflow":
     class ObjectiveTrainer(_Scoring):
         """Steps in TensorFlow's form, which `fit` and `evaluate` compile."""
 
-        def train_step(self, data):
+        def train_step(self, data: Any) -> dict[str, Tensor]:
             """One update; returns the means of the epoch so far, in nats."""
             with _after(data):
                 replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -65,7 +68,7 @@ if backend.NAME == "tensorflow":
                 self.step.assign_add(1)
                 return self._log(loss, terms, weight, data)
 
-        def test_step(self, data):
+        def test_step(self, data: Any) -> dict[str, Tensor]:
             """Scores a batch as training would; returns the means so far, in nats."""
             with _after(data):
                 return self._log(*self._score(data, training=False), data)
@@ -96,7 +99,7 @@ else:
                 logs = self._log(*scored)
             return logs, _values(scope, self.metrics_variables)
 
-        def train_step(self, state, data):
+        def train_step(self, state: tuple, data: Any) -> tuple[dict[str, Tensor], tuple]:
             """One update; returns the means of the epoch so far, in nats, and the new state."""
             trainable, non_trainable, optimizer_variables, metrics = state
 
@@ -111,7 +114,7 @@ else:
             logs, metrics = self._stateless_log(metrics, *scored, data)
             return logs, (trainable, non_trainable, optimizer_variables, metrics)
 
-        def test_step(self, state, data):
+        def test_step(self, state: tuple, data: Any) -> tuple[dict[str, Tensor], tuple]:
             """Scores a batch as training would; returns the means so far, in nats, and the new state."""
             trainable, non_trainable, metrics = state
             *scored, non_trainable = self._stateless_score(trainable, non_trainable, data, training=False)
