@@ -182,13 +182,35 @@ def make(role: str, spec: "str | Spec", *leading: Any, **given: Any) -> Any:
 
 
 def arguments(made: Callable) -> list[inspect.Parameter]:
-    """The arguments that a class or function takes by name, in order."""
-    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p for p in inspect.signature(made).parameters.values() if p.kind not in kinds]
+    """The arguments that a class or function takes by name, in order; those behind a constructor's `**kwargs`, too."""
+    found = {}
+    for function in _signatures(made):
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.name != "self" and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                found.setdefault(parameter.name, parameter)
+    return list(found.values())
 
 
 def _hints(made):
-    return typing.get_type_hints(made.__init__ if inspect.isclass(made) else made)
+    hints = {}
+    for function in reversed(list(_signatures(made))):
+        hints |= typing.get_type_hints(function)
+    return hints
+
+
+def _signatures(made):
+    """`made`; or of a class its constructor and, as long as they pass on their `**kwargs`, those it inherits."""
+    if not inspect.isclass(made):
+        yield made
+        return
+    for cls in made.__mro__:
+        # What Keras' layers take, such as a name, is no argument of a part.
+        if cls.__module__.partition(".")[0] in ("keras", "builtins"):
+            return
+        if "__init__" in vars(cls):
+            yield cls.__init__
+            if not any(p.kind == p.VAR_KEYWORD for p in inspect.signature(cls.__init__).parameters.values()):
+                return
 
 
 def _plain(value):

@@ -39,22 +39,10 @@ class Categorical(_Levels):
         return ops.sum(masses * ops.arange(256, dtype="float32"), axis=-1)
 
 
-@register()
-class DiscretizedLogisticMixture(_Levels):
-    """A mixture of logistics over 8-bit levels, its component shared by the channels of a pixel.
+class _Logistics(_Levels):
+    """Logistics over 8-bit levels, one or a mixture of `components`."""
 
-    Colour channels are coupled: green's locations depend on red, blue's on red and green.
-
-    Args:
-        components: M, components of the mixture.
-
-    Reference: Salimans et al. 2017 (PixelCNN++), section 2.1 and 2.2; Child 2021 (VDVAE).
-    """
-
-    def __init__(self, components: int = 10, **kwargs: Any):
-        super().__init__(**kwargs)
-        check_whole(components=components)
-        self.components = int(components)
+    components = 1
 
     def build(self, features_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> None:
         super().build(features_shape, event_shape)
@@ -74,7 +62,7 @@ class DiscretizedLogisticMixture(_Levels):
         return 1 + 2 * event_shape[-1] + (3 if self._coupled(event_shape) else 0)
 
     def _coupled(self, event_shape):
-        return event_shape[-1] == 3
+        return False
 
     def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
         channels = self.event_shape[-1]
@@ -96,14 +84,29 @@ class DiscretizedLogisticMixture(_Levels):
 
 
 @register()
-class DiscretizedLogistic(DiscretizedLogisticMixture):
+class DiscretizedLogisticMixture(_Logistics):
+    """A mixture of logistics over 8-bit levels, its component shared by the channels of a pixel.
+
+    Colour channels are coupled: green's locations depend on red, blue's on red and green.
+
+    Args:
+        components: M, components of the mixture.
+
+    Reference: Salimans et al. 2017 (PixelCNN++), section 2.1 and 2.2; Child 2021 (VDVAE).
+    """
+
+    def __init__(self, components: int = 10, **kwargs: Any):
+        super().__init__(**kwargs)
+        check_whole(components=components)
+        self.components = int(components)
+
+    def _coupled(self, event_shape):
+        return event_shape[-1] == 3
+
+
+@register()
+class DiscretizedLogistic(_Logistics):
     """Independent discretised logistic pixels, location and scale given by the decoder.
 
     Reference: Kingma et al. 2016, section 5.2.
     """
-
-    def __init__(self, **kwargs: Any):
-        super().__init__(components=1, **kwargs)
-
-    def _coupled(self, event_shape):
-        return False
