@@ -1,0 +1,1 @@
+"""One experiment end to end: recipe, data, training, evaluation, run directory, pictures."""
