@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 
 from keras_vae.cli import arguments
+from keras_vae.runs.recipe import UsageError, import_parts
 
 FAILURE, INTERRUPTED = 1, 130
 
@@ -31,6 +32,10 @@ def main(argv=None):
     command = options.pop("command")
     if command == "train":
         return _train(options, argv, started)
+    if command == "parts":
+        with _one_line_errors() as failure:
+            _parts(**options)
+        return failure.code
     if command == "prepare":
         with _one_line_errors() as failure:
             _prepare(**options)
@@ -65,6 +70,17 @@ def _train(options, argv, started):
         done = f"epoch {results['epochs']} of {results['epochs_planned']}"
         print(f"Stopped after {done}; go on with: {again}", file=sys.stderr)
     return 0
+
+
+def _parts(role, imports, as_json):
+    _experiment()
+    import_parts(imports)
+    from keras_vae.cli import parts
+
+    try:
+        parts.list_parts(role, as_json)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _prepare(dataset, source, data_dir, as_json):
@@ -176,8 +192,9 @@ def _report(results, out):
         "bits_per_dim": "bits/dim",
     }
     print("\nTest split")
-    for name in filter(results.get, titles):
-        result = results[name]
+    metrics = results["metrics"]
+    for name in filter(metrics.get, titles):
+        result = metrics[name]
         error = f"± {result['standard_error']:.2g}" if result.get("standard_error") else ""
         print(
             f"  {titles[name]:<16} {result['value']:>10.2f} {error:<8} {result['unit']:<9} "
@@ -187,7 +204,3 @@ def _report(results, out):
         f"Epochs: {results['epochs']}, {results['seconds_per_epoch']:.3g} s each, "
         f"{results['training_seconds']:.0f} s in all. Files: {out}/"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())
