@@ -1,5 +1,8 @@
 """The one place that tells TensorFlow from JAX."""
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -27,8 +30,16 @@ else:
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
+# A tensor of either backend, or what it takes for one.
+Tensor = Any
 
-def seed_pair(seed=None, fold=0):
+
+_SEED_DTYPE = "int32" if NAME == "tensorflow" else "uint32"
+# 2^32 over the golden ratio: its multiples are far from each other.
+_GOLDEN = 0x9E3779B1
+
+
+def seed_pair(seed: int | None = None, fold: int = 0) -> np.ndarray:
     """A seed for TFP's stateless samplers on both backends.
 
     Args:
@@ -40,10 +51,32 @@ def seed_pair(seed=None, fold=0):
     """
     if seed is None:
         seed = int(keras.random.randint((), 0, 2**31 - 1))
-    return np.array([seed & 0x7FFFFFFF, fold], dtype="int32" if NAME == "tensorflow" else "uint32")
+    return np.array([seed & 0x7FFFFFFF, fold], dtype=_SEED_DTYPE)
 
 
-def replica_seed(seed):
+def seed_pairs(seed: int, keys: Iterable[int], fold: int = 0) -> np.ndarray:
+    """Seeds of examples: what is drawn with one depends on `seed`, the example's key and `fold`, and on nothing else.
+
+    Args:
+        seed: an int.
+        keys: an int for each example.
+        fold: an int that tells apart the draws made for one example.
+
+    Returns:
+        An integer array of shape (N, 2).
+    """
+    keys = np.asarray(keys, dtype="int64") & 0x7FFFFFFF
+    first = np.full_like(keys, (seed + _GOLDEN * fold) & 0x7FFFFFFF)
+    return np.stack([first, keys], axis=-1).astype(_SEED_DTYPE)
+
+
+def folded(seed: Tensor, number: int) -> Tensor:
+    """Another seed of the same shape, (2,) or (N, 2), made of `seed` and a number above 0."""
+    step = np.array([(_GOLDEN * number) & 0x7FFFFFFF, number], dtype=_SEED_DTYPE)
+    return keras.ops.convert_to_tensor(seed) + step
+
+
+def replica_seed(seed: Tensor) -> Tensor:
     """`seed` made different on each replica of a TensorFlow distribution strategy; on JAX noise is global already."""
     if NAME == "tensorflow":
         context = tf.distribute.get_replica_context()
@@ -53,7 +86,7 @@ def replica_seed(seed):
     return seed
 
 
-def is_usable(variable):
+def is_usable(variable: keras.Variable) -> bool:
     """Whether `variable` still holds a value: JAX's `fit` takes the values out, and may fail to put them back."""
     if NAME == "tensorflow":
         return True
@@ -61,7 +94,7 @@ def is_usable(variable):
     return value is not None and not value.is_deleted()
 
 
-def unshare(variables):
+def unshare(variables: Iterable[keras.Variable]) -> None:
     """Gives variables that share an array copies of it: on JAX a compiled step deletes the arrays it was given."""
     if NAME == "tensorflow":
         return
@@ -72,7 +105,7 @@ def unshare(variables):
         seen.add(id(variable.value))
 
 
-def compiled(model, function):
+def compiled(model: keras.Model, function: Callable) -> Callable:
     """`function(*arrays)` compiled, with the weights of `model` read at each call, never baked in.
 
     Args:
@@ -90,7 +123,7 @@ def compiled(model, function):
     return lambda *args: jitted([v.value for v in model.variables], *args)
 
 
-def noise_seed(generator):
+def noise_seed(generator: keras.random.SeedGenerator) -> Tensor:
     """The next seed of a `keras.random.SeedGenerator`, for TFP's samplers, another one on each replica."""
     seed = generator.next()
     return replica_seed(keras.ops.cast(seed, "int32")) if NAME == "tensorflow" else seed

@@ -2,12 +2,12 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 from keras import ops
 
-from keras_vae.backend import tfd
+from keras_vae.backend import Tensor, tfd
 
 
 def _factors(distribution):
@@ -30,25 +30,27 @@ class Latent:
     """One group of latent variables in one pass.
 
     Args:
-        z: (K, B, *D), samples of `posterior`.
-        posterior: q(z|x), batch (B,), event (*D).
-        prior: p(z), event (*D).
+        z: (K, B, *D), samples of `posterior`, or of `prior` where there is no x.
+        posterior: q(z|x), batch (B,), or (K, B) below other groups, event (*D); None where there is no x.
+        prior: p(z), batch (), (B,) or (K, B), event (*D).
+        penalty: what training adds to the loss and no bound counts, (B,) or (K, B), nats.
     """
 
-    z: Any
-    posterior: Any
-    prior: Any
+    z: Tensor
+    posterior: tfd.Distribution | None
+    prior: tfd.Distribution
+    penalty: Tensor | float = 0.0
 
     @cached_property
-    def log_ratio(self):
+    def log_ratio(self) -> Tensor:
         """log q(z|x) - log p(z) at the samples, (K, B), nats."""
         return self.posterior.log_prob(self.z) - self.prior.log_prob(self.z)
 
     @cached_property
-    def kl(self):
-        """KL(q(z|x) || p(z)) in closed form where that is exact, (B,), otherwise `log_ratio`, (K, B); nats."""
-        # A registered KL is meant only between continuous, reparameterised distributions: TFP also has one from a
-        # point mass, which is -log p and no KL.
+    def kl(self) -> Tensor:
+        """KL(q(z|x) || p(z)): in closed form where TFP has one, (B,) or (K, B), otherwise `log_ratio`, (K, B); nats."""
+        # A registered KL holds only between continuous, reparameterised distributions: TFP also has one from a point
+        # mass, which is -log p and no KL.
         exact = None
         if self.posterior.reparameterization_type == tfd.FULLY_REPARAMETERIZED and not isinstance(
             _factors(self.posterior) or self.posterior, (tfd.Deterministic, tfd.VectorDeterministic)
@@ -57,18 +59,15 @@ class Latent:
         return self.log_ratio if exact is None else exact
 
     @cached_property
-    def unit_kl(self):
-        """The KL of each latent unit, (B, *D) in nats, or None where posterior or prior is not a product of units."""
+    def unit_kl(self) -> Tensor | None:
+        """The KL of each latent unit, (B, *D) or (K, B, *D), nats; None unless both are products of units."""
         q, p = _factors(self.posterior), _factors(self.prior)
         return None if q is None or p is None else _registered_kl(q, p)
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Number of latent units."""
-        size = 1
-        for axis in self.posterior.event_shape:
-            size *= axis
-        return size
+        return math.prod(self.prior.event_shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,47 +78,91 @@ class Inference:
         x: (B, *X), as the likelihood sees it.
         y: labels or None.
         likelihood: p(x|z), batch (K, B), event (*X).
-        latents: tuple of `Latent`, one for each group.
+        latents: tuple of `Latent`, one for each group, from the top.
         step: scalar, updates made so far.
         weights: (K, B), how much each sample counts; None: 1/K.
+        sample_weight: (B,), how much each example counts in means over the batch; None: all alike.
+        decode: z, (K, B, *D) as `latents` has it (several groups flattened, one after the other) -> p(x|z).
+        seed: integer tensor, (2,), for noise of the objective's own.
+        training: whether layers such as dropout are in training mode.
     """
 
-    x: Any
-    y: Any
-    likelihood: Any
-    latents: tuple
-    step: Any
-    weights: Any = None
+    x: Tensor
+    y: Tensor | None
+    likelihood: tfd.Distribution
+    latents: tuple[Latent, ...]
+    step: Tensor
+    weights: Tensor | None = None
+    sample_weight: Tensor | None = None
+    decode: Callable[[Tensor], tfd.Distribution] | None = None
+    seed: Tensor | None = None
+    training: bool = False
 
     @cached_property
-    def log_likelihood(self):
+    def log_likelihood(self) -> Tensor:
         """log p(x|z), (K, B), nats."""
         return self.likelihood.log_prob(self.x)
 
     @cached_property
-    def kl(self):
+    def kl(self) -> Tensor:
         """KL(q(z|x) || p(z)), the sum over the groups, (B,) where all are exact, otherwise (K, B); nats."""
         return sum(latent.kl for latent in self.latents)
 
     @cached_property
-    def log_weight(self):
+    def log_weight(self) -> Tensor:
         """log p(x|z) + log p(z) - log q(z|x), (K, B), nats."""
         return self.log_likelihood - sum(latent.log_ratio for latent in self.latents)
 
     @cached_property
-    def elbo(self):
+    def elbo(self) -> Tensor:
         """The evidence lower bound, (B,), nats."""
         return self.mean(self.log_likelihood) - self.mean(self.kl)
 
     @cached_property
-    def log_mean_weight(self):
+    def log_mean_weight(self) -> Tensor:
         """The importance-weighted bound, log mean_k exp(log_weight), (B,), nats."""
         if self.weights is None:
-            return ops.logsumexp(self.log_weight, axis=0) - math.log(self.log_weight.shape[0])
-        return ops.logsumexp(self.log_weight + ops.log(self.weights), axis=0)
+            samples = ops.cast(ops.shape(self.log_weight)[0], "float32")
+            return ops.logsumexp(self.log_weight, axis=0) - ops.log(samples)
+        counted = self.weights > 0
+        log_weights = ops.log(ops.where(counted, self.weights, 1.0))
+        return ops.logsumexp(ops.where(counted, self.log_weight + log_weights, -float("inf")), axis=0)
 
-    def mean(self, value):
-        """The mean of `value` over the samples: (K, B) -> (B,); (B,) stays."""
-        if len(value.shape) < 2:
+    @cached_property
+    def penalty(self) -> Tensor | float:
+        """What training adds to the loss and no bound counts, the sum over the groups, (B,), (K, B) or 0; nats."""
+        return sum(latent.penalty for latent in self.latents)
+
+    def mean(self, value: Tensor, rank: int = 0) -> Tensor:
+        """The mean of `value` over the samples: (K, B, *V) -> (B, *V); (B, *V) and scalars stay.
+
+        Args:
+            value: what to average.
+            rank: number of axes of V.
+        """
+        if len(getattr(value, "shape", ())) < rank + 2:
             return value
-        return ops.mean(value, axis=0) if self.weights is None else ops.sum(self.weights * value, axis=0)
+        if self.weights is None:
+            return ops.mean(value, axis=0)
+        return ops.sum(ops.reshape(self.weights, (*ops.shape(self.weights), *[1] * rank)) * value, axis=0)
+
+    def batch_mean(self, value: Tensor) -> Tensor:
+        """The mean over the batch, in which each example counts by its weight: (B, *V) -> (*V)."""
+        return weighted_mean(value, self.sample_weight)
+
+
+def weighted_mean(value: Tensor, weight: Tensor | None) -> Tensor:
+    """The mean of `value` over its first axis: an example of weight 0 is not there, one of weight 2 is there twice.
+
+    Args:
+        value: (B, *V); a scalar stays.
+        weight: (B,), or None where all count alike.
+    """
+    if len(value.shape) == 0:
+        return value
+    if weight is None:
+        return ops.mean(value, axis=0)
+    weight = ops.reshape(weight, (-1, *[1] * (len(value.shape) - 1)))
+    # An example that does not count may have any value, infinity too.
+    total = ops.sum(ops.where(weight > 0, value, 0.0) * weight, axis=0)
+    return total / ops.maximum(ops.sum(weight), 1e-12)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_vae import names
+from keras_vae import names, schedules
 from keras_vae.names import check_whole
 
 
@@ -43,9 +43,9 @@ class Part(keras.layers.Layer):
     def spec(self) -> str:
         """The part as a spec, "vamp:components=500": its name, and the arguments that are not their defaults."""
         options = {
-            p.name: getattr(self, p.name)
+            p.name: _told(getattr(self, p.name))
             for p in names.arguments(type(self))
-            if p.default is not p.empty and not _same(getattr(self, p.name), p.default)
+            if p.default is not p.empty and not _same(_told(getattr(self, p.name)), p.default)
         }
         return str(names.Spec(names.name_of(self.role, type(self)), options=options))
 
@@ -55,6 +55,12 @@ class Part(keras.layers.Layer):
 
 def _restored(value):
     return keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
+
+
+def _told(value):
+    if isinstance(value, schedules.Schedule):
+        return value.value if isinstance(value, schedules.Constant) else value.spec
+    return value
 
 
 def _same(value, default):

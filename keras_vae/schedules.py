@@ -2,15 +2,21 @@
 
 import dataclasses
 import math
+import numbers
+from collections.abc import Callable
 
 import keras
 from keras import ops
+
+from keras_vae import names
+from keras_vae.backend import Tensor
+from keras_vae.names import known_as
 
 
 class Schedule:
     """A function of the training step; subclasses are frozen dataclasses, so that they compare, print and save."""
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         """The value at `step`.
 
         Args:
@@ -21,22 +27,32 @@ class Schedule:
         """
         raise NotImplementedError
 
-    def weigh(self, kl, step):
+    def weigh(self, kl: Tensor, step: Tensor, batch_mean: Callable[[Tensor], Tensor] = ops.mean) -> Tensor:
         """The KL's part of a loss at `step`: `value * kl`.
 
         Args:
-            kl: (B,), nats.
+            kl: (B,), nats, or a scalar.
+            step: scalar integer tensor, the number of updates made so far.
+            batch_mean: takes means over the batch, (B,) -> scalar.
 
         Returns:
             (B,) or a scalar, nats.
         """
         return self(step) * kl
 
-    def get_config(self):
+    @property
+    def spec(self) -> names.Spec:
+        """The schedule as a spec."""
+        options = {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default
+        }
+        return names.Spec(names.name_of("schedule", type(self)), options=options)
+
+    def get_config(self) -> dict:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "Schedule":
         return cls(**config)
 
 
@@ -49,6 +65,7 @@ def _progress(step, start, steps):
     return ops.clip((ops.cast(step, "float32") - start) / steps, 0.0, 1.0)
 
 
+@known_as("schedule", "constant")
 @keras.saving.register_keras_serializable("keras_vae")
 @dataclasses.dataclass(frozen=True)
 class Constant(Schedule):
@@ -63,10 +80,11 @@ class Constant(Schedule):
     def __post_init__(self):
         _require(math.isfinite(self.value) and self.value >= 0, "A weight must be finite and not negative.", self)
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         return ops.convert_to_tensor(self.value, dtype="float32")
 
 
+@known_as("schedule", "linear_warmup")
 @keras.saving.register_keras_serializable("keras_vae")
 @dataclasses.dataclass(frozen=True)
 class LinearWarmup(Schedule):
@@ -90,10 +108,11 @@ class LinearWarmup(Schedule):
         _require(self.steps > 0 and self.delay >= 0, "`steps` must be positive and `delay` not negative.", self)
         _require(min(self.start, self.end) >= 0, "`start` and `end` must not be negative.", self)
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         return self.start + (self.end - self.start) * _progress(step, self.delay, self.steps)
 
 
+@known_as("schedule", "cyclical")
 @keras.saving.register_keras_serializable("keras_vae")
 @dataclasses.dataclass(frozen=True)
 class Cyclical(Schedule):
@@ -120,7 +139,7 @@ class Cyclical(Schedule):
         _require(min(self.start, self.end) >= 0, "`start` and `end` must not be negative.", self)
         _require(self.cycles is None or self.cycles > 0, "`cycles` must be positive.", self)
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         # In integers, since float32 cannot tell neighbouring steps apart beyond 2**24.
         step = ops.cast(step, "int32")
         value = self.start + (self.end - self.start) * _progress(step % self.period, 0, self.ratio * self.period)
@@ -129,6 +148,7 @@ class Cyclical(Schedule):
         return ops.where(step >= self.cycles * self.period, ops.cast(self.end, "float32"), value)
 
 
+@known_as("schedule", "sigmoid")
 @keras.saving.register_keras_serializable("keras_vae")
 @dataclasses.dataclass(frozen=True)
 class Sigmoid(Schedule):
@@ -150,11 +170,12 @@ class Sigmoid(Schedule):
         _require(self.midpoint > 0 and self.end >= 0, "`midpoint` must be positive and `end` not negative.", self)
         _require(self.width is None or self.width > 0, "`width` must be positive.", self)
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         width = self.midpoint / 10 if self.width is None else self.width
         return self.end * ops.sigmoid((ops.cast(step, "float32") - self.midpoint) / width)
 
 
+@known_as("schedule", "capacity")
 @keras.saving.register_keras_serializable("keras_vae")
 @dataclasses.dataclass(frozen=True)
 class Capacity(Schedule):
@@ -180,20 +201,26 @@ class Capacity(Schedule):
     def __post_init__(self):
         _require(min(self.epsilon, self.start, self.steps, self.gamma) >= 0, "No argument may be negative.", self)
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         if self.steps == 0:
             return ops.convert_to_tensor(self.epsilon, dtype="float32")
         return self.start + (self.epsilon - self.start) * _progress(step, 0, self.steps)
 
-    def weigh(self, kl, step):
+    def weigh(self, kl: Tensor, step: Tensor, batch_mean: Callable[[Tensor], Tensor] = ops.mean) -> Tensor:
         """The penalty `gamma * |mean(kl) - capacity|`, a scalar in nats; the mean is over the batch."""
-        return self.gamma * ops.abs(ops.mean(kl) - self(step))
+        return self.gamma * ops.abs(batch_mean(kl) - self(step))
 
 
-def get(value):
-    """`value` as a schedule: one already, or a number, which becomes a `Constant`."""
+def get(value: float | str | names.Spec | Schedule) -> Schedule:
+    """`value` as a schedule: one already, a spec ("linear_warmup:1000"), or a number, which becomes a `Constant`.
+
+    Raises:
+        ValueError: for anything else, and for weights that are negative or not finite.
+    """
     if isinstance(value, Schedule):
         return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (str, names.Spec)):
+        return names.make("schedule", value)
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
         return Constant(float(value))
-    raise ValueError(f"Expected a number or a schedule of keras_vae.schedules. Received: {value!r}")
+    raise ValueError(f"Expected a number, a spec or a schedule of keras_vae.schedules. Received: {value!r}")

@@ -1,11 +1,20 @@
 """What an exported model can be asked for."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
+
+import keras
 
 from keras_vae import backend
 
 
-def needs_tensorflow(what, arguments):
+def needs_tensorflow(what: str, arguments: str) -> None:
+    """Refuses to export under JAX.
+
+    Raises:
+        RuntimeError: saying how TensorFlow does it.
+    """
     if backend.NAME != "tensorflow":
         raise RuntimeError(
             f"{what} can be written by TensorFlow alone: save the model here, model.save('model.keras'), and export it "
@@ -15,18 +24,31 @@ def needs_tensorflow(what, arguments):
         )
 
 
-def deterministic(model):
+def deterministic(model: keras.Model) -> dict[str, tuple[Callable, list, Any]]:
     """{endpoint: (function, what it takes, what it returns)} of those without noise."""
+    x, image = spec("x", model.image_shape), spec("image", model.image_shape)
+    z, y = spec("z", model.latent_shape, model.latent_dtype), labels(model)
+    return {
+        "serve": (model.call, [x, *y], image),
+        "encode": (model._encode, [x, *y], z),
+        "decode": (model._decode, [z, *y], image),
+    }
+
+
+def labels(model: keras.Model) -> list:
+    """What an endpoint takes for labels: one argument, or none where the model is not conditional."""
+    return [] if model.label_shape is None else [spec("y", model.label_shape)]
+
+
+def spec(name: str, shape: tuple[int, ...], dtype: str = "float32") -> Any:
+    """A named argument of any number of examples."""
     import tensorflow as tf
 
-    def spec(name, shape):
-        return tf.TensorSpec((None, *shape), tf.float32, name=name)
-
-    x, image, z = spec("x", model.image_shape), spec("image", model.image_shape), spec("z", model.posterior.event_shape)
-    return {"serve": (model.call, x, image), "encode": (model._encode, x, z), "decode": (model._decode, z, image)}
+    return tf.TensorSpec((None, *shape), dtype, name=name)
 
 
-def traced(function, signature):
+def traced(function: Callable, signature: list) -> Callable:
+    """`function` as a graph of that signature."""
     import tensorflow as tf
 
     # Wrapped, because a bound method of a tracked model would be traced as the model's own attribute.

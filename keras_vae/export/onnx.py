@@ -3,15 +3,17 @@
 from functools import partial
 from pathlib import Path
 
+import keras
+
 from keras_vae.export.endpoints import deterministic, needs_tensorflow, traced
 
 
-def onnx_files(model, path):
+def onnx_files(model: keras.Model, path: str | Path) -> None:
     """Writes `model` to the directory `path` as encode.onnx, decode.onnx and serve.onnx.
 
-    Each has one input and one output, float32, of any number N of images: encode, x (N, *X) -> z (N, D), the posterior
-    means; decode, z (N, D) -> image (N, *X); serve, x (N, *X) -> image (N, *X), reconstructions. There is no noise in
-    ONNX files: a sample is decode.onnx of a z that the caller draws from the prior.
+    Each has one input (two with labels) and one output, float32, of any number N of images: encode, x (N, *X) -> z
+    (N, D), the posterior means; decode, z (N, D) -> image (N, *X); serve, x (N, *X) -> image (N, *X), reconstructions.
+    There is no noise in ONNX files: a sample is decode.onnx of a z that the caller draws from the prior.
 
     Raises:
         ImportError: where tf2onnx is not installed.
@@ -37,9 +39,9 @@ def onnx_files(model, path):
     protos = {}
     for name, (function, given, returned) in deterministic(model).items():
         # A dictionary, because its key becomes the output's name.
-        named = traced(partial(_named, function, returned.name), [given])
-        proto, _ = tf2onnx.convert.from_function(named, [given], custom_op_handlers=_handlers())
-        for value, spec in ((proto.graph.input[0], given), (proto.graph.output[0], returned)):
+        named = traced(partial(_named, function, returned.name), given)
+        proto, _ = tf2onnx.convert.from_function(named, given, custom_op_handlers=_handlers())
+        for value, spec in zip((*proto.graph.input, *proto.graph.output), (*given, returned), strict=True):
             batch, *rest = value.type.tensor_type.shape.dim
             batch.dim_param = "N"
             for dimension, size in zip(rest, spec.shape[1:], strict=True):
@@ -58,8 +60,8 @@ def onnx_files(model, path):
         onnx.save(proto, path / f"{name}.onnx")
 
 
-def _named(function, name, argument):
-    return {name: function(argument)}
+def _named(function, name, *arguments):
+    return {name: function(*arguments)}
 
 
 def _handlers():

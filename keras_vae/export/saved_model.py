@@ -1,20 +1,24 @@
 """A SavedModel with named endpoints."""
 
+from pathlib import Path
+
+import keras
 from keras import ops
 
-from keras_vae.export.endpoints import deterministic, needs_tensorflow, traced
+from keras_vae.export.endpoints import deterministic, labels, needs_tensorflow, spec, traced
 
 # Importance samples decoded at a time for each image.
 CHUNK = 16
 
 
-def saved_model(model, path):
+def saved_model(model: keras.Model, path: str | Path) -> None:
     """Writes `model` to the directory `path` as a SavedModel.
 
     Endpoints, of float32 images unless said, for any number N of them:
         serve(x): reconstructions, (N, *X); encode(x): posterior means, (N, D); decode(z): (N, *X);
         sample(n, seed): n images; log_prob(x, samples, seed): (N,) nats, by importance sampling; n, samples and seed
-        are int32 scalars, and equal calls give equal numbers.
+        are int32 scalars, and equal calls give equal numbers. Those of a conditional model take labels y, float32, too:
+        serve(x, y), encode(x, y), decode(z, y), sample(n, seed, y), log_prob(x, y, samples, seed).
 
     Raises:
         RuntimeError: under JAX, whose models TensorFlow cannot export with batches of any size.
@@ -25,24 +29,25 @@ def saved_model(model, path):
 
     n, samples, seed = (tf.TensorSpec((), tf.int32, name=name) for name in ("n", "samples", "seed"))
 
-    def sample(n, seed):
-        features = model.generate(n, seed=ops.stack([seed, 0]))
+    def sample(n, seed, *y):
+        features = model.generate(n, *y, seed=ops.stack([seed, 0]))
         return model.likelihood.image(model.likelihood.distribution(features))
 
-    def log_prob(x, samples, seed):
+    def log_prob(x, *rest):
+        *y, samples, seed = rest
+
         def add(index, total):
             valid = ops.minimum(samples - index * CHUNK, CHUNK)
-            part = model._log_sum_weights(ops.stack([seed, index]), valid, x, samples=CHUNK)
+            part = model._log_sum_weights(ops.stack([seed, index]), valid, x, *y, samples=CHUNK)
             return index + 1, ops.logaddexp(total, part)
 
         start = (0, ops.full((ops.shape(x)[0],), -float("inf")))
         _, total = tf.while_loop(lambda index, _: index * CHUNK < samples, add, start)
         return total - ops.log(ops.cast(samples, "float32"))
 
-    plain = deterministic(model)
-    images = plain["encode"][1]
-    endpoints = {name: traced(function, [given]) for name, (function, given, _) in plain.items()}
-    endpoints |= {"sample": traced(sample, [n, seed]), "log_prob": traced(log_prob, [images, samples, seed])}
+    endpoints = {name: traced(function, given) for name, (function, given, _) in deterministic(model).items()}
+    endpoints["sample"] = traced(sample, [n, seed, *labels(model)])
+    endpoints["log_prob"] = traced(log_prob, [spec("x", model.image_shape), *labels(model), samples, seed])
     # Not Keras' ExportArchive, which writes each weight twice.
     served = tf.Module()
     variables = [v for function in endpoints.values() for v in function.get_concrete_function().variables]

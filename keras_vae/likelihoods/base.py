@@ -1,8 +1,9 @@
 """What a likelihood is."""
 
+import numpy as np
 from keras import ops
 
-from keras_vae.backend import tfd
+from keras_vae.backend import Tensor, tfd
 from keras_vae.parts import Head, Part
 
 # exp(-7) is a standard deviation of a quarter of an 8-bit level in [0, 1].
@@ -17,6 +18,7 @@ class Likelihood(Part):
         parameters: numbers that the output layer gives for each element of x.
         discrete: whether it is a mass over 8-bit levels, so that bits per dimension mean something without naming a
             dequantisation.
+        adapts: whether `distribution` fits something to the batch in training, and takes its `sample_weight`.
     """
 
     role = "likelihood"
@@ -24,8 +26,9 @@ class Likelihood(Part):
     data = "real"
     parameters = 1
     discrete = False
+    adapts = False
 
-    def build(self, features_shape, event_shape):
+    def build(self, features_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> None:
         """Makes the output layer.
 
         Args:
@@ -39,15 +42,15 @@ class Likelihood(Part):
         self.head = Head(self.head_shape(self.event_shape), self.parameters, name="head")
         self.head.build(features_shape)
 
-    def head_shape(self, event_shape):
+    def head_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The event of the output layer: that of x, unless a position has other parameters than an element."""
         return event_shape
 
-    def network_input(self, x):
-        """`x` as the encoder is to see it: float32, of moderate size."""
+    def network_input(self, x: Tensor) -> Tensor:
+        """`x` as the encoder sees it: float32, of moderate size."""
         return ops.cast(x, "float32")
 
-    def distribution(self, features, x=None, training=False):
+    def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
         """p(x|z).
 
         Args:
@@ -60,7 +63,7 @@ class Likelihood(Part):
         """
         raise NotImplementedError
 
-    def start_at(self, mean):
+    def start_at(self, mean: np.ndarray) -> None:
         """Sets the output layer's bias so that features of zero give `mean`.
 
         Args:
@@ -71,7 +74,7 @@ class Likelihood(Part):
             f"Received: {type(self).__name__}"
         )
 
-    def image(self, distribution):
+    def image(self, distribution: tfd.Distribution) -> Tensor:
         """What a picture of `distribution` shows: its mean, in the units of x."""
         return distribution.mean()
 

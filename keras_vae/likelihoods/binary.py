@@ -1,5 +1,7 @@
 """Likelihoods of binary images."""
 
+from typing import Any
+
 import numpy as np
 
 from keras_vae import distributions
@@ -18,7 +20,7 @@ class Bernoulli(Likelihood):
     Reference: Kingma and Welling 2014, appendix C.1.
     """
 
-    def __init__(self, soft=False, **kwargs):
+    def __init__(self, soft: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.soft = bool(soft)
 

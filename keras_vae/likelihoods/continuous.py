@@ -1,10 +1,13 @@
 """Likelihoods of real values."""
 
 import math
+import numbers
+from typing import Any
 
 from keras import ops
 
 from keras_vae.backend import tfd
+from keras_vae.inference import weighted_mean
 from keras_vae.likelihoods.base import LOG_SCALE_BOUND, Likelihood
 from keras_vae.names import one_of
 from keras_vae.parts import register, soft_clip
@@ -20,17 +23,19 @@ class _LocationScale(Likelihood):
 
     MODES = ("learned", "per_pixel", "optimal")
 
-    def __init__(self, scale=1.0, **kwargs):
+    def __init__(self, scale: float | str = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
-        if isinstance(scale, (int, float)) and not isinstance(scale, bool):
+        if isinstance(scale, numbers.Real) and not isinstance(scale, bool):
+            scale = float(scale)
             if not (scale > 0 and math.isfinite(scale)):
                 raise ValueError(f"`scale` must be positive and finite. Received: scale={scale!r}")
         else:
             one_of(scale, self.MODES, "scale (or a positive number)")
         self.scale = scale
         self.parameters = 2 if scale == "per_pixel" else 1
+        self.adapts = scale == "optimal"
 
-    def build(self, features_shape, event_shape):
+    def build(self, features_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> None:
         super().build(features_shape, event_shape)
         if self.scale == "learned":
             self.log_scale = self.add_weight(name="log_scale", shape=(), initializer="zeros")
@@ -40,24 +45,28 @@ class _LocationScale(Likelihood):
                 weight = self.add_weight(name=name, shape=(), initializer="zeros", trainable=False, aggregation="mean")
                 setattr(self, f"_{name}", weight)
 
-    def distribution(self, features, x=None, training=False):
+    def distribution(self, features, x=None, training=False, sample_weight=None):
         loc, *raw = ops.unstack(self.head(features), self.parameters, axis=-1)
-        return self._independent(self.family(loc, self._scale(loc, raw, x, training) * ops.ones_like(loc)))
+        scale = self._scale(loc, raw, x, training, sample_weight)
+        return self._independent(self.family(loc, scale * ops.ones_like(loc)))
 
-    def _scale(self, loc, raw, x, training):
+    def _scale(self, loc, raw, x, training, sample_weight):
         if self.scale == "per_pixel":
             return ops.exp(soft_clip(raw[0], -LOG_SCALE_BOUND, LOG_SCALE_BOUND))
         if self.scale == "learned":
             return ops.exp(soft_clip(self.log_scale, -LOG_SCALE_BOUND, LOG_SCALE_BOUND))
         if self.scale == "optimal":
-            return ops.power(self._optimal_moment(loc, x, training), 1.0 / self.power)
+            return ops.power(self._optimal_moment(loc, x, training, sample_weight), 1.0 / self.power)
         return self.scale
 
-    def _optimal_moment(self, loc, x, training):
+    def _optimal_moment(self, loc, x, training, sample_weight):
         least = math.exp(-LOG_SCALE_BOUND * self.power)
         if training:
             # Elements of one batch: nothing of it may reach the value that a test reports.
-            moment = ops.mean(ops.power(ops.abs(ops.cast(x, "float32") - loc), self.power)) + least
+            errors = ops.power(ops.abs(ops.cast(x, "float32") - loc), self.power)
+            # Examples first: (K, B, *X) -> (B,).
+            errors = ops.mean(errors, axis=(0, *range(2, len(errors.shape))))
+            moment = weighted_mean(errors, sample_weight) + least
             self._moment.assign(0.99 * self._moment + 0.01 * ops.stop_gradient(moment))
             self._mass.assign(0.99 * self._mass + 0.01)
             return moment

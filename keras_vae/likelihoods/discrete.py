@@ -1,6 +1,7 @@
 """Likelihoods of 8-bit levels."""
 
 import math
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -50,12 +51,12 @@ class DiscretizedLogisticMixture(_Levels):
     Reference: Salimans et al. 2017 (PixelCNN++), section 2.1 and 2.2; Child 2021 (VDVAE).
     """
 
-    def __init__(self, components=10, **kwargs):
+    def __init__(self, components: int = 10, **kwargs: Any):
         super().__init__(**kwargs)
         check_whole(components=components)
-        self.components = components
+        self.components = int(components)
 
-    def build(self, features_shape, event_shape):
+    def build(self, features_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> None:
         super().build(features_shape, event_shape)
         # Components that began alike would share every gradient; these cover the levels evenly.
         channels, m = event_shape[-1], self.components
@@ -101,7 +102,7 @@ class DiscretizedLogistic(DiscretizedLogisticMixture):
     Reference: Kingma et al. 2016, section 5.2.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(components=1, **kwargs)
 
     def _coupled(self, event_shape):

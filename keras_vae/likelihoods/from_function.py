@@ -1,11 +1,13 @@
 """A likelihood of a user's own function."""
 
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
 
-from keras_vae.backend import tfd
+from keras_vae.backend import Tensor, tfd
 from keras_vae.likelihoods.base import Likelihood
 from keras_vae.parts import Head
 
@@ -27,7 +29,13 @@ class FromFunction(Likelihood):
     Example: `FromFunction(lambda f: tfd.Independent(tfd.StudentT(5.0, f, 0.1), 3))`.
     """
 
-    def __init__(self, function, channels=None, data="real", **kwargs):
+    def __init__(
+        self,
+        function: Callable[[Tensor], tfd.Distribution],
+        channels: int | None = None,
+        data: str = "real",
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         if not callable(function):
             raise ValueError(f"`function` must be a function of features. Received: {function!r}")
@@ -42,7 +50,7 @@ class FromFunction(Likelihood):
         """What the constructor was given."""
         return self._data
 
-    def build(self, features_shape, event_shape):
+    def build(self, features_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> None:
         self.event_shape = tuple(event_shape)
         if self.channels is not None:
             self.head = Head((*self.event_shape[:-1], self.channels), name="head")

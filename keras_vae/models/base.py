@@ -1,35 +1,59 @@
 """Latent-variable models as Keras models: what they all can do."""
 
 import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import backend, export, presets
-from keras_vae.models.functions import Functions, padded
-from keras_vae.names import check_whole
-from keras_vae.training import checks, guard
-from keras_vae.training import stream as feed
+from keras_vae import backend, draws, export, presets
+from keras_vae.backend import Tensor
+from keras_vae.inference import Inference, Latent
+from keras_vae.likelihoods import Likelihood
+from keras_vae.models.functions import Functions
+from keras_vae.models.use import Use
+from keras_vae.objectives import Objective
+from keras_vae.training import checks, data, guard
 from keras_vae.training.step import ObjectiveTrainer
 
 
-class LatentVariableModel(ObjectiveTrainer, keras.Model):
+class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
     """Base class: training, evaluation and use of a model with latent variables.
 
-    A subclass makes its networks and parts, calls `_set_up`, and says how to `infer` and to `generate`.
+    A subclass makes its networks and parts, calls `_set_up`, has `latent_shape`, and says how to `run`; all else
+    follows.
 
     Methods that take or return images do so in the units of the likelihood's data, as numpy arrays, in chunks of
-    `batch_size`; inside a graph, use `infer` and the parts.
+    `batch_size`; inside a graph, use `run`, `infer` and the parts.
+
+    Attributes:
+        image_shape: *X, shape of one example.
+        latent_shape: shape of one z, as `encode` returns it; several groups are flattened, one after the other.
+        latent_dtype: "float32", or "int32" for codes.
+        label_shape: shape of one example's label, where the model is conditional; otherwise None.
+        labels_optional: whether a conditional model does without labels, too.
     """
 
-    def _set_up(self, image_shape, likelihood, objective, seed):
+    latent_shape: tuple[int, ...] | None = None
+    latent_dtype: str = "float32"
+    label_shape: tuple[int, ...] | None = None
+    labels_optional: bool = False
+
+    def _set_up(
+        self, image_shape: tuple[int, ...], likelihood: Likelihood, objective: Objective, seed: int | None
+    ) -> None:
         """Takes what every model has; the last thing in a subclass's constructor."""
         self.image_shape = tuple(image_shape)
         self.likelihood = likelihood
         self.objective = objective
         self.seed = random.randrange(2**31) if seed is None else int(seed)
+        # Of training; of validation, tests and what a caller asks for without a seed.
         self.seed_generator = keras.random.SeedGenerator(self.seed)
+        self.test_seed_generator = keras.random.SeedGenerator(self.seed)
+        self._first_test_seed = np.array(self.test_seed_generator.state)
         self.step = self.add_weight(
             name="step", shape=(), dtype="int32", initializer="zeros", trainable=False, aggregation="only_first_replica"
         )
@@ -38,7 +62,39 @@ class LatentVariableModel(ObjectiveTrainer, keras.Model):
         self._functions = Functions(self)
         self.built = True
 
-    def infer(self, x, y=None, samples=1, training=False, seed=None):
+    # One pass
+
+    def run(
+        self,
+        draw: draws.Draw,
+        x: Tensor | None = None,
+        y: Tensor | None = None,
+        temperature: float | Tensor = 1.0,
+        training: bool = False,
+    ) -> tuple[tuple[Latent, ...], Tensor]:
+        """One pass from the top latent down to the decoder's features, with latents from where `draw` says.
+
+        Args:
+            draw: a `keras_vae.draws.Draw`, for K samples of B examples; asked once a group, `draw(posterior, prior)`.
+            x: (B, *X), float32; None: there are no posteriors.
+            y: labels, (B, ...) or (K, B, ...), or None.
+            temperature: factor on the priors' standard deviation.
+            training: whether layers such as dropout are in training mode.
+
+        Returns:
+            The `Latent` of each group, from the top; the features, (K, B, *F).
+        """
+        raise NotImplementedError
+
+    def infer(
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        samples: int = 1,
+        training: bool = False,
+        seed: Tensor | None = None,
+        sample_weight: Tensor | None = None,
+    ) -> Inference:
         """One pass from images to latents and back.
 
         Args:
@@ -46,30 +102,92 @@ class LatentVariableModel(ObjectiveTrainer, keras.Model):
             y: (B, ...) or None.
             samples: K, samples of z for each example.
             training: whether layers such as dropout are in training mode.
-            seed: integer tensor of shape (2,); None: the model's own next one.
-
-        Returns:
-            `Inference`.
+            seed: integer tensor, (2,), or (B, 2), one for each example, whose noise then depends on no other; None:
+                the next one of the model's.
+            sample_weight: (B,), how much each example counts in means over the batch; None: all alike.
         """
-        raise NotImplementedError
+        if seed is None:
+            seed = backend.noise_seed(self.seed_generator if training else self.test_seed_generator)
+        x = ops.cast(x, "float32")
+        batch = x.shape[0] if len(seed.shape) == 2 else ops.shape(x)[0]
+        latents, features = self.run(draws.FromPosterior(samples, batch, seed), x, y, training=training)
+        weights = {"sample_weight": sample_weight} if self.likelihood.adapts else {}
+        likelihood = self.likelihood.distribution(features, x=x, training=training, **weights)
 
-    def generate(self, n, y=None, seed=None, temperature=1.0):
+        def decode(z):
+            _, features = self.run(draws.Given(z, z.shape[0]), y=y, training=training)
+            return self.likelihood.distribution(features)
+
+        return Inference(
+            x,
+            y,
+            likelihood,
+            latents,
+            self._updates(),
+            sample_weight=sample_weight,
+            decode=decode,
+            seed=backend.folded(seed, 2**16),
+            training=training,
+        )
+
+    def generate(
+        self,
+        n: int | Tensor,
+        y: Tensor | None = None,
+        seed: Tensor | None = None,
+        temperature: float | Tensor = 1.0,
+    ) -> Tensor:
         """Decoder features of `n` draws from the prior.
 
         Args:
             n: how many, an integer or a scalar tensor.
             y: (n, ...) or None.
-            seed: integer tensor of shape (2,).
+            seed: integer tensor, (2,), or (S, 2), one for each of S equal blocks of the draws.
             temperature: factor on the prior's standard deviation.
 
         Returns:
             (n, *F).
         """
-        raise NotImplementedError
+        if seed is None:
+            seed = backend.noise_seed(self.test_seed_generator)
+        _, features = self.run(draws.FromPrior(1, n, seed), y=y, temperature=temperature)
+        return features[0]
+
+    def call(self, x: Tensor, y: Tensor | None = None, training: bool = False) -> Tensor:
+        """Reconstructions of `x` by way of the points that stand for it, as tensors."""
+        x = ops.cast(x, "float32")
+        return self._image(self.run(draws.AtMean(ops.shape(x)[0]), x, y)[1])
+
+    def _image(self, features):
+        return self.likelihood.image(self.likelihood.distribution(features))[0]
+
+    def _encode(self, x, y=None):
+        x = ops.cast(x, "float32")
+        latents, _ = self.run(draws.AtMean(ops.shape(x)[0]), x, y)
+        if len(latents) == 1:
+            return latents[0].z[0]
+        return ops.concatenate([ops.reshape(latent.z[0], (-1, latent.size)) for latent in latents], axis=-1)
+
+    def _decode(self, z, y=None):
+        return self._image(self.run(draws.Given(z), y=y)[1])
+
+    def _updates(self):
+        """Updates made so far, which are fewer than steps where gradients are accumulated."""
+        optimizer = getattr(self, "optimizer", None)
+        accumulated = getattr(getattr(optimizer, "inner_optimizer", optimizer), "gradient_accumulation_steps", None)
+        return self.step.value // (accumulated or 1)
 
     # Training
 
-    def compile(self, optimizer="adam", loss=None, metrics=None, weighted_metrics=None, loss_weights=None, **kwargs):
+    def compile(
+        self,
+        optimizer: str | keras.optimizers.Optimizer = "adam",
+        loss: None = None,
+        metrics: None = None,
+        weighted_metrics: None = None,
+        loss_weights: None = None,
+        **kwargs: Any,
+    ) -> None:
         """Keras' `compile`, without a loss: that is the objective's.
 
         Raises:
@@ -86,174 +204,95 @@ class LatentVariableModel(ObjectiveTrainer, keras.Model):
         super().compile(optimizer=optimizer, **kwargs)
         self.optimizer.build(self.trainable_variables)
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict) -> None:
         config = keras.saving.deserialize_keras_object(config)
         self.compile(**{name: value for name, value in config.items() if value is not None})
 
     def fit(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        validation_split=0.0,
-        validation_data=None,
-        shuffle=True,
-        class_weight=None,
-        sample_weight=None,
-        initial_epoch=0,
-        steps_per_epoch=None,
-        **kwargs,
-    ):
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Iterable[keras.callbacks.Callback] | keras.callbacks.Callback | None = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """Keras' `fit`: arrays, tf.data, PyDataset or generators of x, (x, y) or (x, y, sample_weight).
 
-        Data is checked before the first step. The order of arrays is a function of the model's seed and the epoch, so
-        that a resumed run goes on exactly. A loss that is no longer finite stops the run with a warning and the last
-        good weights.
+        Data is checked before the first step. The order of arrays is a function of the model's seed and its step, so
+        that a second call goes on, and a resumed run goes on exactly. Validation draws noise of its own, the same in
+        each epoch: it changes no training. An example of weight 0 counts as if it were not there, one of weight 2 as
+        if it were there twice. A loss that is no longer finite stops the run with a warning and the last good weights.
+
+        Args:
+            y: labels, (N, *label_shape), of a conditional model; integers (N,) where `class_weight` needs them; else
+                None. In a stream of (x, y, sample_weight), y is None where the model takes none.
+            (others): as Keras has them.
 
         Raises:
-            ValueError: for data that the likelihood may not see, of another shape, empty or not finite.
+            ValueError: for data that the likelihood may not see, of another shape, empty or not finite; for labels that
+                are missing, too many, or given to a model that is not conditional.
         """
-        if validation_split and checks.is_array(x):
-            (x, y, sample_weight), validation_data = feed.split((x, y, sample_weight), validation_split)
-        first = checks.FirstBatch(self.image_shape, self.likelihood)
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
-        if checks.is_array(x):
-            x = self._checked(x)
-            feed.check_devices(len(x), batch_size or 32)
-            if class_weight is not None:
-                sample_weight, class_weight = feed.class_weights(y, sample_weight, class_weight), None
-            kwargs.setdefault("validation_batch_size", batch_size)
-            x = feed.ArrayFeed(
-                x, y, sample_weight, batch_size or 32, self.seed, shuffle=bool(shuffle), steps_per_epoch=steps_per_epoch
-            )
-            y = sample_weight = batch_size = steps_per_epoch = None
-        elif isinstance(x, feed.ArrayFeed):
-            x.check(self.image_shape, self.likelihood)
-        if isinstance(x, feed.ArrayFeed):
-            callbacks.insert(0, feed.EpochOrder(x))
-            x, shuffle = x.stream(), False
-        else:
-            x = first.wrap(x, labelled=class_weight is not None)
-        if validation_data is not None:
-            parts = keras.utils.unpack_x_y_sample_weight(validation_data)
-            images = self._checked(parts[0]) if checks.is_array(parts[0]) else first.wrap(parts[0])
-            validation_data = (images, *parts[1:]) if any(part is not None for part in parts[1:]) else images
+        first = checks.FirstBatch(self)
+        train, validation, order = data.for_fit(
+            self,
+            first,
+            data.Given(x, y, sample_weight),
+            batch_size=batch_size,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            steps_per_epoch=steps_per_epoch,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            validation_batch_size=validation_batch_size,
+        )
         keeper = guard.LastGoodWeights(self)
         with guard.usable_afterwards(self, keeper, first):
             history = super().fit(
-                x=x,
-                y=y,
-                batch_size=batch_size,
                 epochs=epochs,
                 verbose=verbose,
-                callbacks=[*callbacks, keeper],
-                validation_split=validation_split if validation_data is None else 0.0,
-                validation_data=validation_data,
-                shuffle=shuffle,
-                class_weight=class_weight,
-                sample_weight=sample_weight,
+                callbacks=[*order, *callbacks, keeper],
                 initial_epoch=initial_epoch,
-                steps_per_epoch=steps_per_epoch,
+                **train,
+                **validation,
                 **kwargs,
             )
         # Keras ends with the optimiser's moving averages, where it has any, as the weights themselves.
         backend.unshare([*self.trainable_variables, *self.optimizer.variables])
         return history
 
-    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
-        """Keras' `evaluate`: the objective's terms on `x`, with data checked as in `fit`."""
-        if kwargs.get("_use_cached_eval_dataset"):
-            return super().evaluate(x, y, batch_size, **kwargs)
-        first = checks.FirstBatch(self.image_shape, self.likelihood)
-        x = self._checked(x) if checks.is_array(x) else first.wrap(x)
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, sample_weight: Any = None, **kwargs: Any
+    ) -> dict[str, float] | list[float]:
+        """Keras' `evaluate`: the objective's terms on `x`, checked as in `fit`; equal calls give equal numbers."""
+        # Inside `fit` the arguments were checked, and Keras has made its iterator of them.
+        within_fit = kwargs.get("_use_cached_eval_dataset")
+        self.test_seed_generator.state.assign(self._first_test_seed)
+        if within_fit:
+            return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **kwargs)
+        first = checks.FirstBatch(self)
+        given = data.for_evaluation(self, first, data.Given(x, y, sample_weight), batch_size)
         with guard.usable_afterwards(self, guard.LastGoodWeights(self), first):
-            return super().evaluate(x, y, batch_size, **kwargs)
+            return super().evaluate(**given, **kwargs)
 
-    def predict(self, x, **kwargs):
-        """Keras' `predict`: reconstructions, as from `reconstruct`."""
+    def predict(self, x: Any, y: Any = None, **kwargs: Any) -> np.ndarray:
+        """Keras' `predict`: reconstructions, as from `reconstruct`; those of a conditional model need `y`."""
+        if self.label_shape is not None:
+            return self.reconstruct(x, y, batch_size=kwargs.get("batch_size") or 32)
+        self._labels(y, None)
         return super().predict(self._checked(x) if checks.is_array(x) else x, **kwargs)
 
-    def _checked(self, x):
-        x = np.asarray(x)
-        checks.check_array(x, self.image_shape, self.likelihood)
-        return x
-
-    # Use
-
-    def sample(self, n, y=None, seed=None, temperature=1.0, batch_size=256):
-        """Images of the model's own.
-
-        Args:
-            n: how many.
-            y: (n, ...) or None.
-            seed: int; None: another one at each call.
-            temperature: factor on the prior's standard deviation.
-            batch_size: how many are made at a time.
-
-        Returns:
-            (n, *X), the likelihood's means (`likelihood.image`), in the units of its data.
-        """
-        check_whole(n=n, batch_size=batch_size)
-        # A power of two, so that few functions are compiled whatever numbers are asked for.
-        size = min(batch_size, 1 << (int(n) - 1).bit_length())
-        seed = int(backend.seed_pair(seed)[0])
-        temperature = np.float32(temperature)
-        chunks = []
-        for index, start in enumerate(range(0, n, size)):
-            labels = [] if y is None else [padded(np.asarray(y)[start : start + size], size)]
-            chunks.append(self._functions(self._sample, temperature, backend.seed_pair(seed, index), *labels, n=size))
-        return np.concatenate([ops.convert_to_numpy(c) for c in chunks])[:n]
-
-    def _sample(self, temperature, seed, y=None, *, n):
-        features = self.generate(n, y=y, seed=seed, temperature=temperature)
-        return self.likelihood.image(self.likelihood.distribution(features))
-
-    def log_prob(self, x, samples=100, y=None, seed=None, chunk=1024, verbose=0):
-        """An importance-sampled estimate of log p(x), a lower bound in expectation that tightens with `samples`.
-
-        Args:
-            x: (N, *X).
-            samples: K, importance samples from q(z|x) for each image.
-            y: (N, ...) or None.
-            seed: int; None: another one at each call. Equal calls give equal numbers.
-            chunk: how many z are decoded at a time, which bounds the memory.
-            verbose: 1 shows progress.
-
-        Returns:
-            (N,), nats for each image.
-
-        Reference: Burda, Grosse and Salakhutdinov 2016, equation 8; Rezende, Mohamed and Wierstra 2014, appendix E.
-        """
-        check_whole(samples=samples, chunk=chunk)
-        x = self._checked(x)
-        images = min(len(x), max(1, min(16, chunk)))
-        at_once = min(int(samples), max(1, chunk // images))
-        seed = int(backend.seed_pair(seed)[0])
-        rounds = -(-samples // at_once)
-        progress = keras.utils.Progbar(-(-len(x) // images), verbose=verbose, unit_name="chunk")
-        totals = np.empty(len(x))
-        for start in range(0, len(x), images):
-            batch = [padded(a[start : start + images], images) for a in (x, y) if a is not None]
-            total = -np.inf
-            for number in range(rounds):
-                valid = np.int32(min(at_once, samples - number * at_once))
-                pair = backend.seed_pair(seed, (start // images) * rounds + number)
-                part = self._functions(self._log_sum_weights, pair, valid, *batch, samples=at_once)
-                total = np.logaddexp(total, ops.convert_to_numpy(part).astype("float64"))
-            totals[start : start + images] = total[: len(x) - start]
-            progress.add(1)
-        return totals - np.log(samples)
-
-    def _log_sum_weights(self, seed, valid, x, y=None, *, samples):
-        """The logarithm of the sum of the first `valid` of `samples` importance weights, (B,)."""
-        log_weight = self.infer(x, y, samples=samples, seed=seed).log_weight
-        counted = ops.arange(samples, dtype="int32")[:, None] < valid
-        return ops.logsumexp(ops.where(counted, log_weight, -np.inf), axis=0)
-
-    def export(self, filepath, format="tf_saved_model", **kwargs):
+    def export(self, filepath: str | Path, format: str = "tf_saved_model", **kwargs: Any) -> None:
         """Writes the model to a directory, for serving where keras_vae is not installed; see `keras_vae.export`.
 
         Args:
@@ -267,18 +306,21 @@ class LatentVariableModel(ObjectiveTrainer, keras.Model):
             )
         export.FORMATS[format](self, filepath)
 
-    def save_to_preset(self, directory, **described):
+    def save_to_preset(self, directory: str | Path, **described: Any) -> None:
         """Writes the model to a directory that `from_preset` loads, for others to use.
 
         Args:
             directory: where; it is made if need be.
-            **described: what else it is to hold, see `keras_vae.presets.save`: about, data, recipe, results, history.
+            **described: what else it holds, see `keras_vae.presets.save`: about, data, recipe, results, history.
         """
         presets.save(self, directory, **described)
 
     @classmethod
-    def from_preset(cls, directory):
-        """The model of a preset's directory, its weights verified, not compiled.
+    def from_preset(cls, name: str | Path) -> "LatentVariableModel":
+        """The model of a preset, its weights verified, not compiled.
+
+        Args:
+            name: the preset's directory.
 
         Raises:
             PresetError: for a file that is missing, damaged, or of a newer format.
@@ -286,10 +328,10 @@ class LatentVariableModel(ObjectiveTrainer, keras.Model):
 
         Example: `kv.VAE.from_preset("zoo/mnist_mlp").sample(16)`.
         """
-        model = presets.load(directory)
+        model = presets.load(name)
         if not isinstance(model, cls):
             raise ValueError(
-                f"The preset is no {cls.__name__}: load it by {type(model).__name__}.from_preset. Received: {directory}"
+                f"The preset is no {cls.__name__}: load it by {type(model).__name__}.from_preset. Received: {name}"
             )
         return model
 

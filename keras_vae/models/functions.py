@@ -1,7 +1,10 @@
 """Compiled functions of a model over arrays of any length, in chunks of few different sizes."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -11,26 +14,34 @@ from keras_vae import backend
 class Functions:
     """The compiled functions of a model, one for each function, sizes given as keywords, and shapes of arrays."""
 
-    def __init__(self, model):
+    def __init__(self, model: keras.Model):
         self._model = model
         self._compiled = {}
 
-    def __call__(self, function, *arrays, **sizes):
+    def __call__(self, function: Callable, *arrays: np.ndarray, **sizes: Any) -> Any:
         """`function(*arrays, **sizes)`."""
-        key = (function.__name__, len(arrays), *sorted(sizes.items()))
+        key = (function.__name__, *(np.shape(a) for a in arrays), *sorted(sizes.items()))
         if key not in self._compiled:
             # Not a lambda: TensorFlow would take all of them for one function, and warn that it is traced so often.
             self._compiled[key] = backend.compiled(self._model, partial(function, **sizes))
         return self._compiled[key](*arrays)
 
-    def map(self, function, x, batch_size):
-        """`function` of each chunk of `x`, put together again as a numpy array."""
-        size = min(batch_size, 1 << (len(x) - 1).bit_length())
-        chunks = [self(function, padded(x[start : start + size], size)) for start in range(0, len(x), size)]
-        return np.concatenate([ops.convert_to_numpy(c) for c in chunks])[: len(x)]
+    def map(self, function: Callable, batch_size: int, *arrays: np.ndarray | None) -> np.ndarray:
+        """`function` of each chunk of the arrays (None is left out), put together again as a numpy array."""
+        arrays = [a for a in arrays if a is not None]
+        count = len(arrays[0])
+        size = min(batch_size, power_of_two(count))
+        starts = range(0, count, size)
+        chunks = [self(function, *(padded(a[start : start + size], size) for a in arrays)) for start in starts]
+        return np.concatenate([ops.convert_to_numpy(c) for c in chunks])[:count]
 
 
-def padded(x, size):
+def power_of_two(count: int) -> int:
+    """The least power of two that is not below `count`: few functions are compiled whatever numbers are asked for."""
+    return 1 << (int(count) - 1).bit_length()
+
+
+def padded(x: np.ndarray, size: int) -> np.ndarray:
     """`x` made `size` long by repeating its last entry, so that one compiled function serves the last chunk, too."""
     missing = size - len(x)
     return np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x

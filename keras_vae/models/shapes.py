@@ -1,13 +1,22 @@
-"""What shapes go into and come out of a user's network."""
+"""What shapes go into and come out of a user's network, and networks over any leading axes."""
 
 import keras
+from keras import ops
+
+from keras_vae.backend import Tensor
 
 
-def input_shape(network, given, what, example):
+def input_shape(network: keras.layers.Layer, given: tuple[int, ...] | None, what: str, example: str) -> tuple[int, ...]:
+    """The shape of one example of the network's first input, or `given`.
+
+    Raises:
+        ValueError: if neither is known, or one axis has no fixed size.
+    """
     shape = given
     if shape is None:
         try:
-            shape = network.input_shape[1:]
+            shape = network.input_shape
+            shape = (shape[0] if isinstance(shape, list) else shape)[1:]
         except (AttributeError, ValueError, TypeError):
             raise ValueError(
                 f"This {what} has no input shape of its own (no `keras.Input`): say it, {example}. "
@@ -19,7 +28,12 @@ def input_shape(network, given, what, example):
     return shape
 
 
-def latent_size(decoder):
+def latent_size(decoder: keras.layers.Layer) -> int | tuple[int, ...]:
+    """The size of a latent that the decoder's input tells.
+
+    Raises:
+        ValueError: if it does not.
+    """
     try:
         shape = input_shape(decoder, None, "decoder", "posterior=DiagonalNormal(16)")
     except ValueError as error:
@@ -30,11 +44,71 @@ def latent_size(decoder):
     return shape[0] if len(shape) == 1 else shape
 
 
-def output_shape(network, shape, what, inputs):
-    """The shape of `network`'s output for one example of `shape`; the call builds it."""
+def label_shape(network: keras.layers.Layer, given: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The shape of one example's label, where `network` takes one beside its first input; otherwise None.
+
+    Args:
+        network: of [x, y] or [z, y], or of one input.
+        given: the shape for networks whose inputs are not known before they are called.
+
+    Raises:
+        ValueError: for a network of more than two inputs.
+    """
+    inputs = getattr(network, "inputs", None)
+    if not inputs:
+        return given
+    if len(inputs) > 2:
+        raise ValueError(
+            "A network takes images or latents, and beside them at most one input, the labels. "
+            f"Received: {network.name} with {len(inputs)} inputs"
+        )
+    return tuple(inputs[1].shape[1:]) if len(inputs) == 2 else None
+
+
+def applied(
+    network: keras.layers.Layer, *inputs: tuple[Tensor, tuple[int, ...]], training: bool = False
+) -> Tensor | list[Tensor]:
+    """`network` over any leading axes of its inputs.
+
+    Args:
+        network: Keras model or layer.
+        *inputs: (value, shape of one example) of each input; one with fewer leading axes than another is repeated.
+        training: whether layers such as dropout are in training mode.
+
+    Returns:
+        What the network returns, with the leading axes of the input that has most.
+    """
+    leads = [ops.shape(value)[: len(value.shape) - len(shape)] for value, shape in inputs]
+    lead = max(leads, key=len)
+
+    def flat(value, shape):
+        if len(value.shape) < len(lead) + len(shape):
+            value = ops.broadcast_to(value, (*lead, *shape))
+        return value if len(lead) == 1 else ops.reshape(value, (-1, *shape))
+
+    given = [flat(*pair) for pair in inputs]
+    output = network(given if len(given) > 1 else given[0], training=training)
+    if len(lead) == 1:
+        return output
+    return keras.tree.map_structure(lambda value: ops.reshape(value, (*lead, *value.shape[1:])), output)
+
+
+def output_shape(
+    network: keras.layers.Layer,
+    shape: tuple[int, ...],
+    what: str,
+    inputs: str,
+    labels: tuple[int, ...] | None = None,
+) -> tuple[int, ...]:
+    """The shape of `network`'s output for one example of `shape` (and a label); the call builds it.
+
+    Raises:
+        ValueError: if the network cannot take that, or returns no tensor.
+    """
+    given = [keras.KerasTensor((None, *s)) for s in (shape, labels) if s is not None]
     try:
-        output = network(keras.KerasTensor((None, *shape)))
-    except Exception as error:
+        output = network(given if len(given) > 1 else given[0])
+    except Exception as error:  # A user's network may raise anything.
         raise ValueError(
             f"The {what} cannot take {inputs}, of shape {tuple(shape)}. "
             f"Received: {type(error).__name__}: {str(error).strip().splitlines()[0]}"

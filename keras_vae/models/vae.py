@@ -1,14 +1,19 @@
 """The variational autoencoder: one group of latent variables, put together from five parts."""
 
+from typing import Any
+
 import keras
-import numpy as np
 from keras import ops
 
-from keras_vae import backend, likelihoods, objectives, posteriors, priors
-from keras_vae.inference import Inference, Latent
+from keras_vae import likelihoods, objectives, posteriors, priors
+from keras_vae.backend import tfd
+from keras_vae.inference import Latent
+from keras_vae.likelihoods import Likelihood
 from keras_vae.models import shapes
 from keras_vae.models.base import LatentVariableModel
-from keras_vae.names import check_whole
+from keras_vae.objectives import Objective
+from keras_vae.posteriors import Posterior
+from keras_vae.priors import Prior
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -16,14 +21,18 @@ class VAE(LatentVariableModel):
     """A variational autoencoder: posterior, prior, likelihood, objective and two networks.
 
     Args:
-        encoder: Keras model or layer, images (B, *X) -> features; no output layer, the posterior has it.
-        decoder: Keras model or layer, z (B, D) -> features; no output layer, the likelihood has it.
-        posterior: a posterior, or its name; None: `DiagonalNormal` of the decoder's input size.
-        prior: a prior, or its name; None: `StandardNormal` of the posterior's size.
-        likelihood: a likelihood, or its name.
-        objective: an objective, or its name.
+        encoder: Keras model or layer, images (B, *X) -> features; no output layer, the posterior has it. With a second
+            input, [x, y], it sees labels.
+        decoder: Keras model or layer, z (B, D) -> features; no output layer, the likelihood has it. With a second
+            input, [z, y], it sees labels.
+        posterior: a posterior, or a spec; None: `DiagonalNormal` of the decoder's input size.
+        prior: a prior, or a spec ("standard_normal"); None: `StandardNormal` of the posterior's size.
+        likelihood: a likelihood, or a spec ("normal:learned").
+        objective: an objective, or a spec ("elbo:beta=4.0").
         seed: int that governs noise and order in training; None: a random one.
         image_shape: *X; needed where the encoder has no input shape of its own.
+        label_shape: shape of one example's label y, for networks whose inputs are not known before they are called and
+            that take [x, y] and [z, y]; a Keras model with two inputs says it itself.
         name: name of the model.
 
     Raises:
@@ -40,52 +49,69 @@ class VAE(LatentVariableModel):
 
     def __init__(
         self,
-        encoder,
-        decoder,
-        posterior=None,
-        prior=None,
-        likelihood="bernoulli",
-        objective="elbo",
-        seed=None,
-        image_shape=None,
-        name=None,
-        **kwargs,
+        encoder: keras.layers.Layer,
+        decoder: keras.layers.Layer,
+        posterior: Posterior | str | None = None,
+        prior: Prior | str | None = None,
+        likelihood: Likelihood | str = "bernoulli",
+        objective: Objective | str = "elbo",
+        seed: int | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        label_shape: tuple[int, ...] | None = None,
+        name: str | None = None,
+        **kwargs: Any,
     ):
         super().__init__(name=name, autocast=False, **kwargs)
         image_shape = shapes.input_shape(encoder, image_shape, "encoder", "image_shape=(28, 28, 1)")
         size = getattr(posterior, "size", None) or shapes.latent_size(decoder)
         self.encoder, self.decoder = encoder, decoder
         self.posterior = posteriors.get("diagonal_normal" if posterior is None else posterior, size)
-        event_shape = self.posterior.event_shape
         self.prior = priors.get("standard_normal" if prior is None else prior, self.posterior.size)
-        if self.prior.event_shape != event_shape:
+        if self.prior.event_shape != self.posterior.event_shape:
             raise ValueError(
                 "Posterior and prior must be over latents of the same size. "
                 f"Received: posterior of size {self.posterior.size}, prior of size {self.prior.size}"
             )
-        likelihood = likelihoods.get(likelihood)
-        features = shapes.output_shape(encoder, image_shape, "encoder", "images")
+        self._encoder_labels, self._decoder_labels = (shapes.label_shape(n, label_shape) for n in (encoder, decoder))
+        found = {self._encoder_labels, self._decoder_labels, self.prior.label_shape} - {None}
+        if len(found) > 1:
+            raise ValueError(f"Encoder, decoder and prior must take labels of one shape. Received: {sorted(found)}")
+        self.label_shape = found.pop() if found else None
+        self._build_parts(
+            image_shape, likelihood := likelihoods.get(likelihood), objective := objectives.get(objective)
+        )
+        self._set_up(image_shape, likelihood, objective, seed)
+
+    def _build_parts(self, image_shape, likelihood, objective):
+        # Those that Keras built already, while it deserialised them, are left alone.
+        features = shapes.output_shape(self.encoder, image_shape, "encoder", "images", self._encoder_labels)
         if not self.posterior.built:
             self.posterior.build(features)
-        features = shapes.output_shape(decoder, event_shape, "decoder", "latents of the posterior's size")
+        if not self.prior.built:
+            self.prior.build(image_shape)
+        what = "latents of the posterior's size"
+        shape = self.posterior.embedding_shape
+        features = shapes.output_shape(self.decoder, shape, "decoder", what, self._decoder_labels)
         if not likelihood.built:
             try:
                 likelihood.build(features, image_shape)
             except ValueError as error:
                 raise ValueError(f"The decoder does not fit the images. {error}") from error
-        self._set_up(image_shape, likelihood, objectives.get(objective), seed)
+        if not objective.built:
+            objective.build(self.latent_shape, image_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         parts = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
         return {
             **{part: keras.saving.serialize_keras_object(getattr(self, part)) for part in parts},
             "seed": self.seed,
             "image_shape": self.image_shape,
+            "label_shape": self.label_shape,
             "name": self.name,
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "VAE":
         def restored(value):
             if not isinstance(value, dict):
                 return value
@@ -93,101 +119,52 @@ class VAE(LatentVariableModel):
 
         return cls(**{key: restored(value) for key, value in config.items()})
 
-    def infer(self, x, y=None, samples=1, training=False, seed=None):
-        if seed is None:
-            seed = backend.noise_seed(self.seed_generator)
-        x = ops.cast(x, "float32")
-        posterior = self._posterior(x, training)
-        z = posterior.sample(samples, seed=seed)
-        features = self._features(z, training)
-        likelihood = self.likelihood.distribution(features, x=x, training=training)
-        return Inference(x, y, likelihood, (Latent(z, posterior, self.prior.distribution(y)),), self.step.value)
+    def __repr__(self):
+        networks = ", ".join(f"{n.name} ({n.count_params():,} parameters)" for n in (self.encoder, self.decoder))
+        parts = {role: getattr(self, role).spec for role in ("posterior", "prior", "likelihood", "objective")}
+        lines = [f"{role + ':':<12} {text}" for role, text in {**parts, "networks": networks}.items()]
+        labels = "" if self.label_shape is None else f", labels {self.label_shape}"
+        head = f"<VAE {self.name!r}: images {self.image_shape}, latents {self.latent_shape}{labels}"
+        return "\n  ".join([head, *lines]) + ">"
 
-    def generate(self, n, y=None, seed=None, temperature=1.0):
-        return self.decoder(self.prior.distribution(y, temperature).sample(n, seed=seed), training=False)
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return self.posterior.event_shape
 
-    def call(self, x, training=False):
-        """Reconstructions of `x` by way of the posterior's mean, as tensors."""
-        return self._decode(self._encode(x))
+    @property
+    def latent_dtype(self) -> str:
+        return "int32" if self.posterior.discrete else "float32"
 
-    def _posterior(self, x, training=False):
-        return self.posterior.distribution(self.encoder(self.likelihood.network_input(x), training=training))
+    def run(self, draw, x=None, y=None, temperature=1.0, training=False):
+        prior = self._prior(y, temperature, training)
+        posterior = None if x is None else self._posterior(x, y, prior, training)
+        z = draw(posterior, prior, self.posterior.point)
+        penalty = 0.0 if posterior is None else self.posterior.penalty(posterior)
+        seen = (self.posterior.embed(z, posterior), self.posterior.embedding_shape)
+        label = [] if self._decoder_labels is None else [(y, self._decoder_labels)]
+        features = shapes.applied(self.decoder, seen, *label, training=training)
+        return (Latent(z, posterior, prior, penalty),), features
 
-    def _features(self, z, training=False):
-        """Decoder features of z, whatever its leading axes."""
-        event = self.posterior.event_shape
-        lead = ops.shape(z)[: len(z.shape) - len(event)]
-        features = self.decoder(ops.reshape(z, (-1, *event)), training=training)
-        return ops.reshape(features, (*lead, *features.shape[1:]))
+    def _prior(self, y, temperature, training):
+        def encode(inputs):
+            # Pseudo-inputs are in the encoder's units, and have no labels.
+            return self.posterior.distribution(self.encoder(inputs, training=training))
 
-    def _encode(self, x):
-        return self._posterior(x).mean()
+        return self.prior.distribution(y, temperature, encode)
 
-    def _decode(self, z):
-        return self.likelihood.image(self.likelihood.distribution(self._features(z)))
+    def _posterior(self, x, y=None, prior=None, training=False):
+        label = [] if self._encoder_labels is None else [(y, self._encoder_labels)]
+        seen = (self.likelihood.network_input(x), self.image_shape)
+        features = shapes.applied(self.encoder, seen, *label, training=training)
+        return self.posterior.distribution(features, prior, training)
 
-    def encode(self, x, y=None, batch_size=256):
-        """The posterior's mean of each image, (N, D)."""
-        return self._functions.map(self._encode, self._checked(x), batch_size)
-
-    def posterior_of(self, x, y=None):
-        """q(z|x) of all images at once, a TFP distribution, batch (N,), event (D,)."""
-        return self._posterior(ops.convert_to_tensor(self._checked(x)))
-
-    def decode(self, z, y=None, batch_size=256):
-        """The image of each latent, (N, *X), in the units of the likelihood's data.
+    def posterior_of(self, x: Any, y: Any = None) -> tfd.Distribution:
+        """q(z|x) of all images at once, a TFP distribution, batch (N,), event (D,).
 
         Args:
-            z: (N, D).
+            x: (N, *X).
+            y: (N, *label_shape), where the model is conditional.
         """
-        z = np.asarray(z, dtype="float32")
-        event = self.posterior.event_shape
-        if z.shape[1:] != event or len(z) == 0:
-            raise ValueError(f"Expected latents of shape (N, {', '.join(map(str, event))}). Received: shape {z.shape}")
-        return self._functions.map(self._decode, z, batch_size)
-
-    def reconstruct(self, x, y=None, batch_size=256):
-        """Each image by way of its posterior's mean, (N, *X), in the units of the likelihood's data."""
-        return self._functions.map(self.call, self._checked(x), batch_size)
-
-    def interpolate(self, a, b, steps=10, spherical=False, y=None):
-        """Images on the way from `a` to `b`, by way of their latents.
-
-        Args:
-            a, b: one image each, (*X), or as many of each, (N, *X).
-            steps: images on the way, both ends (as reconstructions) included.
-            spherical: along the great circle instead of the straight line.
-
-        Returns:
-            (steps, *X), or (N, steps, *X).
-
-        Reference: White 2016, "Sampling generative networks", section 2.1 (spherical).
-        """
-        a, b = np.asarray(a), np.asarray(b)
-        if a.shape != b.shape:
-            raise ValueError(f"Expected as many images on both sides. Received: shapes {a.shape} and {b.shape}")
-        check_whole(least=2, steps=steps)
-        single = a.shape == self.image_shape
-        ends = [self.encode(image[None] if single else image) for image in (a, b)]
-        path = _slerp if spherical else _lerp
-        z = np.stack([path(*ends, t) for t in np.linspace(0.0, 1.0, steps, dtype="float32")], axis=1)
-        images = self.decode(np.reshape(z, (-1, *z.shape[2:])))
-        images = np.reshape(images, (len(z), steps, *images.shape[1:]))
-        return images[0] if single else images
-
-
-def _lerp(a, b, t):
-    return (1.0 - t) * a + t * b
-
-
-def _slerp(a, b, t):
-    flat_a, flat_b = (np.reshape(v, (len(v), -1)) for v in (a, b))
-    norms = np.linalg.norm(flat_a, axis=1) * np.linalg.norm(flat_b, axis=1)
-    cosine = np.sum(flat_a * flat_b, axis=1) / np.maximum(norms, 1e-12)
-    angle = np.reshape(np.arccos(np.clip(cosine, -1.0, 1.0)), (-1,) + (1,) * (a.ndim - 1))
-    sine = np.sin(angle)
-    # Along one ray the circle is the line.
-    straight = sine < 1e-4
-    sine = np.where(straight, 1.0, sine)
-    curve = (np.sin((1.0 - t) * angle) * a + np.sin(t * angle) * b) / sine
-    return np.where(straight, _lerp(a, b, t), curve).astype("float32")
+        x = self._checked(x)
+        y = self._labels(y, len(x))
+        return self._posterior(ops.convert_to_tensor(x), y, self._prior(y, 1.0, False))

@@ -1,6 +1,7 @@
 """The evidence lower bound."""
 
-import keras
+from typing import Any
+
 from keras import ops
 
 from keras_vae import schedules
@@ -22,23 +23,18 @@ class ELBO(Objective):
     bits).
     """
 
-    def __init__(self, samples=1, beta=1.0, free_bits=0.0, **kwargs):
+    def __init__(
+        self,
+        samples: int = 1,
+        beta: float | str | schedules.Schedule = 1.0,
+        free_bits: float = 0.0,
+        **kwargs: Any,
+    ):
         super().__init__(samples=samples, **kwargs)
         self.beta = schedules.get(beta)
         if not free_bits >= 0:
             raise ValueError(f"`free_bits` must not be negative (nats per latent unit). Received: {free_bits!r}")
         self.free_bits = float(free_bits)
-
-    def get_config(self):
-        return {
-            "samples": self.samples,
-            "beta": keras.saving.serialize_keras_object(self.beta),
-            "free_bits": self.free_bits,
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config | {"beta": keras.saving.deserialize_keras_object(config["beta"])})
 
     @property
     def names(self):
@@ -48,15 +44,15 @@ class ELBO(Objective):
 
     def terms(self, inference):
         kl = inference.mean(inference.kl) if self.free_bits == 0 else self._floored_kl(inference)
-        loss = self.beta.weigh(kl, inference.step) - inference.mean(inference.log_likelihood)
+        weighed = self.beta.weigh(kl, inference.step, inference.batch_mean)
+        loss = weighed - inference.mean(inference.log_likelihood) + inference.mean(inference.penalty)
         return {"loss": loss, **{name: self.beta(inference.step) for name in self.names}}
 
     def _floored_kl(self, inference):
         total = 0.0
         for latent in inference.latents:
-            if latent.unit_kl is None:
-                batch_mean, floor = ops.mean(latent.kl), self.free_bits * latent.size
-            else:
-                batch_mean, floor = ops.mean(latent.unit_kl, axis=0), self.free_bits
-            total = total + ops.sum(ops.maximum(batch_mean, floor))
+            kl, rank, floor = latent.unit_kl, len(latent.prior.event_shape), self.free_bits
+            if kl is None:
+                kl, rank, floor = latent.kl, 0, self.free_bits * latent.size
+            total = total + ops.sum(ops.maximum(inference.batch_mean(inference.mean(kl, rank)), floor))
         return total

@@ -1,5 +1,7 @@
 """Importance-weighted bounds."""
 
+from typing import Any
+
 from keras_vae.objectives.base import Objective
 from keras_vae.parts import register
 
@@ -14,11 +16,8 @@ class IWAE(Objective):
     Reference: Burda, Grosse and Salakhutdinov 2016, equation 8.
     """
 
-    def __init__(self, samples=50, **kwargs):
+    def __init__(self, samples: int = 50, **kwargs: Any):
         super().__init__(samples=samples, **kwargs)
-
-    def get_config(self):
-        return {"samples": self.samples}
 
     @property
     def names(self):
@@ -26,4 +25,4 @@ class IWAE(Objective):
 
     def terms(self, inference):
         bound = inference.log_mean_weight
-        return {"loss": -bound, "iwae": bound}
+        return {"loss": inference.mean(inference.penalty) - bound, "iwae": bound}

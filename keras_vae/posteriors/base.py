@@ -1,20 +1,58 @@
 """What a posterior is."""
 
+from keras_vae.backend import Tensor, tfd
 from keras_vae.parts import LatentPart
 
 
 class Posterior(LatentPart):
-    """Base class of posteriors."""
+    """Base class of posteriors q(z|x).
+
+    Args:
+        size: D, number of latent units, or the shape (h, w, c) of a spatial latent.
+
+    Attributes:
+        discrete: whether z are codes, whole numbers that have no mean.
+    """
 
     role = "posterior"
+    discrete = False
 
-    def distribution(self, features):
+    def distribution(
+        self, features: Tensor, prior: tfd.Distribution | None = None, training: bool = False
+    ) -> tfd.Distribution:
         """q(z|x).
 
         Args:
-            features: (B, *F), the encoder's output.
+            features: (B, *F), the encoder's output; (K, B, *F) below other groups.
+            prior: p(z), for posteriors that are relative to it.
+            training: whether what adapts to the features (a codebook) may.
 
         Returns:
-            A TFP distribution, batch (B,), event (D,) (or (h, w, c)).
+            A TFP distribution, batch (B,) or (K, B), event (D,) (or (h, w, c)).
         """
         raise NotImplementedError
+
+    def point(self, distribution: tfd.Distribution) -> Tensor:
+        """The z that stands for x where one is asked for, (B, *D): the mean of q(z|x)."""
+        return distribution.mean()
+
+    def embed(self, z: Tensor, posterior: tfd.Distribution | None = None) -> Tensor:
+        """What the decoder sees of z: z itself, unless z are codes.
+
+        Args:
+            z: (K, B, *D).
+            posterior: the distribution that z was drawn from, where gradients are to reach it; None: there is no x.
+
+        Returns:
+            (K, B, *E), E being `embedding_shape`.
+        """
+        return z
+
+    @property
+    def embedding_shape(self) -> tuple[int, ...]:
+        """*E, the shape of what `embed` makes of one z."""
+        return self.event_shape
+
+    def penalty(self, posterior: tfd.Distribution) -> Tensor | float:
+        """What training adds to the loss and no bound counts (a commitment), (B,) or (K, B), nats."""
+        return 0.0

@@ -1,5 +1,7 @@
 """Normal posteriors."""
 
+from typing import Any, Literal
+
 from keras import ops
 
 from keras_vae.backend import tfd, tfp
@@ -24,18 +26,24 @@ class DiagonalNormal(Posterior):
     Reference: Kingma and Welling 2014, appendix C.2.
     """
 
-    def __init__(self, size, parameterization="log_variance", floor=1e-6, **kwargs):
+    def __init__(
+        self,
+        size: int | tuple[int, ...],
+        parameterization: Literal["log_variance", "softplus"] = "log_variance",
+        floor: float = 1e-6,
+        **kwargs: Any,
+    ):
         super().__init__(size, **kwargs)
         self.parameterization = one_of(parameterization, ("log_variance", "softplus"), "parameterization")
         if not floor > 0:
             raise ValueError(f"`floor` is a variance and must be positive. Received: floor={floor!r}")
         self.floor = floor
 
-    def build(self, features_shape):
+    def build(self, features_shape: tuple[int, ...]) -> None:
         self.head = Head(self.event_shape, parameters=2, name="head")
         self.head.build(features_shape)
 
-    def distribution(self, features):
+    def distribution(self, features, prior=None, training=False):
         loc, raw = ops.unstack(self.head(features), 2, axis=-1)
         if self.parameterization == "softplus":
             scale = ops.sqrt(ops.softplus(raw) + self.floor)
@@ -55,18 +63,18 @@ class FullCovarianceNormal(Posterior):
     Reference: Kingma and Welling 2019, section 2.5.1.
     """
 
-    def __init__(self, size, floor=1e-4, **kwargs):
+    def __init__(self, size: int, floor: float = 1e-4, **kwargs: Any):
         super().__init__(size, **kwargs)
         if len(self.event_shape) != 1:
             raise ValueError(f"A full covariance needs a latent vector, not a map. Received: size={size!r}")
         self.floor = floor
 
-    def build(self, features_shape):
+    def build(self, features_shape: tuple[int, ...]) -> None:
         (size,) = self.event_shape
         self.head = Head((size + size * (size + 1) // 2,), name="head")
         self.head.build(features_shape)
 
-    def distribution(self, features):
+    def distribution(self, features, prior=None, training=False):
         (size,) = self.event_shape
         raw = self.head(features)[..., 0]
         factor = tfp.math.fill_triangular(raw[..., size:])

@@ -1,6 +1,7 @@
 """What data may reach a step, checked before Keras starts."""
 
 import types
+from typing import Any
 
 import keras
 import numpy as np
@@ -29,7 +30,7 @@ _ADVICE = {
 }
 
 
-def kind_of(x):
+def kind_of(x: np.ndarray) -> str:
     """The narrowest kind of data that a finite array looks like: binary, unit interval, 8-bit levels or real."""
     if x.dtype == bool:
         return "binary"
@@ -44,7 +45,7 @@ def kind_of(x):
     return "unit interval" if high <= 1 else "real"
 
 
-def check_values(x, likelihood):
+def check_values(x: np.ndarray, likelihood: Any) -> None:
     """Refuses an array that `likelihood` cannot see.
 
     Args:
@@ -87,7 +88,7 @@ def check_values(x, likelihood):
     )
 
 
-def check_shape(shape, image_shape):
+def check_shape(shape: tuple[int | None, ...], image_shape: tuple[int, ...]) -> None:
     """Refuses images of another shape.
 
     Args:
@@ -109,7 +110,7 @@ def check_shape(shape, image_shape):
     raise ValueError(f"Expected images of shape (N, {', '.join(map(str, image_shape))}). {hint}Received: shape {shape}")
 
 
-def check_array(x, image_shape, likelihood):
+def check_array(x: np.ndarray, image_shape: tuple[int, ...], likelihood: Any) -> None:
     """Refuses an array that is empty, of another shape, or of another kind of data."""
     check_shape(x.shape, image_shape)
     if len(x) == 0:
@@ -117,84 +118,169 @@ def check_array(x, image_shape, likelihood):
     check_values(x, likelihood)
 
 
-def is_array(x):
+def is_array(x: Any) -> bool:
     """Whether `x` is an array in memory (numpy, a backend's tensor, nested lists), not a stream of batches."""
     return isinstance(x, (np.ndarray, list)) or keras.ops.is_tensor(x) or hasattr(x, "__array__")
+
+
+def checked_labels(
+    y: Any, count: int | None, label_shape: tuple[int, ...] | None, optional: bool = False
+) -> np.ndarray | None:
+    """`y` as a model takes it, float32, or None.
+
+    Args:
+        y: labels or None.
+        count: how many there must be; None: any number.
+        label_shape: shape of one label, None for a model that is not conditional.
+        optional: whether a conditional model does without, too.
+
+    Raises:
+        ValueError: for labels that are missing, not wanted, or of another number, shape or type.
+    """
+    if label_shape is None:
+        if y is not None:
+            raise ValueError(
+                "This model is not conditional, it takes images alone: leave out y. (A VAE's target is x itself; give "
+                "the networks a second input to condition on labels.) "
+                f"Received: y of shape {tuple(np.shape(y))}"
+            )
+        return None
+    if y is None:
+        if optional:
+            return None
+        raise ValueError(
+            f"This model is conditional: give y, a label of shape {label_shape} for each image. Received: y=None"
+        )
+    y = np.asarray(y)
+    check_label_shape(y.shape, count, label_shape)
+    if not (np.issubdtype(y.dtype, np.number) or y.dtype == bool):
+        raise ValueError(f"Labels must be numbers. Received: y with dtype={y.dtype}")
+    if np.issubdtype(y.dtype, np.inexact) and not np.isfinite(y).all():
+        raise ValueError("The labels contain NaN or infinite values. Received: y with values that are not finite")
+    return y.astype("float32")
+
+
+def check_label_shape(shape: tuple[int | None, ...], count: int | None, label_shape: tuple[int, ...]) -> None:
+    """Refuses labels of another number or shape.
+
+    Args:
+        shape: of y, None where unknown.
+        count: how many there must be; None: any number.
+        label_shape: shape of one label.
+    """
+    shape = tuple(shape)
+    fits = len(shape) == 1 + len(label_shape) and all(
+        a is None or a == b for a, b in zip(shape[1:], label_shape, strict=True)
+    )
+    if fits and (count is None or shape[0] in (None, count)):
+        return
+    hint = ""
+    if len(shape) == 1 and len(label_shape) == 1:
+        hint = f"Classes are one-hot: keras.utils.to_categorical(y, {label_shape[0]}). "
+    wanted = ", ".join(map(str, ("N" if count is None else count, *label_shape)))
+    raise ValueError(f"Expected labels of shape ({wanted}), one for each image. {hint}Received: y of shape {shape}")
+
+
+def checked_weights(weights: Any, count: int) -> np.ndarray | None:
+    """Weights of examples as (N,), float32, or None.
+
+    Raises:
+        ValueError: unless there is one for each example, finite and not negative.
+    """
+    if weights is None:
+        return None
+    weights = np.asarray(weights, dtype="float32")
+    if weights.shape not in ((count,), (count, 1)):
+        raise ValueError(
+            f"`sample_weight` must be one number for each of {count} examples. Received: shape {weights.shape}"
+        )
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(
+            "`sample_weight` must be finite and not negative. "
+            f"Received: smallest {weights.min()}, largest {weights.max()}"
+        )
+    return weights.reshape(-1)
 
 
 class FirstBatch:
     """Checks the first batch of a stream, which Keras would otherwise train on, or fail on late and obscurely.
 
     Args:
-        image_shape: shape of one image.
-        likelihood: has `data`, one of `KINDS`.
+        model: has image_shape, likelihood (with `data`, one of `KINDS`), label_shape and labels_optional.
     """
 
-    def __init__(self, image_shape, likelihood):
-        self._image_shape, self._likelihood = image_shape, likelihood
+    def __init__(self, model: keras.Model):
+        self._model = model
         # A pipeline wraps what is raised inside it in an error of its own; `fit` raises this one instead.
         self.error = None
 
-    def wrap(self, stream, labelled=False):
+    def wrap(self, stream: Any, classes: bool = False) -> Any:
         """`stream`, checked now (PyDataset, generator) or as its first batch comes (tf.data); others unchanged.
 
         Args:
             stream: batches, in a form that Keras takes.
-            labelled: whether they must have labels, too.
+            classes: whether they must have labels that weigh the examples, also where the model takes none.
 
         Raises:
-            ValueError: if the stream is empty, or its first batch not what the likelihood expects.
+            ValueError: if the stream is empty, or its first batch not what the model expects.
         """
         if isinstance(stream, keras.utils.PyDataset):
             if len(stream) == 0:
                 raise ValueError(f"The data set is empty. Received: {type(stream).__name__} of length 0")
-            self._check(_images(stream[0], labelled))
+            self._check(*self._parts(stream[0], classes))
         elif isinstance(stream, types.GeneratorType):
             first = next(stream, None)
             if first is None:
                 raise ValueError("The data set is empty. Received: a generator that yields nothing")
-            self._check(_images(first, labelled))
+            self._check(*self._parts(first, classes))
             return (batch for batches in ((first,), stream) for batch in batches)
         elif hasattr(stream, "element_spec") and hasattr(stream, "enumerate"):
-            return self._wrap_tf_data(stream, labelled)
+            return self._wrap_tf_data(stream, classes)
         return stream
 
-    def _check(self, images):
+    def _parts(self, batch, classes):
+        """(x, y) of a batch, y None where it only weighs the examples."""
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(tuple(batch) if isinstance(batch, list) else batch)
+        if classes and y is None:
+            raise ValueError("`class_weight` needs labels: data that yields (x, y). Received: batches of images alone")
+        return x, None if classes and self._model.label_shape is None else y
+
+    def _check(self, x, y=None):
+        model = self._model
         try:
-            check_array(np.asarray(images), self._image_shape, self._likelihood)
+            x = np.asarray(x)
+            check_array(x, model.image_shape, model.likelihood)
+            checked_labels(y, len(x), model.label_shape, model.labels_optional)
         except ValueError as error:
             self.error = error
             raise
         return np.int64(0)
 
-    def _wrap_tf_data(self, dataset, labelled):
+    def _wrap_tf_data(self, dataset, classes):
         # Whoever has a tf.data.Dataset has TensorFlow, also under JAX.
         import tensorflow as tf
 
-        spec = _images(dataset.element_spec, labelled)
+        x, y = self._parts(dataset.element_spec, classes)
+        if isinstance(y, tf.NoneTensorSpec):
+            y = None
         if dataset.cardinality() == 0:
             raise ValueError("The data set is empty. Received: a tf.data.Dataset of cardinality 0")
-        if spec.shape.rank is not None:
-            check_shape(spec.shape, self._image_shape)
+        if x.shape.rank is not None:
+            check_shape(x.shape, self._model.image_shape)
+        if y is None or self._model.label_shape is None:
+            checked_labels(y, None, self._model.label_shape, self._model.labels_optional)
+        elif y.shape.rank is not None:
+            check_label_shape(y.shape, None, self._model.label_shape)
 
         # Peeking instead would start the pipeline and move on an order that reshuffles.
         def check_first(index, batch):
+            parts = [part for part in self._parts(batch, classes) if part is not None]
             checked = tf.cond(
                 index == 0,
-                lambda: tf.numpy_function(self._check, [_images(batch)], tf.int64),
+                lambda: tf.numpy_function(self._check, parts, tf.int64),
                 lambda: tf.zeros((), tf.int64),
             )
             with tf.control_dependencies([checked]):
                 return tf.nest.map_structure(tf.identity, batch)
 
         return dataset.enumerate().map(check_first)
-
-
-def _images(batch, labelled=False):
-    """The images of a batch: x of x, (x,), (x, y) or (x, y, sample_weight)."""
-    parts = batch if isinstance(batch, (tuple, list)) else (batch,)
-    if labelled and len(parts) < 2:
-        raise ValueError(
-            f"`class_weight` needs labels: data that yields (x, y). Received: batches of {len(parts)} part, the images"
-        )
-    return parts[0]

@@ -4,12 +4,14 @@ import keras
 from keras import ops
 
 from keras_vae import backend
+from keras_vae.inference import weighted_mean
 
 
 class _Scoring:
     """What both backends' steps share: from a batch to a loss and named terms.
 
-    A class that mixes this in is a `keras.Model` with `infer`, `objective`, `step` and `trackers` {name: Mean}.
+    A class that mixes this in is a `keras.Model` with `infer`, `objective`, `label_shape`, `step` and `trackers`
+    {name: Mean}.
     """
 
     def _score(self, data, training):
@@ -19,7 +21,12 @@ class _Scoring:
             The loss that is minimised, a scalar; {name: (B,) or scalar} of what is logged; (B,) weights or None.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        inference = self.infer(x, y, samples=self.objective.samples, training=training)
+        # Where the model takes no labels, they have become weights.
+        y = None if y is None or self.label_shape is None else ops.cast(y, "float32")
+        if sample_weight is not None:
+            sample_weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
+        samples = self.objective.samples
+        inference = self.infer(x, y, samples=samples, training=training, sample_weight=sample_weight)
         terms = {
             "elbo": inference.elbo,
             "log_likelihood": inference.log_likelihood,
@@ -27,20 +34,16 @@ class _Scoring:
             **self.objective.terms(inference),
         }
         terms = {name: inference.mean(value) for name, value in terms.items()}
-        loss = terms.pop("loss")
-        if sample_weight is not None:
-            sample_weight = ops.cast(sample_weight, "float32")
-            loss = loss * sample_weight
-        return ops.mean(loss) + sum(self.losses), terms, sample_weight
+        loss = inference.batch_mean(ops.convert_to_tensor(terms.pop("loss")))
+        return loss + sum(self.losses), terms, sample_weight
 
     def _log(self, loss, terms, sample_weight, data):
         """Adds a batch to the epoch's means; returns them so far."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        count = ops.shape(x)[0]
-        self._loss_tracker.update_state(loss, sample_weight=count)
-        for name, value in terms.items():
-            weight = sample_weight if len(value.shape) else count
-            self.trackers[name].update_state(value, sample_weight=weight)
+        # As a sum of weights, 1 where there are none.
+        count = ops.cast(ops.shape(x)[0], "float32") if sample_weight is None else ops.sum(sample_weight)
+        for tracker, value in ((self._loss_tracker, loss), *((self.trackers[n], v) for n, v in terms.items())):
+            tracker.update_state(weighted_mean(value, sample_weight), sample_weight=count)
         return self.get_metrics_result()
 
 

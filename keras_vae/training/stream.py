@@ -1,5 +1,7 @@
 """Arrays to batches, in an order that a resumed run can go on with."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -12,7 +14,7 @@ if backend.NAME == "tensorflow":
 
 
 class ArrayFeed:
-    """Arrays in batches, in an order that is a function of (seed, epoch) alone, so that a resumed run goes on exactly.
+    """Arrays in batches, in an order that is a function of (seed, step) alone, so that a later run goes on exactly.
 
     Args:
         x: (N, *X).
@@ -33,15 +35,15 @@ class ArrayFeed:
 
     def __init__(
         self,
-        x,
-        y=None,
-        sample_weight=None,
-        batch_size=32,
-        seed=0,
-        shuffle=True,
-        steps_per_epoch=None,
-        binarize=False,
-        flip=False,
+        x: np.ndarray,
+        y: np.ndarray | None = None,
+        sample_weight: np.ndarray | None = None,
+        batch_size: int = 32,
+        seed: int = 0,
+        shuffle: bool = True,
+        steps_per_epoch: int | None = None,
+        binarize: bool = False,
+        flip: bool = False,
     ):
         check_whole(batch_size=batch_size)
         lengths = {len(a) for a in (x, y, sample_weight) if a is not None}
@@ -53,32 +55,47 @@ class ArrayFeed:
         self.batch_size, self.seed, self.shuffle, self.binarize, self.flip = batch_size, seed, shuffle, binarize, flip
         self.steps_per_epoch = steps_per_epoch
         self.steps = steps_per_epoch or -(-len(x) // batch_size)
-        self.epoch = 0
+        # Batches that were taken before the epoch that comes.
+        self.start = 0
 
-    def check(self, image_shape, likelihood):
-        """Refuses images of another shape or kind than `likelihood` expects of this feed.
+    def check(self, model: keras.Model) -> None:
+        """Refuses data that `model` does not expect of this feed.
 
         Raises:
             ValueError: saying what was found, and what to do.
         """
+        likelihood = model.likelihood
+        checks.checked_labels(self.y, len(self.x), model.label_shape, model.labels_optional)
+        checks.checked_weights(self.sample_weight, len(self.x))
         if not self.binarize:
-            checks.check_array(self.x, image_shape, likelihood)
+            checks.check_array(self.x, model.image_shape, likelihood)
             return
-        checks.check_shape(self.x.shape, image_shape)
+        checks.check_shape(self.x.shape, model.image_shape)
         if self.x.dtype != np.uint8 or likelihood.data not in ("binary", "unit interval"):
             raise ValueError(
                 "An `ArrayFeed` binarises 8-bit levels (uint8), for a likelihood of binary images. "
                 f"Received: dtype={self.x.dtype}, likelihood={type(likelihood).__name__}"
             )
 
-    def order(self):
-        """The examples of epoch `self.epoch`, one after the other: (n,) int64."""
-        count = len(self.x)
-        needed = self.steps * self.batch_size if self.steps_per_epoch else count
-        first = self.epoch * needed
-        passes = range(first // count, -(-(first + needed) // count))
-        stream = np.concatenate([self._pass(number) for number in passes])
-        return stream[first - passes.start * count :][:needed]
+    def order(self) -> np.ndarray:
+        """The examples of the batches from `self.start` on, an epoch of them: (steps, batch_size) int64, -1 for none.
+
+        Batch number k of all is the same whenever it is asked for.
+        """
+        numbers = np.arange(self.start, self.start + self.steps)
+        if self.steps_per_epoch:
+            # Passes follow each other without a gap.
+            places = numbers[:, None] * self.batch_size + np.arange(self.batch_size)
+            passes, places = np.divmod(places, len(self.x))
+        else:
+            passes, within = np.divmod(numbers, self.steps)
+            places = within[:, None] * self.batch_size + np.arange(self.batch_size)
+            passes = np.broadcast_to(passes[:, None], places.shape)
+        order = np.full(places.shape, -1, dtype=np.int64)
+        for number in np.unique(passes):
+            chosen = (passes == number) & (places < len(self.x))
+            order[chosen] = self._pass(number)[places[chosen]]
+        return order
 
     def _pass(self, number):
         count = len(self.x)
@@ -86,7 +103,7 @@ class ArrayFeed:
             return np.arange(count, dtype=np.int64)
         return np.random.default_rng([self.seed, number]).permutation(count).astype(np.int64)
 
-    def stream(self):
+    def stream(self) -> Any:
         """What Keras' `fit` takes: a tf.data.Dataset on TensorFlow, a PyDataset on JAX; x, (x, y) or (x, y, w)."""
         return self._tf_data() if backend.NAME == "tensorflow" else _Batches(self)
 
@@ -96,15 +113,16 @@ class ArrayFeed:
         return (x,) if y is None else (x, y)
 
     def _tf_data(self):
-        size, binarize = self.batch_size, self.binarize
+        binarize = self.binarize
         # Host memory: a data set that fits there may not fit on the GPU.
         with tf.device("CPU:0"):
             arrays = [None if a is None else tf.convert_to_tensor(a) for a in (self.x, self.y, self.sample_weight)]
 
-        def batch(index, order, epoch):
-            chosen = order[index * size : (index + 1) * size]
+        def batch(index, order, start):
+            chosen = order[index]
+            chosen = tf.boolean_mask(chosen, chosen >= 0)
             x, y, weight = (None if a is None else tf.gather(a, chosen) for a in arrays)
-            seed = tf.stack([tf.cast(self.seed, tf.int64), epoch * self.steps + index])
+            seed = tf.stack([tf.cast(self.seed, tf.int64), start + index])
             if self.flip:
                 # A stream beside that of the binarisation, which is the same with flips and without.
                 beside = tf.random.experimental.stateless_fold_in(seed, 1)
@@ -116,13 +134,13 @@ class ArrayFeed:
             return self._pack(x, y, weight)
 
         def one_epoch(_):
-            # Asked when the epoch's first batch is, after `epoch` was set.
+            # Asked when the epoch's first batch is, after `start` was set.
             order = tf.numpy_function(self.order, [], tf.int64)
-            order.set_shape([None])
-            epoch = tf.numpy_function(lambda: np.int64(self.epoch), [], tf.int64)
-            epoch.set_shape([])
+            order.set_shape([self.steps, self.batch_size])
+            start = tf.numpy_function(lambda: np.int64(self.start), [], tf.int64)
+            start.set_shape([])
             steps = tf.data.Dataset.range(self.steps)
-            return steps.map(lambda index: batch(index, order, epoch), num_parallel_calls=2)
+            return steps.map(lambda index: batch(index, order, start), num_parallel_calls=2)
 
         stream = tf.data.Dataset.range(1).flat_map(one_epoch)
         return stream.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2)
@@ -144,69 +162,33 @@ class _Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         feed = self._feed
-        if self._order is None or self._order[0] != feed.epoch:
-            self._order = (feed.epoch, feed.order())
-        chosen = self._order[1][index * feed.batch_size : (index + 1) * feed.batch_size]
+        if self._order is None or self._order[0] != feed.start:
+            self._order = (feed.start, feed.order())
+        chosen = self._order[1][index]
+        chosen = chosen[chosen >= 0]
         x, y, weight = (None if a is None else np.asarray(a)[chosen] for a in (feed.x, feed.y, feed.sample_weight))
         if feed.flip:
             # A stream beside that of the binarisation. (Not 0, with which it would be the same: numpy pads seeds so.)
-            flipped = np.random.default_rng([feed.seed, feed.epoch, index, 1]).random((len(x), 1, 1, 1)) < 0.5
+            flipped = np.random.default_rng([feed.seed, feed.start + index, 1]).random((len(x), 1, 1, 1)) < 0.5
             x = np.where(flipped, x[:, :, ::-1], x)
         if feed.binarize:
-            rng = np.random.default_rng([feed.seed, feed.epoch, index])
+            rng = np.random.default_rng([feed.seed, feed.start + index])
             x = (rng.integers(0, 255, x.shape, dtype=np.uint8) < x).astype(np.float32)
         return feed._pack(x, y, weight)
 
 
-class EpochOrder(keras.callbacks.Callback):
-    """Tells an `ArrayFeed` which epoch begins, also in a run that starts later than the first."""
+class StepOrder(keras.callbacks.Callback):
+    """Tells an `ArrayFeed` at each epoch how far the model is, also in a run that goes on from another."""
 
-    def __init__(self, feed):
+    def __init__(self, feed: ArrayFeed, model: keras.Model):
         super().__init__()
-        self._feed = feed
+        # Not `self.model`, which on JAX takes the state out of the running loop at each look.
+        self._feed, self._trained = feed, model
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self._feed.epoch = epoch
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._feed.start = int(self._trained.step)
 
 
-def evenly(count, x):
+def evenly(count: int, x: np.ndarray) -> np.ndarray:
     """At most `count` entries of `x`, evenly spread over it, the first and the last among them."""
     return x[np.linspace(0, len(x) - 1, min(count, len(x))).astype(int)]
-
-
-def split(arrays, fraction):
-    """Keras' `validation_split`: the last share of the arrays, before they are shuffled."""
-    if not 0 < fraction < 1:
-        raise ValueError(f"`validation_split` must be between 0 and 1. Received: validation_split={fraction!r}")
-    arrays = [None if a is None else np.asarray(a) for a in arrays]
-    cut = int(len(arrays[0]) * (1 - fraction))
-    if cut in (0, len(arrays[0])):
-        raise ValueError(f"Too few images to split. Received: {len(arrays[0])} images, validation_split={fraction!r}")
-    head, tail = ([None if a is None else a[part] for a in arrays] for part in (slice(cut), slice(cut, None)))
-    return head, tuple(tail)
-
-
-def class_weights(y, sample_weight, class_weight):
-    """Keras' `class_weight` as weights of the examples, (N,)."""
-    if sample_weight is not None:
-        raise ValueError("Give `class_weight` or `sample_weight`, not both. Received: both")
-    labels = np.asarray(y)
-    if y is None or labels.ndim != 1:
-        raise ValueError(
-            "`class_weight` needs labels, one integer for each example: fit(x, y, class_weight=...). "
-            f"Received: y of shape {None if y is None else labels.shape}"
-        )
-    return np.array([class_weight.get(int(label), 1.0) for label in labels], dtype="float32")
-
-
-def check_devices(count, batch_size):
-    """Keras' data parallelism cannot deal out a batch that is no multiple of the devices."""
-    distribution = keras.distribution.distribution()
-    if not isinstance(distribution, keras.distribution.DataParallel):
-        return
-    devices = int(np.prod(distribution.device_mesh.shape))
-    if batch_size % devices or count % batch_size % devices:
-        raise ValueError(
-            f"With data parallelism over {devices} devices every batch must be a multiple of {devices}, the last "
-            f"one of an epoch too. Received: {count} images, batch_size={batch_size}"
-        )

@@ -1,0 +1,122 @@
+"""Where the latents of a pass come from: the posterior, the prior, the points that stand for x, or the caller."""
+
+import math
+from collections.abc import Callable
+
+from keras import ops
+
+from keras_vae.backend import Tensor, folded, tfd
+
+
+class Draw:
+    """A rule that gives each group of latents its z; a pass calls it group by group.
+
+    Args:
+        samples: K.
+        batch: B.
+    """
+
+    def __init__(self, samples: int, batch: int | Tensor):
+        self.samples, self.batch = samples, batch
+
+    def __call__(
+        self,
+        posterior: tfd.Distribution | None,
+        prior: tfd.Distribution,
+        point: Callable[[tfd.Distribution], Tensor] | None = None,
+    ) -> Tensor:
+        """z of the next group.
+
+        Args:
+            posterior: q(z|x), batch (B,), or (K, B) below other groups; None where there is no x.
+            prior: p(z), batch (), (B,) or (K, B).
+            point: what stands for x where one z is asked for, a function of `posterior`; None: its mean.
+
+        Returns:
+            (K, B, *D).
+        """
+        raise NotImplementedError
+
+    def _spread(self, value, distribution):
+        return ops.broadcast_to(value, (self.samples, self.batch, *distribution.event_shape))
+
+
+class _Sampled(Draw):
+    """Samples of a distribution.
+
+    Args:
+        samples: K.
+        batch: B.
+        seed: integer tensor, (2,); or (S, 2), one for each of S equal blocks of the batch, which then draw what they
+            would draw alone. B and S must be known when the pass is traced.
+    """
+
+    def __init__(self, samples: int, batch: int | Tensor, seed: Tensor):
+        super().__init__(samples, batch)
+        self._seed, self._group = seed, 0
+
+    def _sample(self, distribution):
+        # The first group takes the seed itself.
+        seed = self._seed if self._group == 0 else folded(self._seed, self._group)
+        self._group += 1
+        rank = len(distribution.batch_shape)
+        if len(seed.shape) == 1:
+            return distribution.sample((self.samples, self.batch)[: 2 - rank], seed=seed)
+        size = self.batch // seed.shape[0]
+        blocks = []
+        for index in range(seed.shape[0]):
+            block = slice(index * size, (index + 1) * size)
+            part = distribution[(slice(None),) * (rank - 1) + (block,)] if rank else distribution
+            blocks.append(part.sample((self.samples, size)[: 2 - rank], seed=seed[index]))
+        return ops.concatenate(blocks, axis=1)
+
+
+class FromPosterior(_Sampled):
+    """K samples of q(z|x) for each example: training and scoring."""
+
+    def __call__(self, posterior, prior, point=None):
+        return self._sample(posterior)
+
+
+class FromPrior(_Sampled):
+    """K samples of p(z) for each place in the batch: sampling."""
+
+    def __call__(self, posterior, prior, point=None):
+        return self._sample(prior)
+
+
+class AtMean(Draw):
+    """The point that stands for x, the posterior's mean unless the posterior says otherwise; no noise.
+
+    Args:
+        batch: B; K is 1.
+    """
+
+    def __init__(self, batch: int | Tensor):
+        super().__init__(1, batch)
+
+    def __call__(self, posterior, prior, point=None):
+        return self._spread(posterior.mean() if point is None else point(posterior), posterior)
+
+
+class Given(Draw):
+    """Latents that the caller has; groups beyond them are at the prior's mean.
+
+    Args:
+        z: (B, *D), or several groups one after the other, each flattened, (B, D); with `samples`, (K, B, ...).
+        samples: K, if z has such an axis; None: K is 1.
+    """
+
+    def __init__(self, z: Tensor, samples: int | None = None):
+        lead = 1 if samples is None else 2
+        super().__init__(samples or 1, ops.shape(z)[lead - 1])
+        self._z = ops.reshape(z, (self.samples, self.batch, math.prod(z.shape[lead:])))
+        self._used = 0
+
+    def __call__(self, posterior, prior, point=None):
+        size = math.prod(prior.event_shape)
+        part = self._z[..., self._used : self._used + size]
+        self._used += size
+        if part.shape[-1] < size:
+            return self._spread(prior.mean(), prior)
+        return ops.reshape(part, (self.samples, self.batch, *prior.event_shape))

@@ -1,0 +1,210 @@
+"""What a trained model is used for: arrays in, arrays out."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_vae import backend
+from keras_vae.models.functions import padded, power_of_two
+from keras_vae.names import check_whole
+from keras_vae.training import checks
+
+# Importance samples of one example that are drawn together, and samples of the prior.
+ROUND, BLOCK = 64, 16
+
+
+class Use:
+    """Encoding, decoding, sampling and scoring, all by `run`; mixed into `LatentVariableModel`."""
+
+    def _checked(self, x):
+        x = np.asarray(x)
+        checks.check_array(x, self.image_shape, self.likelihood)
+        return x
+
+    def _labels(self, y, count):
+        return checks.checked_labels(y, count, self.label_shape, self.labels_optional)
+
+    def encode(self, x: Any, y: Any = None, batch_size: int = 256) -> np.ndarray:
+        """The point that stands for each image, the posterior's mean as a rule, (N, *latent_shape).
+
+        Args:
+            x: (N, *X).
+            y: (N, *label_shape), where the model is conditional.
+            batch_size: how many are encoded at a time.
+        """
+        check_whole(batch_size=batch_size)
+        x = self._checked(x)
+        return self._functions.map(self._encode, batch_size, x, self._labels(y, len(x)))
+
+    def decode(self, z: Any, y: Any = None, batch_size: int = 256) -> np.ndarray:
+        """The image of each latent, (N, *X), in the units of the likelihood's data.
+
+        Args:
+            z: (N, *latent_shape), as `encode` returns them.
+            y: (N, *label_shape), where the model is conditional.
+            batch_size: how many are decoded at a time.
+        """
+        check_whole(batch_size=batch_size)
+        z = np.asarray(z, dtype=self.latent_dtype)
+        if z.shape[1:] != tuple(self.latent_shape) or len(z) == 0:
+            expected = ", ".join(map(str, self.latent_shape))
+            raise ValueError(f"Expected latents of shape (N, {expected}). Received: shape {z.shape}")
+        return self._functions.map(self._decode, batch_size, z, self._labels(y, len(z)))
+
+    def reconstruct(self, x: Any, y: Any = None, batch_size: int = 256) -> np.ndarray:
+        """Each image by way of the point that stands for it, (N, *X), in the units of the likelihood's data.
+
+        Args:
+            x: (N, *X).
+            y: (N, *label_shape), where the model is conditional.
+            batch_size: how many are made at a time.
+        """
+        check_whole(batch_size=batch_size)
+        x = self._checked(x)
+        return self._functions.map(self.call, batch_size, x, self._labels(y, len(x)))
+
+    def interpolate(self, a: Any, b: Any, steps: int = 10, spherical: bool = False, y: Any = None) -> np.ndarray:
+        """Images on the way from `a` to `b`, by way of their latents.
+
+        Args:
+            a, b: one image each, (*X), or as many of each, (N, *X).
+            steps: images on the way, both ends (as reconstructions) included.
+            spherical: along the great circle instead of the straight line.
+            y: (*label_shape), or (N, *label_shape), the label of both ends, where the model is conditional.
+
+        Returns:
+            (steps, *X), or (N, steps, *X).
+
+        Raises:
+            ValueError: for images of different shapes, or a model whose latents are codes.
+
+        Reference: White 2016, "Sampling generative networks", section 2.1 (spherical).
+        """
+        a, b = np.asarray(a), np.asarray(b)
+        if a.shape != b.shape:
+            raise ValueError(f"Expected as many images on both sides. Received: shapes {a.shape} and {b.shape}")
+        check_whole(least=2, steps=steps)
+        if self.latent_dtype != "float32":
+            raise ValueError(
+                "Between codes, which are whole numbers, there is no way: this model cannot interpolate. "
+                f"Received: latents of type {self.latent_dtype}"
+            )
+        single = a.shape == self.image_shape
+        if single:
+            a, b, y = a[None], b[None], None if y is None else np.asarray(y)[None]
+        ends = [self.encode(images, y) for images in (a, b)]
+        path = _slerp if spherical else _lerp
+        z = np.stack([path(*ends, t) for t in np.linspace(0.0, 1.0, steps, dtype="float32")], axis=1)
+        labels = None if y is None else np.repeat(y, steps, axis=0)
+        images = self.decode(np.reshape(z, (-1, *z.shape[2:])), labels)
+        images = np.reshape(images, (len(z), steps, *images.shape[1:]))
+        return images[0] if single else images
+
+    def sample(
+        self, n: int, y: Any = None, seed: int | None = None, temperature: float = 1.0, batch_size: int = 256
+    ) -> np.ndarray:
+        """Samples: the mean of p(x|z) for each of `n` draws of z from the prior.
+
+        Args:
+            n: how many.
+            y: (n, *label_shape), where the model is conditional.
+            seed: int; None: another one at each call. The first samples are the same whatever `n` and `batch_size`.
+            temperature: factor on the prior's standard deviation.
+            batch_size: how many are made at a time.
+
+        Returns:
+            (n, *X), the likelihood's means (`likelihood.image`), in the units of its data.
+        """
+        check_whole(n=n, batch_size=batch_size)
+        y = self._labels(y, n)
+        size = max(BLOCK, min(batch_size // BLOCK * BLOCK, power_of_two(n)))
+        seed = int(backend.seed_pair(seed)[0])
+        temperature = np.float32(temperature)
+        chunks = []
+        for start in range(0, n, size):
+            labels = [] if y is None else [padded(y[start : start + size], size)]
+            seeds = backend.seed_pairs(seed, range(start // BLOCK, (start + size) // BLOCK))
+            chunks.append(self._functions(self._sample, temperature, seeds, *labels, n=size))
+        return np.concatenate([ops.convert_to_numpy(c) for c in chunks])[:n]
+
+    def _sample(self, temperature, seed, y=None, *, n):
+        features = self.generate(n, y=y, seed=seed, temperature=temperature)
+        return self.likelihood.image(self.likelihood.distribution(features))
+
+    def log_prob(
+        self,
+        x: Any,
+        samples: int = 100,
+        y: Any = None,
+        seed: int | None = None,
+        keys: Any = None,
+        chunk: int = 1024,
+        verbose: int = 0,
+    ) -> np.ndarray:
+        """An importance-sampled estimate of log p(x), a lower bound in expectation that tightens with `samples`.
+
+        Args:
+            x: (N, *X).
+            samples: K, importance samples from q(z|x) for each image.
+            y: (N, *label_shape), where the model is conditional; then it is log p(x|y).
+            seed: int; None: another one at each call. Equal calls give equal numbers.
+            keys: (N,) ints; the noise of an image depends on `seed` and its key, and on no other image. None: 0, 1, ...
+            chunk: how many z are decoded at a time, at least a round of 64 for one image, which bounds the memory.
+            verbose: 1 shows progress.
+
+        Returns:
+            (N,), nats for each image.
+
+        Reference: Burda, Grosse and Salakhutdinov 2016, equation 8; Rezende, Mohamed and Wierstra 2014, appendix E.
+        """
+        check_whole(samples=samples, chunk=chunk)
+        x = self._checked(x)
+        y = self._labels(y, len(x))
+        keys = np.arange(len(x)) if keys is None else np.asarray(keys)
+        if keys.shape != (len(x),):
+            raise ValueError(f"`keys` must be one for each of {len(x)} images. Received: shape {keys.shape}")
+        at_once = min(int(samples), ROUND)
+        images = min(power_of_two(len(x)), max(1, min(16, chunk // at_once)))
+        seed = int(backend.seed_pair(seed)[0])
+        progress = keras.utils.Progbar(-(-len(x) // images), verbose=verbose, unit_name="chunk")
+        totals = np.empty(len(x))
+        for start in range(0, len(x), images):
+            batch = [padded(a[start : start + images], images) for a in (x, y) if a is not None]
+            total = -np.inf
+            for number in range(-(-samples // at_once)):
+                valid = np.int32(min(at_once, samples - number * at_once))
+                seeds = backend.seed_pairs(seed, padded(keys[start : start + images], images), number)
+                part = self._functions(self._log_sum_weights, seeds, valid, *batch, samples=at_once)
+                total = np.logaddexp(total, ops.convert_to_numpy(part).astype("float64"))
+            totals[start : start + images] = total[: len(x) - start]
+            progress.add(1)
+        return totals - np.log(samples)
+
+    def _log_sum_weights(self, seed, valid, x, y=None, *, samples):
+        """The logarithm of the sum of the first `valid` of `samples` importance weights, (B,)."""
+        inference = self.infer(x, y, samples=samples, seed=seed)
+        log_weight = inference.log_weight
+        if inference.weights is not None:
+            # Labels enumerated along K are all counted, with weights that sum to one.
+            return inference.log_mean_weight + ops.log(ops.cast(samples, "float32"))
+        counted = ops.arange(samples, dtype="int32")[:, None] < valid
+        return ops.logsumexp(ops.where(counted, log_weight, -np.inf), axis=0)
+
+
+def _lerp(a, b, t):
+    return (1.0 - t) * a + t * b
+
+
+def _slerp(a, b, t):
+    flat_a, flat_b = (np.reshape(v, (len(v), -1)) for v in (a, b))
+    norms = np.linalg.norm(flat_a, axis=1) * np.linalg.norm(flat_b, axis=1)
+    cosine = np.sum(flat_a * flat_b, axis=1) / np.maximum(norms, 1e-12)
+    angle = np.reshape(np.arccos(np.clip(cosine, -1.0, 1.0)), (-1,) + (1,) * (a.ndim - 1))
+    sine = np.sin(angle)
+    # Along one ray the circle is the line.
+    straight = sine < 1e-4
+    sine = np.where(straight, 1.0, sine)
+    curve = (np.sin((1.0 - t) * angle) * a + np.sin(t * angle) * b) / sine
+    return np.where(straight, _lerp(a, b, t), curve).astype("float32")

@@ -1,0 +1,162 @@
+"""What a user gives `fit` and `evaluate`, checked, split, wrapped and put in order, once."""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_vae.training import checks
+from keras_vae.training.stream import ArrayFeed, StepOrder
+
+
+class Given(NamedTuple):
+    """Data as Keras' methods take it: arrays, or a stream in the place of `x`."""
+
+    x: Any
+    y: Any = None
+    sample_weight: Any = None
+
+    @property
+    def arrays(self) -> bool:
+        """Whether it is in memory."""
+        return checks.is_array(self.x)
+
+
+def for_fit(
+    model: keras.Model,
+    first: checks.FirstBatch,
+    given: Given,
+    *,
+    batch_size: int | None,
+    shuffle: bool,
+    class_weight: dict[int, float] | None,
+    steps_per_epoch: int | None,
+    validation_split: float,
+    validation_data: Any,
+    validation_batch_size: int | None,
+) -> tuple[dict, dict, list[keras.callbacks.Callback]]:
+    """Keras' arguments for training and validation, and the callbacks that keep the data's order.
+
+    Args:
+        model: a `LatentVariableModel`.
+        first: what checks the first batches of streams.
+        given: x, y and sample_weight.
+        (others): as of `fit`.
+
+    Raises:
+        ValueError: for data that the model cannot see.
+    """
+    # As in Keras, `validation_data` goes first.
+    if validation_split and validation_data is None:
+        if not given.arrays:
+            raise ValueError(
+                "`validation_split` takes the last share of arrays; split a stream yourself and give "
+                f"`validation_data`. Received: x of type {type(given.x).__name__}"
+            )
+        given, validation_data = _split(given, validation_split)
+    validation = {}
+    if validation_data is not None:
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(
+            tuple(validation_data) if isinstance(validation_data, list) else validation_data
+        )
+        size = validation_batch_size or batch_size
+        validation["validation_data"] = for_evaluation(model, first, Given(x, y, weights), size)["x"]
+    if given.arrays:
+        feed = _feed(model, given, batch_size, class_weight, shuffle=bool(shuffle), steps_per_epoch=steps_per_epoch)
+        class_weight = None
+    elif isinstance(given.x, ArrayFeed):
+        feed = given.x
+        feed.check(model)
+    else:
+        _check_stream(given)
+        stream = first.wrap(given.x, classes=class_weight is not None)
+        train = {"x": stream, "steps_per_epoch": steps_per_epoch, "class_weight": class_weight}
+        # Keras shuffles the batches of a PyDataset unless told not to, and warns where it cannot.
+        return {**train, "shuffle": isinstance(stream, keras.utils.PyDataset) and shuffle}, validation, []
+    return {"x": feed.stream(), "shuffle": False}, validation, [StepOrder(feed, model)]
+
+
+def for_evaluation(model: keras.Model, first: checks.FirstBatch, given: Given, batch_size: int | None) -> dict:
+    """Keras' arguments for a test: {"x": a stream}, in the order of the data.
+
+    Args:
+        model: a `LatentVariableModel`.
+        first: what checks the first batches of streams.
+        given: x, y and sample_weight.
+        batch_size: of arrays; None: 32.
+
+    Raises:
+        ValueError: for data that the model cannot see.
+    """
+    if given.arrays:
+        return {"x": _feed(model, given, batch_size, None, shuffle=False).stream()}
+    if isinstance(given.x, ArrayFeed):
+        given.x.check(model)
+        return {"x": given.x.stream()}
+    _check_stream(given)
+    return {"x": first.wrap(given.x)}
+
+
+def _feed(model, given, batch_size, class_weight, **order):
+    x = np.asarray(given.x)
+    checks.check_array(x, model.image_shape, model.likelihood)
+    y, weights = given.y, checks.checked_weights(given.sample_weight, len(x))
+    if class_weight is not None:
+        weights = _class_weights(y, weights, class_weight)
+        y = None if model.label_shape is None else y
+    y = checks.checked_labels(y, len(x), model.label_shape, model.labels_optional)
+    batch_size = 32 if batch_size is None else batch_size
+    if order["shuffle"]:
+        check_devices(len(x), batch_size)
+    return ArrayFeed(x, y, weights, batch_size, model.seed, **order)
+
+
+def _check_stream(given):
+    if given.x is None:
+        raise ValueError("Give the images: fit(x). Received: x=None")
+    for name in ("y", "sample_weight"):
+        if getattr(given, name) is not None:
+            raise ValueError(
+                f"A stream yields `{name}` itself, in batches (x, y) or (x, y, sample_weight), y being None where the "
+                f"model takes no labels. Received: {name}, beside x of type {type(given.x).__name__}"
+            )
+
+
+def _split(given, fraction):
+    """Keras' `validation_split`: the last share of the arrays, before they are shuffled."""
+    if not 0 < fraction < 1:
+        raise ValueError(f"`validation_split` must be between 0 and 1. Received: validation_split={fraction!r}")
+    arrays = [None if a is None else np.asarray(a) for a in given]
+    cut = int(len(arrays[0]) * (1 - fraction))
+    if cut in (0, len(arrays[0])):
+        raise ValueError(f"Too few images to split. Received: {len(arrays[0])} images, validation_split={fraction!r}")
+    head, tail = ([None if a is None else a[part] for a in arrays] for part in (slice(cut), slice(cut, None)))
+    return Given(*head), Given(*tail)
+
+
+def _class_weights(y, sample_weight, class_weight):
+    """Keras' `class_weight` as weights of the examples, (N,)."""
+    if sample_weight is not None:
+        raise ValueError("Give `class_weight` or `sample_weight`, not both. Received: both")
+    labels = np.asarray(y)
+    if y is not None and labels.ndim == 2 and labels.shape[1] > 1:
+        labels = labels.argmax(axis=1)
+    if y is None or labels.size != len(labels):
+        raise ValueError(
+            "`class_weight` needs labels, one integer or one-hot row for each example: fit(x, y, class_weight=...). "
+            f"Received: y of shape {None if y is None else labels.shape}"
+        )
+    return np.array([class_weight.get(int(label), 1.0) for label in labels.reshape(-1)], dtype="float32")
+
+
+def check_devices(count: int, batch_size: int) -> None:
+    """Keras' data parallelism cannot deal out a batch that is no multiple of the devices."""
+    distribution = keras.distribution.distribution()
+    if not isinstance(distribution, keras.distribution.DataParallel):
+        return
+    devices = int(np.prod(distribution.device_mesh.shape))
+    if batch_size % devices or count % batch_size % devices:
+        raise ValueError(
+            f"With data parallelism over {devices} devices every batch must be a multiple of {devices}, the last "
+            f"one of an epoch too. Received: {count} images, batch_size={batch_size}"
+        )
