@@ -13,8 +13,17 @@ import typing
 from collections.abc import Callable, Iterable
 from typing import Any
 
-# How many arguments parts of a role are given before those of their spec: a size, or (image_shape, latent_size).
-LEADING = {"posterior": 1, "prior": 1, "network": 2, "learning_rate_schedule": 2}
+# The roles, as they are listed, each with the number of arguments that its parts are given before those of their spec:
+# a size; (image_shape, latent_size); (recipe, steps of an epoch).
+LEADING = {
+    "posterior": 1,
+    "prior": 1,
+    "likelihood": 0,
+    "objective": 0,
+    "network": 2,
+    "schedule": 0,
+    "learning_rate_schedule": 2,
+}
 
 _REGISTRY: dict[str, dict[str, Callable]] = {}
 _CONSTANTS = {"true": True, "false": False, "none": None}
@@ -118,7 +127,7 @@ def known_as(role: str, *names: str):
     """Decorator: has specs of a role find a class or function.
 
     Args:
-        role: "posterior", "prior", "likelihood", "objective", "network" or "schedule".
+        role: one of `LEADING`, or one of your own.
         *names: the first is the one that is shown, the others are understood, too.
 
     Raises:
@@ -139,8 +148,8 @@ def known_as(role: str, *names: str):
 
 
 def roles() -> tuple[str, ...]:
-    """The roles that have parts, in the order in which they were registered."""
-    return tuple(_REGISTRY)
+    """The roles that have parts."""
+    return tuple(dict.fromkeys([*(role for role in LEADING if role in _REGISTRY), *_REGISTRY]))
 
 
 def known(role: str) -> dict[str, Callable]:

@@ -23,7 +23,7 @@ def list_parts(role: str | None, as_json: bool) -> None:
                 default = "" if argument["default"] is None else f" = {argument['default']}"
                 print(f"      {argument['name']}: {argument['type']}{default}")
             if part["source"]:
-                print(f"      {part['source']}")
+                print(f"      Reference: {part['source']}")
 
 
 def described(role: str, name: str, made: Callable) -> dict:
@@ -39,7 +39,7 @@ def described(role: str, name: str, made: Callable) -> dict:
         as a spec has it, None where there is none.
     """
     text = inspect.cleandoc(made.__doc__ or "")
-    source = re.search(r"^References?:\\s*(.+?)(?=\\n\\s*\\n|\\n\\w+:|\\Z)", text, re.DOTALL | re.MULTILINE)
+    source = re.search(r"^References?:\s*(.+?)(?=\n\s*\n|\n\w+:|\Z)", text, re.DOTALL | re.MULTILINE)
     hints = names.hints(made)
     return {
         "role": role,
@@ -47,11 +47,16 @@ def described(role: str, name: str, made: Callable) -> dict:
         "arguments": [
             {
                 "name": argument.name,
-                "type": inspect.formatannotation(hints.get(argument.name, type(argument.default))),
+                "type": _shown(hints.get(argument.name, type(argument.default))),
                 "default": None if argument.default is argument.empty else names.written(argument.default),
             }
             for argument in names.arguments(made)[names.LEADING.get(role, 0) :]
         ],
-        "description": text.partition("\\n")[0],
+        "description": text.partition("\n")[0],
         "source": " ".join(source[1].split()) if source else None,
     }
+
+
+def _shown(hint):
+    """An annotation without the modules that its classes are from."""
+    return re.sub(r"\b[a-z_.]+\.(?=[A-Z])", "", inspect.formatannotation(hint))
