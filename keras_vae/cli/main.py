@@ -9,15 +9,17 @@ import shlex
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
+from keras_vae import files
 from keras_vae.cli import arguments
-from keras_vae.runs.recipe import UsageError, import_parts
+from keras_vae.runs.recipe import import_parts
 
 FAILURE, INTERRUPTED = 1, 130
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.
 
     Args:
@@ -32,18 +34,11 @@ def main(argv=None):
     command = options.pop("command")
     if command == "train":
         return _train(options, argv, started)
-    if command == "parts":
-        with _one_line_errors() as failure:
-            _parts(**options)
-        return failure.code
-    if command == "prepare":
-        with _one_line_errors() as failure:
-            _prepare(**options)
-        return failure.code
     with _one_line_errors() as failure:
         if command in ("evaluate", "export"):
             options["command"] = shlex.join(["keras-vae", *argv])
-        failure.code = FAILURE if _pretrained(command)(**options) else 0
+        function = {"parts": _parts, "prepare": _prepare}.get(command) or _pretrained(command)
+        failure.code = FAILURE if function(**options) else 0
     return failure.code
 
 
@@ -73,14 +68,11 @@ def _train(options, argv, started):
 
 
 def _parts(role, imports, as_json):
-    _experiment()
-    import_parts(imports)
     from keras_vae.cli import parts
 
-    try:
-        parts.list_parts(role, as_json)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    _experiment()
+    import_parts(imports)
+    parts.list_parts(role, as_json)
 
 
 def _prepare(dataset, source, data_dir, as_json):
@@ -137,12 +129,12 @@ def _recipe(name):
     import zoo
 
     directory = zoo.find(name, trained=False)
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    settings = dict(config.get("recipe", {}))
-    if "dataset" not in settings:
+    config = files.read_json(directory / "config.json")
+    entries = dict(config.get("recipe", {}))
+    if "dataset" not in entries:
         raise ValueError(f"config.json has no recipe with a dataset. Received: {name!r}")
     about = {"name": directory.resolve().name} | config.get("about", {})
-    return settings.pop("dataset"), {"defaults": settings, "about": about}
+    return entries.pop("dataset"), {"defaults": entries, "about": about}
 
 
 def _experiment():

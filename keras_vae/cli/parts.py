@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable
 
 from keras_vae import names
+from keras_vae.runs.recipe import understood
 
 
 def list_parts(role: str | None, as_json: bool) -> None:
     """Prints the parts of a role, or of all; a role without parts is refused with the nearest ones."""
-    roles = names.roles() if role is None else (names.one_of(role, names.roles(), "role"),)
+    roles = names.roles() if role is None else (understood(names.one_of, role, names.roles(), "role"),)
     found = [described(role, name, made) for role in roles for name, made in names.known(role).items()]
     if as_json:
         print(json.dumps(found))

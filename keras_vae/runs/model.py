@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_vae import likelihoods, names, networks, objectives, posteriors, priors, schedules
 from keras_vae.models.vae import VAE
-from keras_vae.runs.recipe import Recipe, UsageError
+from keras_vae.runs.recipe import Recipe, UsageError, understood
 
 _OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
 
@@ -18,18 +18,13 @@ def check(recipe: Recipe) -> None:
     Raises:
         UsageError: naming the nearest names.
     """
-    try:
-        names.bound("network", recipe.network, (1,), recipe.latent_size)
-        posteriors.get(recipe.posterior, recipe.latent_size)
-        priors.get(recipe.prior, recipe.latent_size)
-        likelihoods.get(recipe.likelihood)
-        logged = ("loss", "elbo", "log_likelihood", *objective(recipe, steps=1).names)
-        names.one_of(recipe.keep, ("last", *logged), "value to keep the best epoch by")
-        learning_rate(recipe, steps=1)
-    except UsageError:
-        raise
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    understood(names.bound, "network", recipe.network, (1,), recipe.latent_size)
+    understood(posteriors.get, recipe.posterior, recipe.latent_size)
+    understood(priors.get, recipe.prior, recipe.latent_size)
+    understood(likelihoods.get, recipe.likelihood)
+    understood(learning_rate, recipe, 1)
+    kept = ("last", "loss", "elbo", "log_likelihood", *understood(objective, recipe, 1).names)
+    understood(names.one_of, recipe.keep, kept, "value to keep the best epoch by")
 
 
 def objective(recipe: Recipe, steps: int) -> objectives.Objective:

@@ -108,7 +108,7 @@ class Recipe:
                     f"`{name}` belongs to the {field} and is written there: {field}={spec!r}. "
                     f"Received: {name}={value!r}"
                 )
-            _understood(names.one_of, name, FIELDS, "entry of a recipe")
+            understood(names.one_of, name, FIELDS, "entry of a recipe")
         if "dataset" not in values:
             raise UsageError(f"A recipe needs a `dataset`. Received: {', '.join(values) or 'no entries'}")
         return cls(**values)
@@ -142,7 +142,7 @@ def suiting(dataset: str) -> dict[str, Any]:
 # Checks
 
 
-def _understood(function: Callable, *arguments: Any) -> Any:
+def understood(function: Callable, *arguments: Any) -> Any:
     """`function(*arguments)`, its ValueError as a UsageError."""
     try:
         return function(*arguments)
@@ -154,12 +154,12 @@ def _checked(field, value):
     """The value of a field in the one form that it has in a file."""
     name, rules, kinds = field.name, field.metadata, kinds_of(field)
     value = os.fspath(value) if isinstance(value, os.PathLike) else value
-    _understood(names.check_type, name, value, _HINTS[name])
+    understood(names.check_type, name, value, _HINTS[name])
     value = _plain(value, kinds)
     if "role" in rules:
-        return str(_understood(names.Spec.parse, value))
+        return str(understood(names.Spec.parse, value))
     if "choices" in rules:
-        return _understood(names.one_of, value, rules["choices"], name)
+        return understood(names.one_of, value, rules["choices"], name)
     sizes = value if isinstance(value, tuple) else (value,)
     if rules.keys() & _BOUNDS.keys() and not (sizes and all(_in_range(size, rules) for size in sizes)):
         bounds = " and ".join(f"{words} {rules[rule]}" for rule, words in _BOUNDS.items() if rule in rules)
