@@ -19,7 +19,7 @@ from keras_vae.cli import main as cli
 from keras_vae.files import Table
 from keras_vae.models.vae import VAE
 from keras_vae.runs import data as run_data
-from keras_vae.runs import directory, model
+from keras_vae.runs import directory, model, pictures
 from keras_vae.runs import run as experiment
 from keras_vae.runs.recipe import FIELDS, Recipe, UsageError, import_parts, written
 from keras_vae.training.averages import ValidatedAverage
@@ -31,6 +31,13 @@ SHORT = {"epochs": 4, "eval_samples": 20, "verbose": False}
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "digits"
     return out, experiment.run("digits", out, **SHORT)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Runs inside a test, unlike those of the fixtures above and below, leave out what takes most of their time."""
+    monkeypatch.setattr(experiment, "_export", lambda *_: None)
+    monkeypatch.setattr(pictures, "write", lambda *_: {})
 
 
 def same(a, b):
@@ -181,6 +188,21 @@ def test_a_preset_shows_the_pictures_of_its_run(full):
         assert f"![{caption}]({name})" in card
     # It holds no image of the data set.
     assert not (out / "preset" / "reconstructions.png").exists()
+
+
+def test_a_conditional_model_has_no_pictures_without_labels(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    x, y, z = keras.Input((8, 8, 1)), keras.Input((10,)), keras.Input((2,))
+    flat = keras.layers.Flatten()(x)
+    encoder = keras.Model([x, y], keras.layers.Dense(4)(keras.layers.Concatenate()([flat, y])))
+    decoder = keras.Model([z, y], keras.layers.Dense(4)(keras.layers.Concatenate()([z, y])))
+    vae = VAE(encoder, decoder, seed=0)
+    (tmp_path / "history.csv").write_text("epoch,loss\n1,3.0\n2,2.0\n")
+    test = data.load("digits").test
+    shown = pictures.write(vae, tmp_path, data.convert(test.images, "binary"), test.labels, 0, {})
+    assert [path.name for path in shown] == ["curves.png"]
+    marked = dataclasses.replace(test, attributes={"odd": test.labels % 2 == 1}, attributes_known=test.labels >= 0)
+    assert pictures.attribute_directions(vae, marked) == {}
 
 
 def test_the_best_epoch_is_the_one_that_is_kept(full):
