@@ -32,11 +32,13 @@ setup(
         "jax": ["jax>=0.10"],
         # 1.17 is the first that works with numpy 2.
         "onnx": ["tf2onnx>=1.17", "onnxruntime"],
+        "hub": ["huggingface_hub>=1.0"],
         "docs": ["pdoc>=16"],
         "dev": [
             "jax>=0.10",
             "tf2onnx>=1.17",
             "onnxruntime",
+            "huggingface_hub>=1.0",
             "pdoc>=16",
             "pytest",
             "pytest-xdist",

@@ -1,6 +1,9 @@
-"""A preset is a directory that holds a model: saved, loaded, verified, described."""
+"""A preset is a directory that holds a model: found, saved, loaded, verified, described, shared."""
 
-from keras_vae.presets.directory import (
+import importlib
+
+from keras_vae.presets.location import UnknownName, find
+from keras_vae.presets.schema import (
     ATTRIBUTES,
     CARD,
     CONFIG,
@@ -9,18 +12,25 @@ from keras_vae.presets.directory import (
     RESULTS,
     WEIGHTS,
     PresetError,
-    attributes,
-    card,
-    fixed_batch,
-    fixed_batch_score,
-    load,
-    parameters,
     read,
-    save,
-    sha256,
-    update_results,
-    verify,
-    write_card,
+    read_config,
+    read_results,
+)
+
+# Imported when they are asked for, since they need Keras: to find and read presets takes no framework.
+_LAZY = (
+    "attributes",
+    "card",
+    "fixed_batch",
+    "fixed_batch_score",
+    "load",
+    "parameters",
+    "push",
+    "save",
+    "sha256",
+    "update_results",
+    "verify",
+    "write_card",
 )
 
 __all__ = [
@@ -32,16 +42,20 @@ __all__ = [
     "RESULTS",
     "WEIGHTS",
     "PresetError",
-    "attributes",
-    "card",
-    "fixed_batch",
-    "fixed_batch_score",
-    "load",
-    "parameters",
+    "UnknownName",
+    "find",
     "read",
-    "save",
-    "sha256",
-    "update_results",
-    "verify",
-    "write_card",
+    "read_config",
+    "read_results",
+    *_LAZY,
 ]
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        return getattr(importlib.import_module("keras_vae.presets.directory"), name)
+    raise AttributeError(f"module 'keras_vae.presets' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -13,85 +13,155 @@ _TITLES = {
     "psnr": "PSNR",
     "ssim": "SSIM",
 }
-# What a table has room for.
-_HEADLINES = ("bits_per_dim", "bits_per_dim_elbo", "log_prob", "elbo", "kl", "active_units", "psnr", "ssim")
-_DECIMALS = {"active_units": 0, "bits_per_dim": 3, "bits_per_dim_elbo": 3, "ssim": 3}
+_DENSITIES = ("log_prob", "elbo", "iwae", "log_likelihood")
+_DECIMALS = {"active_units": 0, "bits_per_dim": 3, "ssim": 3}
+_TASK = "unconditional-image-generation"
+# {heading: its metrics, of which a preset has one}.
+_COLUMNS = {
+    "log p(x) or bits/dim": ("bits_per_dim", "log_prob"),
+    "ELBO (nats)": ("elbo",),
+    "KL (nats)": ("kl",),
+    "active units": ("active_units",),
+    "PSNR (dB)": ("psnr",),
+    "SSIM": ("ssim",),
+}
+_MARK = "†"
+_FOOTNOTE = (
+    f"{_MARK} Density of grey values that were not dequantised: it has no upper bound and is comparable with nothing, "
+    "neither with bits/dim nor with densities reported elsewhere."
+)
 
 
-def text(config, results):
+def text(config: dict, results: dict) -> str:
     """The card.
 
     Args:
         config: what its config.json holds.
         results: what its results.json holds.
     """
-    about, name = config["about"], config["about"]["name"]
+    about = config["about"]
     sections = [
-        _front_matter(name, config, results),
-        f"# {about.get('title', name)}\n",
+        f"---\n{front_matter(config, results)}\n---\n",
+        f"# {about.get('title', about['name'])}\n",
         *([about["description"] + "\n"] if about.get("description") else []),
         _facts(config, results),
-        _use(name),
+        _use(config),
         *([_pictures(results["pictures"])] if results.get("pictures") else []),
         *([_results(results)] if results["metrics"] else []),
         *([_training(config, results)] if config["recipe"] else []),
-        "This card is written by `keras-vae card` from `config.json` and `results.json`.\n",
+        "`keras-vae card` generates this page from `config.json` and `results.json`.\n",
     ]
     return "\n".join(sections)
 
 
-def table(entries):
-    """A Markdown table of presets, one a line.
+def table(entries: list[dict]) -> str:
+    """A Markdown table of presets, one a line, and what its marks mean.
 
     Args:
         entries: what `zoo.info` returns of each.
     """
-    lines = ["| name | what | parameters | test results |", "|---|---|---|---|"]
+    headings = ("name", "model", "data", "test images", "parameters", *_COLUMNS)
+    lines = [_row(headings), _row("---" if heading in headings[:3] else "--:" for heading in headings)]
     for entry in entries:
-        shown = [metric for metric in _HEADLINES if metric in entry["metrics"]]
-        results = "<br>".join(_sentence(metric, entry["metrics"][metric]) for metric in shown)
-        lines.append(f"| `{entry['name']}` | {entry['about']['title']} | {entry['parameters']:,} | {results} |")
+        metrics = entry["metrics"]
+        what = (f"`{entry['name']}`", entry["about"].get("title", ""), entry["data"].get("dataset", ""))
+        counts = (max((result["images"] for result in metrics.values()), default=0), entry["parameters"])
+        cells = (_cell(metrics, names) for names in _COLUMNS.values())
+        lines.append(_row((*what, *(f"{count:,}" for count in counts), *cells)))
+    lines += [
+        "",
+        "log p(x) is estimated by importance sampling, with K samples of z for each test image; ± is the "
+        "standard error over test images.",
+    ]
+    if any(_MARK in line for line in lines):
+        lines += ["", _FOOTNOTE]
     return "\n".join(lines) + "\n"
 
 
-def _sentence(metric, result):
-    """ "log p(x) -91.20 ± 0.22 nats (10,000 images, 5,000 samples each)"."""
-    error = f" ± {result['standard_error']:.2g}" if result.get("standard_error") else ""
-    samples = f", {result['samples']:,} samples each" if result["samples"] > 1 else ""
-    unit = "" if metric == "ssim" or metric.startswith("bits") else f" {result['unit']}"
-    name = _TITLES.get(metric, metric.replace("_", " "))
-    return f"{name} {result['value']:.{_DECIMALS.get(metric, 2)}f}{error}{unit} ({result['images']:,} images{samples})"
+def _cell(metrics, names):
+    """ "-91.20 ± 0.22 nats, K = 5,000": the first of these metrics that there is."""
+    name = next((name for name in names if name in metrics), None)
+    if name is None:
+        return "–"
+    result = metrics[name]
+    value = f"{result['value']:.{_DECIMALS.get(name, 2)}f}"
+    if name == "active_units":
+        # "of 40 latent units"
+        return f"{value} {result['unit'].removesuffix(' latent units')}"
+    mark = _mark(name, result)
+    if len(names) == 1:
+        return value + mark
+    return f"{value}{_error(result)} {result['unit']}, K = {result['samples']:,}{mark}"
 
 
-def _front_matter(name, config, results):
-    """YAML; strings are written as JSON, which YAML contains."""
-    dataset = config["data"].get("dataset")
-    lines = ["---", "library_name: keras"]
-    if config["about"].get("license"):
-        lines.append(f"license: {json.dumps(config['about']['license'].lower())}")
-    lines += ["tags:", "- keras", "- keras_vae", "- variational-autoencoder"]
-    if dataset:
-        lines += ["datasets:", f"- {json.dumps(dataset)}"]
-    if results["metrics"]:
-        lines += ["model-index:", f"- name: {json.dumps(name)}", "  results:"]
-    for metric, result in results["metrics"].items():
-        lines += [
-            "  - task:",
-            "      type: unconditional-image-generation",
-            "    dataset:",
-            f"      name: {json.dumps(dataset or 'unknown')}",
-            f"      type: {json.dumps(dataset or 'unknown')}",
-            f"      split: {json.dumps(result.get('split', 'test'))}",
-            "    metrics:",
-            f"    - type: {json.dumps(metric)}",
-            f"      name: {json.dumps(_described(metric, result))}",
-            f"      value: {json.dumps(result['value'])}",
-        ]
-    return "\n".join([*lines, "---", ""])
+def _mark(name, result):
+    """That of a density that is comparable with nothing, by what its protocol says."""
+    return f" {_MARK}" if name in _DENSITIES and "not dequantised" in result["protocol"] else ""
 
 
-def _described(metric, result):
-    return f"{_TITLES.get(metric, metric.replace('_', ' '))} ({result.get('unit', 'no unit')})"
+def _error(result):
+    return f" ± {result['standard_error']:.2g}" if result.get("standard_error") else ""
+
+
+def _row(cells):
+    return f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def metadata(config: dict, results: dict) -> dict:
+    """What the front matter holds, as `ModelCardData` of huggingface_hub has it."""
+    about, dataset = config["about"], config["data"].get("dataset", "unknown")
+    splits = {}
+    for name, result in results["metrics"].items():
+        metric = {"type": name, "value": result["value"], "name": _described(name, result)}
+        splits.setdefault(result["split"], []).append(metric)
+    index = [
+        {"task": {"type": _TASK}, "dataset": {"name": dataset, "type": dataset, "split": split}, "metrics": metrics}
+        for split, metrics in splits.items()
+    ]
+    held = {
+        "library_name": "keras",
+        "license": about.get("license", "").lower(),
+        "pipeline_tag": _TASK,
+        "tags": ["keras", "keras_vae", "variational-autoencoder"],
+        # A folder of images is no data set that others could look up.
+        "datasets": [dataset] if dataset != "unknown" and "/" not in dataset else [],
+        "model-index": [{"name": about["name"], "results": index}] if index else [],
+    }
+    return {key: value for key, value in held.items() if value}
+
+
+def front_matter(config: dict, results: dict) -> str:
+    """`metadata` as YAML, written here so that a card is the same with and without huggingface_hub."""
+    return "\n".join(_yaml(metadata(config, results)))
+
+
+def _yaml(value):
+    """The lines of a dictionary or list in block style."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            nested = isinstance(item, (dict, list))
+            yield f"{key}:" if nested else f"{key}: {_scalar(item)}"
+            yield from (f"  {line}" for line in (_yaml(item) if nested else ()))
+    else:
+        for item in value:
+            first, *rest = _yaml(item) if isinstance(item, dict) else [_scalar(item)]
+            yield f"- {first}"
+            yield from (f"  {line}" for line in rest)
+
+
+def _scalar(value):
+    written = json.dumps(value, ensure_ascii=False)
+    # "1e-07" would be a string in YAML 1.1.
+    return written.replace("e", ".0e") if isinstance(value, float) and "." not in written else written
+
+
+def _described(name, result):
+    warning = ", not dequantised: comparable with nothing" if _mark(name, result) else ""
+    return f"{_title(name)} ({result['unit']}{warning})"
+
+
+def _title(name):
+    return _TITLES.get(name, name.replace("_", " "))
 
 
 def _facts(config, results):
@@ -105,16 +175,20 @@ def _facts(config, results):
         "parameters": f"{results['weights']['parameters']:,}",
         "sha256 of the weights": f"`{results['weights']['sha256']}`",
     }
-    return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items() if value), ""])
+    return "\n".join(["| | |", "|---|---|", *(_row(item) for item in rows.items() if item[1]), ""])
 
 
-def _use(name):
+def _use(config):
+    # Of classes of the user's own keras_vae knows only the base.
+    registered = config["model"]["registered_name"] or ""
+    kind = registered.removeprefix("keras_vae>") if registered.startswith("keras_vae>") else "LatentVariableModel"
+    source = config["about"].get("repository", config["about"]["name"])
     return f"""## Use
 
 ```python
 import keras_vae as kv
 
-vae = kv.VAE.from_preset("{name}")  # this directory; an entry of the zoo: zoo.load("{name}")
+vae = kv.{kind}.from_preset("{source}")  # or the path of a copy of this directory
 images = vae.sample(16, seed=0)
 ```
 """
@@ -126,20 +200,15 @@ def _pictures(pictures):
 
 
 def _results(results):
-    lines = [
-        "## Results",
-        "",
-        "| metric | value | split | images | samples of z | protocol |",
-        "|---|---|---|---|---|---|",
-    ]
-    for metric, result in results["metrics"].items():
-        error = f" ± {result['standard_error']:.2g}" if result.get("standard_error") else ""
-        cells = (
-            _described(metric, result),
-            f"{result['value']:.5g}{error}",
-            *(result.get(key, "") for key in ("split", "images", "samples", "protocol")),
-        )
-        lines.append(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |")
+    lines = ["## Results", "", _row(("metric", "value", "split", "images", "samples of z", "protocol"))]
+    lines.append(_row(["---"] * 6))
+    for name, result in results["metrics"].items():
+        value = f"{result['value']:.5g}{_error(result)}{_mark(name, result)}"
+        samples = f"{result['samples']:,}" if result["samples"] else "–"
+        title = f"{_title(name)} ({result['unit']})"
+        lines.append(_row((title, value, result["split"], f"{result['images']:,}", samples, result["protocol"])))
+    if any(_MARK in line for line in lines):
+        lines += ["", _FOOTNOTE]
     versions = ", ".join(f"{key} {value}" for key, value in results.get("versions", {}).items() if value)
     lines += ["", f"Versions: {versions}."] if versions else []
     return "\n".join([*lines, ""])
@@ -148,5 +217,5 @@ def _results(results):
 def _training(config, results):
     lines = ["## Training", "", "```json", json.dumps(config["recipe"], indent=2), "```", ""]
     if results.get("command"):
-        lines += [f"Trained by `{results['command']}`.", ""]
+        lines += [f"Trained with `{results['command']}`.", ""]
     return "\n".join(lines)

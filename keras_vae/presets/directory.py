@@ -8,46 +8,59 @@ import hashlib
 import json
 import math
 import shutil
+import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_vae import backend, files
-from keras_vae.presets import cards
-
-FORMAT_VERSION = 1
-CONFIG, WEIGHTS, RESULTS, CARD = "config.json", "model.weights.h5", "results.json", "README.md"
-# Only where the images of the training had attributes.
-ATTRIBUTES = "attributes.json"
-FILES = (CONFIG, WEIGHTS, RESULTS, CARD)
-
-
-class PresetError(ValueError):
-    """A directory is no preset, or one that cannot be trusted; the message says which file, and why."""
+from keras_vae.presets import cards, hub, schema
+from keras_vae.presets.location import find
+from keras_vae.presets.schema import (
+    ATTRIBUTES,
+    CARD,
+    CONFIG,
+    FORMAT_VERSION,
+    RESULTS,
+    WEIGHTS,
+    PresetError,
+    read,
+)
 
 
 def save(
-    model, directory, *, about=None, data=None, recipe=None, results=None, history=None, pictures=None, attributes=None
+    model: keras.Model,
+    directory: str | Path,
+    *,
+    about: dict | None = None,
+    data: dict | None = None,
+    recipe: dict | None = None,
+    results: dict | None = None,
+    history: dict | None = None,
+    pictures: dict | None = None,
+    attributes: dict | None = None,
 ):
     """Writes a preset; files of the same names are replaced, all four together.
 
     Args:
         model: a built `LatentVariableModel`; its weights are written as they are.
         directory: where; it is made if need be, and other files in it are left alone.
-        about: {"name", "title", "description", "paper", "license", ...}, what a reader wants to know; the name is that
-            of the directory where it is left out.
+        about: {"name", "title", "description", "paper", "license", ...}, what a reader wants to know; the name
+            defaults to that of the directory.
         data: {"dataset", "preprocessing", ...}, what the model was trained on.
         recipe: what `keras-vae train` needs to do it again.
-        results: {"metrics": {name: {"value", "unit", "split", "images", "samples", "protocol"}}, "command", ...}.
+        results: {"metrics": {name: {"value", "unit", "split", "images", "samples", "protocol"}}, "command", ...}, see
+            `keras_vae.presets.schema.Results`.
         history: {column: [a number for each epoch]}.
         attributes: {name: direction in latent space}, see `keras_vae.metrics.attribute_direction`.
         pictures: {path: caption} of image files that the card is to show; they are copied.
 
     Raises:
-        PresetError: if the directory cannot be written.
+        PresetError: if the directory cannot be written, or the results are not as the schema says.
     """
     directory = Path(directory)
     # One that was never compiled: Keras would write the optimiser, too.
@@ -63,7 +76,7 @@ def save(
     }
     results = {
         "format_version": FORMAT_VERSION,
-        "weights": {"file": WEIGHTS, "sha256": None, "parameters": parameters(model)},
+        "weights": {"file": WEIGHTS, "sha256": "", "parameters": parameters(model)},
         "metrics": {},
         **(results or {}),
         "fixed_batch": {
@@ -74,6 +87,8 @@ def save(
         "pictures": {Path(path).name: caption for path, caption in (pictures or {}).items()},
         "history": history or {},
     }
+    schema.check(config, schema.Config, directory / CONFIG)
+    schema.check(results, schema.Results, directory / RESULTS)
 
     def write_weights(path):
         bare.save_weights(path)
@@ -95,6 +110,9 @@ def save(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         files.replace_together({directory / name: write for name, write in writers.items()})
+        if not attributes:
+            # Those of the weights that were replaced.
+            (directory / ATTRIBUTES).unlink(missing_ok=True)
     except OSError as error:
         raise PresetError(
             f"The preset cannot be written ({error.strerror or error}): choose a directory that can be. "
@@ -102,19 +120,53 @@ def save(
         ) from error
 
 
-def load(directory):
+def push(
+    model: keras.Model,
+    repo: str,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    commit_message: str | None = None,
+    about: dict | None = None,
+    **described: Any,
+) -> str:
+    """Uploads a model as a preset to the Hugging Face Hub, where `load("hf://user/repo")` finds it.
+
+    Args:
+        model: as in `save`.
+        repo: "user/repo"; it is made if need be.
+        private: whether a new repository can be seen by its owner only.
+        token: of the user; None: that of `hf auth login`.
+        commit_message: what the commit is called.
+        about, **described: as in `save`.
+
+    Returns:
+        The URL of the commit.
+
+    Raises:
+        PresetError: if the preset cannot be uploaded.
+        ImportError: if huggingface_hub is not installed.
+    """
+    repo = repo.removeprefix(hub.SCHEME)
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder) / repo.rpartition("/")[2]
+        save(model, directory, about={**(about or {}), "repository": f"{hub.SCHEME}{repo}"}, **described)
+        return hub.upload(directory, repo, private, token, commit_message)
+
+
+def load(name: str | Path) -> keras.Model:
     """Makes the model of a preset, after its weights were verified.
 
     Args:
-        directory: that of the preset.
+        name: "mnist_mlp", an entry of the zoo; a directory; or "hf://user/repo", see `keras_vae.presets.find`.
 
     Returns:
         The model, not compiled.
 
     Raises:
-        PresetError: for a file that is missing, damaged, or of a newer format.
+        PresetError: if there is none of this name, or for a file that is missing, damaged, or of a newer format.
     """
-    directory = Path(directory)
+    directory = find(name)
     config, results = read(directory)
     _verify(directory, results)
     try:
@@ -133,47 +185,26 @@ def load(directory):
     return model
 
 
-def read(directory):
-    """config.json and results.json of a preset, as dictionaries; the weights are neither read nor verified.
-
-    Raises:
-        PresetError: for a file that is missing, no JSON, or of a newer format.
-    """
-    directory = Path(directory)
-    if not directory.is_dir():
-        raise PresetError(f"A preset is a directory with {', '.join(FILES)}; there is none here. Received: {directory}")
-    for name in (CONFIG, WEIGHTS, RESULTS):
-        if not (directory / name).is_file():
-            raise PresetError(f"The preset has no {name}: copy the whole directory again. Received: {directory}")
-    config, results = (_read_json(directory / name) for name in (CONFIG, RESULTS))
-    if "model" not in config or not results.get("weights", {}).get("sha256"):
-        raise PresetError(
-            f"{CONFIG} has no `model`, or {RESULTS} no sha256 of the weights: the preset was never finished. "
-            f"Received: {directory}"
-        )
-    return config, results
-
-
-def attributes(directory):
+def attributes(name: str | Path) -> dict[str, np.ndarray]:
     """The directions in latent space that move an attribute of images.
 
     Args:
-        directory: that of the preset.
+        name: of the preset, as in `load`.
 
     Returns:
-        {name: (D,) or (h, w, c), float32}; empty where the images of the training had no attributes.
+        {attribute: (D,) or (h, w, c), float32}; empty where the training images had no attributes.
 
     Raises:
-        PresetError: for a file that is no JSON, or of a newer format.
+        PresetError: if there is no preset of this name, or for a file that is no JSON, or of a newer format.
     """
-    path = Path(directory) / ATTRIBUTES
+    path = find(name) / ATTRIBUTES
     if not path.is_file():
         return {}
-    directions = _read_json(path)["directions"]
+    directions = schema.read_attributes(path)["directions"]
     return {name: np.asarray(direction, dtype="float32") for name, direction in directions.items()}
 
 
-def verify(directory):
+def verify(directory: str | Path):
     """Refuses weights that are not those that results.json was measured on.
 
     Raises:
@@ -192,12 +223,12 @@ def _verify(directory, results):
         )
 
 
-def card(directory):
+def card(directory: str | Path) -> str:
     """The card of a preset, Markdown after YAML front matter, from its other files."""
     return cards.text(*read(directory))
 
 
-def write_card(directory):
+def write_card(directory: str | Path):
     """Writes README.md anew."""
     path = Path(directory) / CARD
     text = card(directory)
@@ -207,16 +238,20 @@ def write_card(directory):
         raise PresetError(f"The card cannot be written ({error.strerror or error}). Received: {path}") from error
 
 
-def update_results(directory, measured):
-    """Writes results.json and README.md anew, with what was `measured` in the place of what they said.
+def update_results(directory: str | Path, measured: dict):
+    """Writes results.json and README.md anew, with what was measured again.
 
     Args:
         directory: that of the preset.
-        measured: as `results` of `save`; metrics that it lacks stay.
+        measured: as `results` of `save`, and "score" of the fixed batch; metrics that it lacks stay.
     """
     directory = Path(directory)
     config, results = read(directory)
-    results |= measured | {"metrics": results["metrics"] | measured["metrics"]}
+    fixed_batch = results["fixed_batch"] | {"score": measured["score"]}
+    metrics = results["metrics"] | measured["metrics"]
+    rest = {key: value for key, value in measured.items() if key != "score"}
+    results |= rest | {"metrics": metrics, "fixed_batch": fixed_batch}
+    schema.check(results, schema.Results, directory / RESULTS)
     text = cards.text(config, results)
     files.replace_together(
         {
@@ -226,18 +261,18 @@ def update_results(directory, measured):
     )
 
 
-def parameters(model):
+def parameters(model: keras.Model) -> int:
     """How many numbers are trained."""
     return sum(math.prod(variable.shape) for variable in model.trainable_variables)
 
 
-def sha256(path):
+def sha256(path: Path) -> str:
     """The sha256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fixed_batch(model, images=8):
+def fixed_batch(model: keras.Model, images: int = 8) -> np.ndarray:
     """Made-up images that `model` may see, always the same ones: (images, *X)."""
     levels = np.random.default_rng(0).integers(0, 256, (images, *model.image_shape))
     return {
@@ -247,31 +282,17 @@ def fixed_batch(model, images=8):
     }.get(model.likelihood.data, lambda: (levels / 255).astype("float32"))()
 
 
-def fixed_batch_score(model):
-    """log p(x|z) + log p(z) of `fixed_batch` at the posterior's mean, (images,) nats: no noise is in it, so that it
-    tells whether a model was restored, also on the other backend."""
+def fixed_batch_score(model: keras.Model) -> np.ndarray:
+    """log p(x|z) + log p(z) of `fixed_batch` at the posterior mean, (images,) nats.
+
+    It is free of noise, and so tells on either backend whether a model was restored.
+    """
     x = ops.convert_to_tensor(fixed_batch(model))
     inference = model.infer(x, seed=backend.seed_pair(0))
     latents = [latent.posterior.mean()[None] for latent in inference.latents]
     prior = sum(latent.prior.log_prob(z) for latent, z in zip(inference.latents, latents, strict=True))
     likelihood = model.likelihood.distribution(model._features(*latents))
     return ops.convert_to_numpy(likelihood.log_prob(ops.cast(x, "float32")) + prior)[0].astype("float64")
-
-
-def _read_json(path):
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise PresetError(f"{path} is not JSON ({error}). Received: {path.parent}") from error
-    version = value.get("format_version") if isinstance(value, dict) else None
-    if not isinstance(version, int):
-        raise PresetError(f"{path} is not that of a preset: it has no `format_version`. Received: {path.parent}")
-    if version > FORMAT_VERSION:
-        raise PresetError(
-            f"{path} was written by a newer keras_vae; this one reads up to format {FORMAT_VERSION}: "
-            f"pip install --upgrade keras_vae. Received: format_version={version}"
-        )
-    return value
 
 
 def _first_line(error):

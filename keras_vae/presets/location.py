@@ -1,0 +1,63 @@
+"""Where a preset is: an entry of the zoo, a directory, or a repository of the Hugging Face Hub."""
+
+import fnmatch
+from pathlib import Path
+
+from keras_vae import names
+from keras_vae.presets import hub
+from keras_vae.presets.schema import CONFIG, RESULTS, WEIGHTS, PresetError
+
+# Installed beside keras_vae.
+ZOO = Path(__file__).resolve().parents[2] / "zoo"
+
+
+class UnknownName(PresetError):
+    """No preset has this name; the message names the nearest ones."""
+
+    # Of the command: the arguments cannot be meant.
+    exit_code = 2
+
+
+def entries(pattern: str | None = None, trained: bool = True) -> list[str]:
+    """The names of the zoo's entries, sorted.
+
+    Args:
+        pattern: which of them, "mnist*"; None: all.
+        trained: whether they must have weights; otherwise a recipe will do.
+    """
+    needed = (CONFIG, WEIGHTS, RESULTS) if trained else (CONFIG,)
+    found = [path.parent for path in ZOO.glob(f"*/{CONFIG}")]
+    found = sorted(entry.name for entry in found if all((entry / file).is_file() for file in needed))
+    return found if pattern is None else fnmatch.filter(found, pattern)
+
+
+def find(name: str | Path, trained: bool = True) -> Path:
+    """The directory of a preset.
+
+    Args:
+        name: "mnist_mlp" or "zoo/mnist_mlp", an entry of the zoo; a directory; or "hf://user/repo", if need be with
+            "@revision", which is downloaded unless it is in the hub's cache.
+        trained: whether an entry must have weights; otherwise a recipe will do.
+
+    Raises:
+        UnknownName: naming the nearest ones.
+        PresetError: if the repository cannot be downloaded.
+    """
+    if str(name).startswith(hub.SCHEME):
+        return hub.download(str(name))
+    entry = str(name).removeprefix("zoo/").rstrip("/")
+    known = entries(trained=trained)
+    if entry in known:
+        return ZOO / entry
+    if entry in entries(trained=False):
+        raise UnknownName(
+            f"This entry has a recipe but no weights yet: keras-vae train zoo/{entry} makes them. With weights: "
+            f"{', '.join(map(repr, known)) or 'none'}. Received: {str(name)!r}"
+        )
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    try:
+        return ZOO / names.one_of(entry, known, "preset, neither an entry of the zoo nor a directory")
+    except ValueError as error:
+        raise UnknownName(str(error)) from None
