@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vae import data, likelihoods, metrics, names, presets, schedules
+from keras_vae import data, files, likelihoods, metrics, names, presets, schedules
 from keras_vae.callbacks import Deadline, OutOfTime
 from keras_vae.cli import arguments
 from keras_vae.cli import main as cli
@@ -48,13 +48,13 @@ def same(a, b):
 def run_killed_between_history_and_model(out, monkeypatch, **recipe):
     """A run that dies in its third epoch, when that is in the history and not yet in the model."""
 
-    def dying_replace(path, write, real=directory.replace):
+    def dying_replace(path, write, real=files.replace):
         if path.name == "model.keras" and len((out / "history.csv").read_text().splitlines()) == 4:
             raise KeyboardInterrupt
         real(path, write)
 
     with monkeypatch.context() as patch:
-        patch.setattr(directory, "replace", dying_replace)
+        patch.setattr(files, "replace", dying_replace)
         with pytest.raises(KeyboardInterrupt):
             experiment.run("digits", out, **recipe)
 

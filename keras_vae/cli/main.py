@@ -12,9 +12,9 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_vae import files
+from keras_vae import presets
 from keras_vae.cli import arguments
-from keras_vae.runs.recipe import import_parts
+from keras_vae.runs.recipe import UsageError, import_parts
 
 FAILURE, INTERRUPTED = 1, 130
 
@@ -47,7 +47,7 @@ def _train(options, argv, started):
     out = options.pop("out") or Path("runs") / Path(dataset).resolve().name
     again = shlex.join(["keras-vae", "train", dataset, "--out", str(out), "--resume"])
     command = shlex.join(["keras-vae", *argv])
-    with _one_line_errors(lambda: f"; go on with: {again}" if (out / "config.json").exists() else "") as failure:
+    with _one_line_errors(lambda: f"; go on with: {again}" if (out / presets.CONFIG).exists() else "") as failure:
         dataset, recipe = _recipe(dataset)
         if recipe:
             options = recipe | options | {"preset": options["preset"] or out / "preset"}
@@ -123,18 +123,14 @@ def _pretrained(command):
 
 def _recipe(name):
     """A data set's name and nothing, or those of the recipe that `name` is of, as arguments of `experiment.run`."""
-    is_recipe = name.startswith("zoo/") or (Path(name) / "config.json").is_file()
-    if not is_recipe:
+    if not name.startswith(("zoo/", "hf://")) and not (Path(name) / presets.CONFIG).is_file():
         return name, {}
-    import zoo
-
-    directory = zoo.find(name, trained=False)
-    config = files.read_json(directory / "config.json")
-    entries = dict(config.get("recipe", {}))
-    if "dataset" not in entries:
-        raise ValueError(f"config.json has no recipe with a dataset. Received: {name!r}")
-    about = {"name": directory.resolve().name} | config.get("about", {})
-    return entries.pop("dataset"), {"defaults": entries, "about": about}
+    directory = presets.find(name, trained=False)
+    config = presets.read_config(directory / presets.CONFIG)
+    if "dataset" not in config["recipe"]:
+        raise UsageError(f"{presets.CONFIG} has no recipe with a dataset. Received: {name!r}")
+    about = {"name": directory.resolve().name} | config["about"]
+    return config["recipe"]["dataset"], {"defaults": config["recipe"], "about": about}
 
 
 def _experiment():

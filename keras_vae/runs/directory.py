@@ -7,15 +7,13 @@ from pathlib import Path
 
 import keras
 
-from keras_vae import files
-from keras_vae.files import Table, replace
+from keras_vae import files, presets
 from keras_vae.models.base import LatentVariableModel
+from keras_vae.presets import CONFIG, RESULTS
 from keras_vae.runs.recipe import Recipe, UsageError
 from keras_vae.training import averages
 
-# Of config.json and results.json.
-FORMAT_VERSION = 2
-CONFIG, RESULTS, MODEL = "config.json", "results.json", "model.keras"
+MODEL = "model.keras"
 # Of the best epoch on validation images.
 BEST = "best.weights.h5"
 
@@ -25,15 +23,12 @@ def read(out: Path) -> tuple[dict, dict | None]:
 
     Raises:
         UsageError: if there is no run in the directory.
+        PresetError: for a file that is not as the schema says.
     """
-    config = files.read_json(out / CONFIG)
-    if config is None:
+    if not (out / CONFIG).is_file():
         raise UsageError(f"There is no run to resume (no {CONFIG}): start one without --resume. Received: {out}")
-    if not isinstance(config, dict) or config.get("format_version") != FORMAT_VERSION or "recipe" not in config:
-        raise UsageError(
-            f"{CONFIG} is not that of a run of this version of keras_vae: start another run. Received: {out}"
-        )
-    return config, files.read_json(out / RESULTS)
+    complete = (out / RESULTS).is_file()
+    return presets.read_config(out / CONFIG), presets.read_results(out / RESULTS) if complete else None
 
 
 def write_config(out: Path, recipe: Recipe, about: dict, data: dict) -> None:
@@ -41,7 +36,7 @@ def write_config(out: Path, recipe: Recipe, about: dict, data: dict) -> None:
     out.mkdir(parents=True, exist_ok=True)
     # First, or those of fewer epochs would pass for those of the run that begins.
     (out / RESULTS).unlink(missing_ok=True)
-    config = {"format_version": FORMAT_VERSION, "about": about, "data": data}
+    config = {"format_version": presets.FORMAT_VERSION, "about": about, "data": data}
     files.write_json(out / CONFIG, {**config, "recipe": recipe.entries(), "seed": recipe.seed})
 
 
@@ -96,9 +91,9 @@ class Recorder(keras.callbacks.Callback):
     def __init__(self, out: Path, done: int, keep: str = "last", averaged: bool = False):
         super().__init__()
         self._out, self._keep, self._averaged = out, keep, averaged
-        self._history = Table(out / "history.csv", done)
+        self._history = files.Table(out / "history.csv", done)
         # Apart from the history, which is the same however often a run was interrupted.
-        self._timings = Table(out / "timings.csv", done)
+        self._timings = files.Table(out / "timings.csv", done)
         self.diverged = None
 
     @property
@@ -126,8 +121,8 @@ class Recorder(keras.callbacks.Callback):
         self._timings.append({"epoch": epoch + 1, "seconds": round(seconds, 3)})
         if self._is_best():
             with averages.averaged_weights(self.model) if self._averaged else contextlib.nullcontext():
-                replace(self._out / BEST, self.model.save_weights)
-        replace(self._out / MODEL, self.model.save)
+                files.replace(self._out / BEST, self.model.save_weights)
+        files.replace(self._out / MODEL, self.model.save)
 
     def _is_best(self):
         # By what is on the disk, so that a resumed run decides as if it had not been interrupted.

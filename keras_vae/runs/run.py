@@ -119,7 +119,7 @@ def run(
 
     kept = directory.load_kept(vae, recipe, out, train.steps)
     results = {
-        "format_version": directory.FORMAT_VERSION,
+        "format_version": presets.FORMAT_VERSION,
         "metrics": evaluation.evaluate(vae, recipe, evaluated["test"], images, verbose),
         "epochs": done,
         "epochs_planned": recipe.epochs,
@@ -142,7 +142,7 @@ def run(
             about=about,
             data=described,
             recipe={name: value for name, value in recipe.entries().items() if name != "data_dir"},
-            results={name: value for name, value in results.items() if name != "format_version"},
+            results=results,
             # Six digits are more than the noise leaves.
             history={name: [float(f"{v:.6g}") for v in values] for name, values in recorder.history.items()},
             pictures=shown,
@@ -150,7 +150,7 @@ def run(
         )
     _export(vae, out, verbose)
     # Last, because it says that the run is complete.
-    files.write_json(out / directory.RESULTS, results)
+    files.write_json(out / presets.RESULTS, results)
     return results
 
 
