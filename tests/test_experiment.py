@@ -152,9 +152,9 @@ def test_a_complete_run_still_writes_the_preset_that_it_lacks(full, tmp_path):
         np.testing.assert_array_equal(here, there)
 
 
-def test_reconstructions_and_latents_are_measured(full):
-    out, results = full
-    vae = VAE.from_preset(out / "preset")
+def test_reconstructions_and_latents_are_measured(finished):
+    out, results = finished
+    vae = keras.saving.load_model(out / "model.keras")
     x = data.convert(data.load("digits").test.images, "binary", run_data.BINARISATION_SEED)
     error = np.square(x - vae.reconstruct(x)).sum(axis=(1, 2, 3))
     measured = results["metrics"]
