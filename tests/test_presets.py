@@ -56,6 +56,9 @@ def test_directions_of_attributes_come_back(saved, tmp_path):
     (tmp_path / "labelled" / presets.ATTRIBUTES).write_text('{"format_version": 99}')
     with pytest.raises(presets.PresetError, match="newer"):
         presets.attributes(tmp_path / "labelled")
+    # Another model in its place has none.
+    vae.save_to_preset(tmp_path / "labelled")
+    assert presets.attributes(tmp_path / "labelled") == {}
 
 
 @pytest.fixture
@@ -107,6 +110,25 @@ def test_every_composition_comes_back_bit_equal(composition, tmp_path):
     np.testing.assert_array_equal(vae.log_prob(x, 3, seed=1), loaded.log_prob(x, 3, seed=1))
 
 
+def test_a_conditional_model_comes_back(tmp_path):
+    def network(shape):
+        z, y = keras.Input(shape), keras.Input((10,))
+        joined = keras.layers.Concatenate()([keras.layers.Flatten()(z), y])
+        return keras.Model([z, y], keras.layers.Dense(16, activation="relu")(joined))
+
+    vae = kv.VAE(network((8, 8, 1)), network((3,)), seed=0)
+    vae.save_to_preset(tmp_path / "preset")
+    score = presets.fixed_batch_score(kv.VAE.from_preset(tmp_path / "preset"))
+    np.testing.assert_allclose(score, presets.read(tmp_path / "preset")[1]["fixed_batch"]["score"], rtol=1e-6)
+    # The labels count, the first class for all.
+    x = keras.ops.convert_to_tensor(presets.fixed_batch(vae))
+    labels = keras.ops.one_hot(keras.ops.zeros(8, "int32"), 10)
+    latent = vae.infer(x, labels).latents[0]
+    z = latent.posterior.mean()[None]
+    expected = vae.infer(x, labels).decode(z).log_prob(x) + latent.prior.log_prob(z)
+    np.testing.assert_allclose(score, keras.ops.convert_to_numpy(expected)[0], rtol=1e-5)
+
+
 def test_the_weights_hold_no_optimiser(saved):
     import h5py
 
@@ -139,7 +161,7 @@ def test_damaged_and_newer_json_is_named(copy, name):
     for text, said in (
         ("{", "not JSON"),
         ("[]", "format_version"),
-        (json.dumps(good | {"format_version": 2}), r"newer.*Received: format_version=2"),
+        (json.dumps(good | {"format_version": 3}), r"newer.*Received: format_version=3"),
     ):
         (copy / name).write_text(text)
         with pytest.raises(presets.PresetError, match=f"{name}.*{said}"):
@@ -152,8 +174,94 @@ def test_a_recipe_alone_is_no_preset(copy):
     (copy / presets.CONFIG).write_text(json.dumps(config))
     with pytest.raises(presets.PresetError, match=r"never finished.*Received"):
         kv.VAE.from_preset(copy)
-    with pytest.raises(presets.PresetError, match=r"directory with config\.json.*Received: nowhere"):
+    with pytest.raises(presets.UnknownName, match=r"neither an entry of the zoo nor a directory.*Received: 'nowhere'"):
         kv.VAE.from_preset("nowhere")
+    with pytest.raises(presets.PresetError, match=r"directory with config\.json.*Received: .*config\.json"):
+        presets.read(copy / presets.CONFIG)
+
+
+LOG_PROB = RESULTS["metrics"]["log_prob"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        (presets.CONFIG, {"receipe": {}}, r"Unknown key in .*Did you mean 'recipe'.*Received: 'receipe'"),
+        (presets.CONFIG, {"seed": "0"}, "`seed` must be a whole number. Received: seed='0'"),
+        (presets.CONFIG, {"recipe": None}, "`recipe` must be an object"),
+        (presets.RESULTS, {"metrics": {"elbo": {"value": 1.0}}}, "`metrics.elbo` of .* has no key 'unit'"),
+        (presets.RESULTS, {"metrics": {"elbo": LOG_PROB | {"images": 1.5}}}, "`metrics.elbo.images` must be a whole"),
+        (presets.RESULTS, {"history": {"loss": 3}}, "`history.loss` must be"),
+        (presets.RESULTS, {"versions": {"keras": 3}}, "`versions.keras` must be a word or none"),
+    ],
+)
+def test_a_wrong_key_is_named_with_its_file(copy, name, change, said):
+    path = copy / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(presets.PresetError, match=said) as caught:
+        kv.VAE.from_preset(copy)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value) and "Received: " in str(caught.value)
+
+
+def test_results_that_are_not_as_the_schema_says_are_not_written(saved, tmp_path):
+    for results in ({"metrics": {"elbo": {"value": -1.0}}}, {"seconds": 3}):
+        with pytest.raises(presets.PresetError, match=r"results\.json.*Received"):
+            saved[0].save_to_preset(tmp_path / "preset", results=results)
+    assert not (tmp_path / "preset").exists()
+
+
+OLD_RECIPE = {
+    "dataset": "digits",
+    "epochs": 3,
+    "network": "conv",
+    "network_arguments": {"widths": [32, 64], "dense": None, "batch_norm": True, "activation": "relu"},
+    "latent_size": [4, 4, 2],
+    "likelihood": "normal:optimal",
+    "objective": "elbo",
+    "beta": 4.0,
+    "warmup_epochs": 1.0,
+    "free_bits": 0.1,
+    "seed": 7,
+}
+NEW_RECIPE = {
+    "dataset": "digits",
+    "network": "conv:widths=[32,64],dense=none,batch_norm=true,activation=relu",
+    "posterior": "diagonal_normal",
+    "prior": "standard_normal",
+    "likelihood": "normal:optimal",
+    "objective": "elbo:beta=4.0,free_bits=0.1",
+    "epochs": 3,
+    "latent_size": [4, 4, 2],
+    "warmup_epochs": 1.0,
+    "seed": 7,
+}
+
+
+def test_a_recipe_of_version_1_gets_specs(tmp_path):
+    def upgraded(recipe):
+        (tmp_path / "config.json").write_text(json.dumps({"format_version": 1, "about": {"x": 1}, "recipe": recipe}))
+        config = presets.read_config(tmp_path / "config.json")
+        assert config["format_version"] == 2 and config["about"] == {"x": 1} and config["data"] == {}
+        return config["recipe"]
+
+    assert upgraded(OLD_RECIPE) == NEW_RECIPE and list(upgraded(OLD_RECIPE)) == list(NEW_RECIPE)
+    assert upgraded({}) == {}
+    short = upgraded({"objective": "iwae:50", "beta": 1, "free_bits": 0, "network": "mlp"})
+    assert (short["network"], short["objective"], short["likelihood"]) == ("mlp", "iwae:50", "bernoulli")
+    for role in ("network", "likelihood", "objective"):
+        assert str(kv.names.Spec.parse(NEW_RECIPE[role])) == NEW_RECIPE[role]
+
+
+def test_the_files_of_a_run_before_version_2_are_read(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(OLD_RECIPE))
+    config = presets.read_config(tmp_path / "config.json")
+    assert config["recipe"] == NEW_RECIPE and config["seed"] == 7 and config["data"] == {"dataset": "digits"}
+    flat = {"log_prob": LOG_PROB, "epochs": 3, "binarisation": "fixed", "settings": OLD_RECIPE}
+    (tmp_path / "results.json").write_text(json.dumps(flat))
+    results = presets.read_results(tmp_path / "results.json")
+    assert results == {"format_version": 2, "metrics": RESULTS["metrics"], "epochs": 3, "preprocessing": "fixed"}
+    with pytest.raises(presets.PresetError, match=r"There is no config\.json. Received: "):
+        presets.read_config(tmp_path / "none" / "config.json")
 
 
 def test_weights_of_another_model_and_unknown_parts_are_refused(copy):
@@ -222,11 +330,71 @@ def test_the_card_is_that_of_the_other_files(saved, copy):
     assert (copy / presets.CARD).read_text() == text
 
 
-def test_the_front_matter_is_yaml(saved):
-    yaml = pytest.importorskip("yaml")
-    front = yaml.safe_load(presets.card(saved[1]).split("---\n")[1])
-    assert front["license"] == "mit" and front["datasets"] == ["digits"]
-    (result,) = front["model-index"][0]["results"]
-    assert front["model-index"][0]["name"] == "small"
-    assert result["dataset"]["split"] == "test"
-    assert result["metrics"] == [{"type": "log_prob", "name": "log p(x) (nats)", "value": -21.5}]
+def test_the_front_matter_is_that_of_model_card_data(saved):
+    hub = pytest.importorskip("huggingface_hub")
+    config, results = presets.read(saved[1])
+    small = LOG_PROB | {"value": 1e-7, "split": "validation"}
+    results["metrics"]["squared_error"] = small
+    titles = {"log_prob": "log p(x) (nats)", "squared_error": "squared error (nats)"}
+    expected = hub.ModelCardData(
+        library_name="keras",
+        license="mit",
+        pipeline_tag="unconditional-image-generation",
+        tags=["keras", "keras_vae", "variational-autoencoder"],
+        datasets=["digits"],
+        model_name="small",
+        eval_results=[
+            hub.EvalResult(
+                task_type="unconditional-image-generation",
+                dataset_type="digits",
+                dataset_name="digits",
+                dataset_split=result["split"],
+                metric_type=name,
+                metric_name=titles[name],
+                metric_value=result["value"],
+            )
+            for name, result in results["metrics"].items()
+        ],
+    )
+    written = hub.ModelCard(cards.text(config, results)).data
+    assert written.to_dict() == expected.to_dict() == cards.metadata(config, results)
+
+
+CARD_WITHOUT_HUB = """
+import sys
+sys.modules["huggingface_hub"] = None
+from keras_vae.presets import cards, read
+sys.stdout.reconfigure(encoding="utf-8")
+print(cards.text(*read(sys.argv[1])), end="")
+"""
+
+
+def test_a_card_is_the_same_without_huggingface_hub(saved):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", CARD_WITHOUT_HUB, str(saved[1])]
+    said = subprocess.run(command, check=True, env=environment, capture_output=True).stdout
+    assert said.decode() == (saved[1] / presets.CARD).read_text(encoding="utf-8")
+
+
+def test_a_density_of_levels_that_were_not_dequantised_is_marked(saved):
+    config, results = presets.read(saved[1])
+    assert "†" not in cards.text(config, results)
+    grey = LOG_PROB | {"protocol": "importance sampling; test images: 8-bit levels / 255, not dequantised"}
+    metrics = {"log_prob": grey, "kl": grey, "psnr": grey | {"value": 20.0}}
+    text = cards.text(config, results | {"metrics": metrics})
+    assert "| -21.5 ± 0.25 † |" in text and text.count("†") == 2 and "comparable with nothing, neither" in text
+    entry = {"name": "a", "about": {"title": "A | B"}, "data": {"dataset": "digits"}, "parameters": 1234}
+    table = cards.table([entry | {"metrics": metrics}, entry | {"metrics": {"log_prob": LOG_PROB}}])
+    heading, rule, marked, plain, *rest = table.splitlines()
+    assert heading.count("|") == rule.count("|") == plain.count("|") - 1 == 12 and "<br>" not in table
+    assert (
+        marked == r"| `a` | A \| B | digits | 300 | 1,234 | -21.50 ± 0.25 nats, K = 50 † | – | -21.50 | – | 20.00 | – |"
+    )
+    assert "K = 50 |" in plain and rest[-1].startswith("† ")
+
+
+def test_the_card_loads_the_class_of_the_model(saved):
+    config, results = presets.read(saved[1])
+    assert 'vae = kv.VAE.from_preset("small")' in cards.text(config, results)
+    config["model"]["registered_name"] = "my_project>Mine"
+    assert 'vae = kv.LatentVariableModel.from_preset("small")' in cards.text(config, results)

@@ -14,6 +14,7 @@ import zoo
 from keras_vae import presets
 from keras_vae.cli import arguments, pretrained
 from keras_vae.cli import main as cli
+from keras_vae.presets import location
 from keras_vae.runs import run as experiment
 
 
@@ -44,7 +45,7 @@ def run(capsys, *arguments, code=0):
 
 def test_list_and_info(trained, monkeypatch, capsys):
     assert "mnist" in run(capsys, "list") or zoo.list_models() == []
-    monkeypatch.setattr(zoo, "_FOLDER", trained.parent)
+    monkeypatch.setattr(location, "ZOO", trained.parent)
     assert run(capsys, "list").split()[:3] == ["toy", "digits", "log_prob"]
     (entry,) = json.loads(run(capsys, "list", "t*", "--json"))
     assert entry == json.loads(run(capsys, "info", "toy", "--json")) and run(capsys, "list", "x*") == ""
@@ -73,7 +74,7 @@ def test_every_command_that_takes_a_name_is_in_the_list():
 
 @pytest.mark.parametrize("command", OF_A_NAME)
 def test_an_unknown_name_is_one_line_and_exit_code_2(trained, monkeypatch, capsys, command):
-    monkeypatch.setattr(zoo, "_FOLDER", trained.parent)
+    monkeypatch.setattr(location, "ZOO", trained.parent)
     said = run(capsys, command, "tyo", *OF_A_NAME[command], code=2)
     assert said.startswith("keras-vae: error: ") and said.count("\n") == 1 and "Did you mean 'toy'" in said
 
@@ -81,7 +82,7 @@ def test_an_unknown_name_is_one_line_and_exit_code_2(trained, monkeypatch, capsy
 def test_a_recipe_without_weights_is_exit_code_2(tmp_path, monkeypatch, capsys):
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "config.json").write_text('{"format_version": 1, "recipe": {}}')
-    monkeypatch.setattr(zoo, "_FOLDER", tmp_path)
+    monkeypatch.setattr(location, "ZOO", tmp_path)
     assert "keras-vae train zoo/toy" in run(capsys, "sample", "toy", "--out", tmp_path / "s.png", code=2)
 
 
@@ -270,7 +271,7 @@ def test_a_recipe_makes_the_preset_of_its_name(tmp_path, monkeypatch, capsys):
     (tmp_path / "toy" / "config.json").write_text(
         json.dumps({"format_version": 1, "about": {"title": "A toy"}, "recipe": recipe})
     )
-    monkeypatch.setattr(zoo, "_FOLDER", tmp_path)
+    monkeypatch.setattr(location, "ZOO", tmp_path)
     out = tmp_path / "run"
     run(capsys, "train", "zoo/toy", "--epochs", 1, "--out", out)
     config, results = presets.read(out / "preset")

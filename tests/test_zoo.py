@@ -13,7 +13,7 @@ from compositions import COMPOSITIONS
 import keras_vae as kv
 import zoo
 from keras_vae import presets
-from keras_vae.presets import cards
+from keras_vae.presets import cards, location
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,11 +25,11 @@ def toys(tmp_path, monkeypatch):
     """A zoo of two small entries and one that is only a recipe."""
     for name in ("toy_mlp", "toy_iwae"):
         about = {"title": name, "license": "MIT"}
-        metrics = {"elbo": {"value": -20.0, "unit": "nats", "split": "test", "images": 3, "samples": 1}}
-        COMPOSITIONS[0].model().save_to_preset(tmp_path / name, about=about, results={"metrics": metrics})
+        elbo = {"value": -20.0, "unit": "nats", "split": "test", "images": 3, "samples": 1, "protocol": "samples"}
+        COMPOSITIONS[0].model().save_to_preset(tmp_path / name, about=about, results={"metrics": {"elbo": elbo}})
     (tmp_path / "only_recipe").mkdir()
-    (tmp_path / "only_recipe" / "config.json").write_text('{"format_version": 1, "recipe": {}}')
-    monkeypatch.setattr(zoo, "_FOLDER", tmp_path)
+    (tmp_path / "only_recipe" / "config.json").write_text('{"format_version": 2, "recipe": {}}')
+    monkeypatch.setattr(location, "ZOO", tmp_path)
     return tmp_path
 
 
@@ -37,12 +37,15 @@ def toys(tmp_path, monkeypatch):
 def test_an_entry_is_a_preset_whose_card_is_up_to_date(name):
     directory = zoo.find(name)
     config, results = presets.read(directory)
+    # Of the present format as they are, not by an upgrade.
+    assert json.loads((directory / presets.RESULTS).read_text(encoding="utf-8")) == results
+    assert json.loads((directory / presets.CONFIG).read_text(encoding="utf-8")) == config
     assert config["about"]["name"] == name and set(config["about"]) >= {"title", "description", "paper", "license"}
     assert set(config["data"]) >= {"dataset", "preprocessing"} and config["recipe"]["dataset"]
-    for result in results["metrics"].values():
-        assert np.isfinite(result["value"])
-        assert set(result) >= {"unit", "split", "images", "samples", "protocol"}
-    assert results["command"] and results["versions"]["keras"]
+    for role in ("network", "posterior", "prior", "likelihood", "objective"):
+        assert str(kv.names.Spec.parse(config["recipe"][role])) == config["recipe"][role]
+    assert results["metrics"] and results["command"] and results["versions"]["keras"]
+    assert {path.name for path in directory.glob("*.png")} == set(results["pictures"])
     assert (directory / presets.CARD).read_text(encoding="utf-8") == presets.card(directory)
 
 
@@ -56,11 +59,16 @@ def test_an_entry_scores_as_it_says(name):
 
 @pytest.mark.parametrize("name", zoo.list_recipes())
 def test_a_recipe_is_settings_of_an_experiment(name):
-    from keras_vae.runs import run as experiment
+    from keras_vae.runs import recipe
 
-    config = json.loads((zoo.find(name, trained=False) / "config.json").read_text())
-    settings = experiment.Settings(**config["recipe"])
+    settings = recipe.Settings(**presets.read_config(zoo.find(name, trained=False) / presets.CONFIG)["recipe"])
     assert settings.dataset in kv.data.names()
+
+
+@over_models
+def test_every_name_leads_to_the_entry(name):
+    found = {presets.find(given) for given in (name, f"zoo/{name}", f"zoo/{name}/", zoo.find(name))}
+    assert found == {ROOT / "zoo" / name}
 
 
 def test_names_and_patterns(toys):
@@ -71,10 +79,9 @@ def test_names_and_patterns(toys):
 
 def test_load_and_info(toys):
     expected = presets.read(toys / "toy_mlp")[1]
-    for name in ("toy_mlp", "zoo/toy_mlp", str(toys / "toy_mlp")):
-        np.testing.assert_allclose(
-            presets.fixed_batch_score(zoo.load(name)), expected["fixed_batch"]["score"], rtol=1e-6
-        )
+    for name, load in (("toy_mlp", kv.VAE.from_preset), ("zoo/toy_mlp", presets.load), (toys / "toy_mlp", zoo.load)):
+        score = presets.fixed_batch_score(load(name))
+        np.testing.assert_allclose(score, expected["fixed_batch"]["score"], rtol=1e-6)
         known = zoo.info(name)
         assert known["metrics"]["elbo"]["value"] == -20.0 and known["about"]["license"] == "MIT"
         assert known["sha256"] == expected["weights"]["sha256"] and known["parameters"] > 0
@@ -88,7 +95,7 @@ def test_an_unknown_name_gets_the_nearest_ones(toys):
     with pytest.raises(ValueError, match=r"keras-vae train zoo/only_recipe.*Received"):
         zoo.load("only_recipe")
     (toys / "toy_mlp" / "results.json").unlink()
-    with pytest.raises(ValueError, match=r"has no results\.json.*Received"):
+    with pytest.raises(presets.PresetError, match=r"has no results\.json.*Received"):
         zoo.load(str(toys / "toy_mlp"))
 
 
@@ -107,7 +114,10 @@ def fresh(code, *arguments):
 
 
 def test_listing_imports_no_framework():
-    code = "import sys, zoo; zoo.list_models(); print(*({'keras', 'tensorflow', 'jax', 'numpy'} & set(sys.modules)))"
+    code = (
+        "import sys, zoo; [zoo.info(name) for name in zoo.list_models()]\n"
+        "print(*({'keras', 'tensorflow', 'jax', 'numpy', 'huggingface_hub'} & set(sys.modules)))"
+    )
     assert fresh(code) == []
 
 
@@ -131,7 +141,8 @@ def test_an_installation_has_the_entries(tmp_path):
     assert files and missing == []
 
 
-def test_the_readme_has_the_table_of_models():
+def test_a_page_has_the_table_of_models():
     # Written by `keras-vae list --markdown`.
     table = cards.table([zoo.info(name) for name in zoo.list_models()])
-    assert table in (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    assert any(table in page.read_text(encoding="utf-8") for page in pages)

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import backend, files
+from keras_vae import draws, files
 from keras_vae.presets import cards, hub, schema
 from keras_vae.presets.location import find
 from keras_vae.presets.schema import (
@@ -287,12 +287,15 @@ def fixed_batch_score(model: keras.Model) -> np.ndarray:
 
     It is free of noise, and so tells on either backend whether a model was restored.
     """
-    x = ops.convert_to_tensor(fixed_batch(model))
-    inference = model.infer(x, seed=backend.seed_pair(0))
-    latents = [latent.posterior.mean()[None] for latent in inference.latents]
-    prior = sum(latent.prior.log_prob(z) for latent, z in zip(inference.latents, latents, strict=True))
-    likelihood = model.likelihood.distribution(model._features(*latents))
-    return ops.convert_to_numpy(likelihood.log_prob(ops.cast(x, "float32")) + prior)[0].astype("float64")
+    x, y = ops.cast(fixed_batch(model), "float32"), None
+    if model.label_shape is not None:
+        y = np.zeros((len(x), *model.label_shape), dtype="float32")
+        y[..., 0] = 1
+        y = ops.convert_to_tensor(y)
+    latents, features = model.run(draws.AtMean(len(x)), x, y)
+    prior = sum(latent.prior.log_prob(latent.z) for latent in latents)
+    log_prob = model.likelihood.distribution(features).log_prob(x) + prior
+    return ops.convert_to_numpy(log_prob)[0].astype("float64")
 
 
 def _first_line(error):

@@ -4,7 +4,7 @@ import contextlib
 import re
 from pathlib import Path
 
-from keras_vae.presets.schema import ATTRIBUTES, CARD, FILES, PresetError
+from keras_vae.presets.schema import ATTRIBUTES, CARD, CONFIG, FILES, PresetError
 
 SCHEME = "hf://"
 
@@ -21,7 +21,10 @@ def download(name: str) -> Path:
     """
     repo, revision = _parsed(name)
     with _one_line_errors(repo, revision) as client:
-        return Path(client.snapshot_download(repo, revision=revision, allow_patterns=[*FILES, ATTRIBUTES]))
+        directory = Path(client.snapshot_download(repo, revision=revision, allow_patterns=[*FILES, ATTRIBUTES]))
+    if not (directory / CONFIG).is_file():
+        raise PresetError(f"The repository holds no preset: it has no {CONFIG}. Received: {name}")
+    return directory
 
 
 def upload(
@@ -72,26 +75,27 @@ def _one_line_errors(repo, revision=None):
     """Yields the module huggingface_hub; what it raises becomes a `PresetError` of one line."""
     try:
         import huggingface_hub
-        from huggingface_hub import errors
+        from huggingface_hub import constants, errors
     except ImportError as error:
         raise ImportError(
             f'Presets on the hub need huggingface_hub: pip install "keras_vae[hub]". Received: {SCHEME}{repo}'
         ) from error
-    received = f"Received: {SCHEME}{repo}{f'@{revision}' if revision else ''}"
     try:
         yield huggingface_hub
-    except errors.GatedRepoError as error:
-        raise PresetError(
-            f"The repository is gated: ask for access at {huggingface_hub.constants.ENDPOINT}/{repo}, then log in by "
-            f"`hf auth login`. {received}"
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise PresetError(
-            f"There is no such repository, or it is private: check the name, or log in by `hf auth login`. {received}"
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise PresetError(f"The repository has no such branch, tag or commit. {received}") from error
-    # Transport errors are of the base class that HfHubHTTPError has, too.
-    except (errors.HTTPError, OSError, errors.HFValidationError) as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise PresetError(f"The hub did not do what it was asked to ({reason.strip()[:300]}). {received}") from error
+    except (errors.HTTPError, OSError, ValueError) as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()[:300]
+        explanations = {
+            errors.GatedRepoError: f"The repository is gated: ask for access at {constants.ENDPOINT}/{repo}, then log "
+            "in by `hf auth login`.",
+            errors.RepositoryNotFoundError: "There is no such repository, or it is private: check the name, or log in "
+            "by `hf auth login`.",
+            errors.RevisionNotFoundError: "The repository has no such branch, tag or commit.",
+            errors.HfHubHTTPError: f"The hub refuses this ({reason}): log in by `hf auth login`, or give a token that "
+            "permits it.",
+            ValueError: reason,
+            # Of the client's base class HTTPError are also connections that fail.
+            Exception: f"The transfer failed ({reason}): check the connection to {constants.ENDPOINT}.",
+        }
+        said = next(text for kind, text in explanations.items() if isinstance(error, kind))
+        received = f"{SCHEME}{repo}{f'@{revision}' if revision else ''}"
+        raise PresetError(f"{said} Received: {received}") from error
