@@ -12,7 +12,8 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["keras_vae", "keras_vae.*"]), "zoo"],
     package_data={
-        "zoo": ["*/config.json", "*/model.weights.h5", "*/results.json", "*/README.md", "*/attributes.json", "*/*.png"]
+        "keras_vae": ["py.typed"],
+        "zoo": ["*/config.json", "*/model.weights.h5", "*/results.json", "*/README.md", "*/attributes.json", "*/*.png"],
     },
     install_requires=[
         "keras>=3.15",

@@ -1,12 +1,12 @@
-"""What callbacks cost: the time that each takes at the end of an epoch, as a share of the training.
+"""The cost of callbacks: the time that each takes at the end of an epoch, as a share of training time.
 
     python benchmarks/callbacks_speed.py --network mlp
     python benchmarks/callbacks_speed.py --network conv --epochs 4
 
-All callbacks, at their defaults, watch one training on MNIST's training images; each is timed by itself, since the
-difference of two trainings would drown in a shared machine's noise. Times are the process's CPU time, of which other
-processes take nothing away; a callback's counts as many times as there are cores, as if it kept the others waiting. The
-first epoch, in which functions are compiled, is reported apart. Under JAX set KERAS_BACKEND=jax.
+All callbacks, with their defaults, run in one training run on MNIST. Each is timed by itself, since the difference
+between two training runs would drown in the noise of a shared machine. Times are CPU times of the process, which other
+processes do not affect; the time of a callback is multiplied by the number of cores, as if it kept all of them waiting.
+The first epoch, in which functions are compiled, is reported separately. For JAX set KERAS_BACKEND=jax.
 """
 
 import argparse
@@ -26,8 +26,8 @@ import keras_vae as kv
 SHAPE = (28, 28, 1)
 
 
-def timed(callback, seconds):
-    """Has `callback` append what each of its epochs' ends takes to `seconds`."""
+def timed(callback: keras.callbacks.Callback, seconds: list[float]) -> keras.callbacks.Callback:
+    """Makes `callback` append the CPU time of each of its epoch ends to `seconds`."""
     end = callback.on_epoch_end
 
     def on_epoch_end(epoch, logs=None):
@@ -46,14 +46,14 @@ class Steps(keras.callbacks.Callback):
         super().__init__()
         self.seconds = []
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._start = time.process_time()
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict | None = None) -> None:
         self.seconds.append(time.process_time() - self._start)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=("mlp", "conv"), default="mlp")
     parser.add_argument("--batch-size", type=int, default=128)

@@ -18,7 +18,7 @@ import keras_vae as kv
 SHAPE = (28, 28, 1)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=("mlp", "conv"), default="mlp")
     parser.add_argument("--images", type=int, default=64)

@@ -1,11 +1,11 @@
-"""Training speed of keras_vae, of a plain Keras loop without it, and of PyTorch, on the same network and images.
+"""Training speed of keras_vae, of a plain Keras loop, and of PyTorch, with the same network and images.
 
     python benchmarks/train_speed.py --network mlp
     python benchmarks/train_speed.py --network conv --rounds 3
 
-Each contender runs in a process of its own, in turn, A B C A B C ..., so that a drift of the machine's speed hits all.
-It is warmed up for an epoch and then timed for whole epochs. Printed are medians, the lowest and the highest of the
-rounds, in images per second, and the ratio to the plain loop, round by round. PyTorch takes part if it is installed.
+The contenders run in separate processes, in turn, A B C A B C ..., so that a drift of the machine's speed affects all
+of them. Each warms up for an epoch and is then timed for whole epochs. Printed are the median, the lowest and the
+highest of the rounds, in images per second, and the median ratio to the plain loop. PyTorch takes part if installed.
 """
 
 import argparse
@@ -15,19 +15,25 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
 
 SHAPE = (28, 28, 1)
 LATENT = 20
 
 
-def images(count):
-    """Made-up binary images: speed does not depend on what they show, and no data set is needed."""
+def images(count: int) -> "np.ndarray":
+    """Random binary images: speed does not depend on their content."""
     import numpy as np
 
     return (np.random.default_rng(0).random((count, *SHAPE)) < 0.13).astype("float32")
 
 
-def timed(fit, count, epochs):
+def timed(fit: Callable[[int], object], count: int, epochs: int) -> float:
     """Images per second over `epochs` epochs of `fit(epochs)`, after one to warm up."""
     fit(1)
     start = time.perf_counter()
@@ -35,13 +41,15 @@ def timed(fit, count, epochs):
     return count * epochs / (time.perf_counter() - start)
 
 
-def keras_networks(network):
+def keras_networks(network: str) -> "tuple[keras.Model, keras.Model]":
+    """Encoder and decoder."""
     import keras_vae as kv
 
     return kv.networks.mlp(SHAPE, LATENT, (512,)) if network == "mlp" else kv.networks.conv(SHAPE, LATENT, (32, 64))
 
 
-def ours(options):
+def ours(options: argparse.Namespace) -> float:
+    """Images per second of keras_vae."""
     import keras
 
     import keras_vae as kv
@@ -52,8 +60,8 @@ def ours(options):
     return timed(lambda n: vae.fit(x, batch_size=options.batch_size, epochs=n, verbose=0), len(x), options.epochs)
 
 
-def plain(options):
-    """The loop of Keras' own tutorial: its layers and its `train_step`, the same networks and output layers."""
+def plain(options: argparse.Namespace) -> float:
+    """Images per second of the loop in Keras' tutorial: its layers and `train_step`, the same networks and outputs."""
     import keras
     import tensorflow as tf
     from keras import ops
@@ -98,8 +106,8 @@ def plain(options):
     return timed(lambda n: vae.fit(x, batch_size=options.batch_size, epochs=n, verbose=0), len(x), options.epochs)
 
 
-def pytorch(options):
-    """The same layers in PyTorch, batches by index from one tensor (no DataLoader, which would be slower)."""
+def pytorch(options: argparse.Namespace) -> float:
+    """Images per second of the same layers in PyTorch; batches are indexed from one tensor (a DataLoader is slower)."""
     import torch
     from torch import nn
     from torch.nn import functional
@@ -144,7 +152,7 @@ def pytorch(options):
 CONTENDERS = {"keras_vae": ours, "plain Keras": plain, "PyTorch": pytorch}
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=("mlp", "conv"), default="mlp")
     parser.add_argument("--batch-size", type=int, default=128)

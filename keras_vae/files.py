@@ -4,14 +4,17 @@ import csv
 import json
 import os
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 
-def replace(path, write):
+def replace(path: Path, write: Callable[[Path], Any]) -> None:
     """Has `write(path)` make a file or directory, and puts it in the place of `path` once it is whole."""
     replace_together({path: write})
 
 
-def replace_together(writers):
+def replace_together(writers: dict[Path, Callable[[Path], Any]]) -> None:
     """`replace` for several paths, {path: write}, none of which is touched before all are whole."""
     partials = {path: path.with_name(f"partial.{path.name}") for path in writers}
     try:
@@ -34,17 +37,17 @@ def _remove(path):
         path.unlink(missing_ok=True)
 
 
-def write_json(path, value):
+def write_json(path: Path, value: Any) -> None:
     """Writes `value` as JSON."""
     replace(path, lambda partial: dump_json(partial, value))
 
 
-def dump_json(path, value):
+def dump_json(path: Path, value: Any) -> None:
     """Writes `value` as JSON, straight into the file."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_json(path):
+def read_json(path: Path) -> Any:
     """What a JSON file holds, or None if there is none."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -62,7 +65,7 @@ class Table:
         rows: how many of its lines still count; the others are cut.
     """
 
-    def __init__(self, path, rows):
+    def __init__(self, path: Path, rows: int):
         self._path = path
         self._rows = []
         if path.exists():
@@ -70,15 +73,15 @@ class Table:
                 self._rows = list(csv.DictReader(file))[:rows]
             replace(path, lambda partial: self._write(partial, "w", self._rows))
 
-    def column(self, name):
+    def column(self, name: str) -> list[float]:
         """The numbers of one column."""
         return [float(row[name]) for row in self._rows]
 
-    def columns(self):
+    def columns(self) -> dict[str, list[float]]:
         """{column: its numbers}."""
         return {name: self.column(name) for name in self._rows[0]} if self._rows else {}
 
-    def append(self, row):
+    def append(self, row: dict[str, float]) -> None:
         """Adds {column: number} as a line."""
         self._rows.append(row)
         self._write(self._path, "a", [row])

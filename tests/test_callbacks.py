@@ -4,7 +4,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from compositions import LATENT, Composition
+from compositions import COMPOSITIONS, LATENT, Composition
 from matplotlib import image as matplotlib_image
 
 import keras_vae as kv
@@ -119,6 +119,76 @@ def test_labels_of_a_conditional_model_are_passed_on(tmp_path, monkeypatch):
     np.testing.assert_array_equal(seen["decode"], [5] * LATENT * 2)
 
 
+ONE_HOT = np.eye(10, dtype="float32")[LABELS]
+
+
+def conditional():
+    """A VAE whose two networks see a label, too."""
+    x, z, y = (keras.Input(shape) for shape in ((8, 8, 1), (LATENT,), (10,)))
+    features = keras.layers.Dense(16, activation="relu")(keras.ops.concatenate([keras.layers.Flatten()(x), y], axis=-1))
+    encoder = keras.Model([x, y], features)
+    decoder = keras.Model([z, y], keras.layers.Dense(16, activation="relu")(keras.ops.concatenate([z, y], axis=-1)))
+    vae = kv.VAE(encoder, decoder, seed=0)
+    vae.compile(keras.optimizers.Adam(1e-2))
+    return vae
+
+
+def callbacks_of_images(directory, y):
+    """Every callback that uses the model, with labels as given."""
+    few, all_ = (None, None) if y is None else (y[:4], y)
+    return [
+        kv.callbacks.SampleGrid(directory, count=4, y=few),
+        kv.callbacks.ReconstructionGrid(directory, IMAGES[:4], y=few),
+        kv.callbacks.LatentTraversal(directory, IMAGES[:4], y=few),
+        kv.callbacks.LatentScatter(directory, IMAGES, LABELS, count=50, y=all_),
+        kv.callbacks.ActiveUnits(IMAGES, count=50, y=all_),
+        kv.callbacks.CollapseWarning(IMAGES, after=1, least_kl=0.0, least_units=1, y=all_),
+    ]
+
+
+def test_a_conditional_model_is_watched_with_its_labels(tmp_path):
+    model = conditional()
+    model.fit(IMAGES, ONE_HOT, batch_size=32, epochs=1, verbose=0, callbacks=callbacks_of_images(tmp_path, ONE_HOT))
+    assert len(names(tmp_path)) == 4
+    trained = int(model.step)
+    for callback in callbacks_of_images(tmp_path, None):
+        with pytest.raises(ValueError, match="Received: "):
+            model.fit(IMAGES, ONE_HOT, batch_size=32, verbose=0, callbacks=[callback])
+    assert int(model.step) == trained
+
+
+def test_units_of_a_map_are_traversed_as_a_vector(tmp_path, monkeypatch):
+    (composition,) = (c for c in COMPOSITIONS if c.name == "latent_map")
+    drawn = []
+    figure = kv.plotting.traversal_grid
+    monkeypatch.setattr(kv.plotting, "traversal_grid", lambda *args: (drawn.append(args), figure(*args))[1])
+    model, images = composition.model(), composition.images(96)
+    callbacks = [kv.callbacks.LatentTraversal(tmp_path, images[:20], units=[5], values=[0.0, 2.0])]
+    model.fit(images, batch_size=32, verbose=0, callbacks=callbacks)
+    z = np.repeat(model.encode(images[:20])[:1], 2, axis=0)
+    z[:, 0, 1, 2] = [0.0, 2.0]
+    np.testing.assert_allclose(drawn[0][0][0], model.decode(z), rtol=1e-4, atol=1e-5)
+
+
+def test_schedules_of_a_wrapped_objective_are_logged():
+    class Wrapping(kv.objectives.Objective):
+        """Twice the loss of another objective, with a weight of its own."""
+
+        def __init__(self, objective, weight, **kwargs):
+            super().__init__(samples=objective.samples, **kwargs)
+            self.objective, self.weight = objective, weight
+
+        def terms(self, inference):
+            return {"loss": self.weight(inference.step) * self.objective.terms(inference)["loss"]}
+
+    inner = kv.objectives.ELBO(beta=kv.schedules.Capacity(2.0, steps=12))
+    wrapping = Wrapping(inner, kv.schedules.LinearWarmup(12, start=0.5))
+    model = Composition("wrapped", objective=lambda: wrapping).model()
+    _, history = fit([kv.callbacks.ScheduleLogger()], epochs=1, model=model)
+    # After three of twelve steps.
+    assert history["capacity"] == [0.5] and history["weight"] == [0.625]
+
+
 def test_callbacks_leave_the_training_as_it_is(tmp_path):
     data = {"validation_data": IMAGES[:32]}
     plain, expected = fit([], epochs=3, **data)
@@ -219,12 +289,12 @@ def test_active_units_are_logged_in_every_epoch_and_measured_in_some(monkeypatch
     model = COMPOSITION.model()
     sizes = []
     encode = model.encode
-    monkeypatch.setattr(model, "encode", lambda x: (sizes.append(len(x)), encode(x))[1])
+    monkeypatch.setattr(model, "encode", lambda x, y=None: (sizes.append(len(x)), encode(x))[1])
     _, history = fit([kv.callbacks.ActiveUnits(IMAGES, count=40, every=3)], epochs=6, model=model)
     assert len(history["active_units"]) == 6
     assert history["active_units"][3] == history["active_units"][2]
-    # The first epoch, the third, the sixth.
-    assert sizes == [40, 40, 40]
+    # Before the training; then after the first epoch, the third, the sixth.
+    assert sizes == [40, 40, 40, 40]
 
 
 def test_only_a_collapsed_model_is_warned_of_once_and_after_its_time():

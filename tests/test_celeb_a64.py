@@ -275,7 +275,7 @@ def test_wrong_lists_are_refused_at_once(tmp_path, monkeypatch, name, change, sa
 def test_what_is_no_download(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "quota.zip").write_text("<html>Sorry, the quota is exceeded</html>")
-    for name, says in [("empty", "There is no image"), ("quota.zip", "no whole zip"), ("nowhere", "no such folder")]:
+    for name, says in [("empty", "There is no image"), ("quota.zip", "not a whole zip"), ("nowhere", "no such folder")]:
         with pytest.raises(data.DataError, match=rf"{says}.*Received: .*{name}"):
             data.prepare_celeb_a64(tmp_path / name, tmp_path / "tfds", verbose=False)
 

@@ -358,6 +358,10 @@ def test_curves_from_a_file(tmp_path, first, missing):
         (plotting.neighbourhood_grid, [np.zeros((2, 8, 8, 1)), np.zeros((4, 8, 8, 3))]),
         (plotting.save_gif, [np.zeros((2, 8, 8, 1)), "a.png"]),
         (plotting.save, [Figure(), "figure.pdf"]),
+        (plotting.save_pixels, [np.zeros((2, 8, 1), "uint8"), "a.png"]),
+        (plotting.save_pixels, [np.zeros((2, 8, 8, 1)), "a.png"]),
+        (plotting.save_pixels, [np.zeros((2, 8, 8, 1), "uint8"), "a.jpg"]),
+        (plotting.save_pixels, [np.zeros((2, 8, 8, 1), "uint8"), "a.png", 0]),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(draw, arguments):
@@ -385,6 +389,24 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         plotting.save(Broken(), path)
     assert path.read_bytes() == whole
     assert [p.name for p in path.parent.iterdir()] == ["grid.png"]
+
+
+@pytest.mark.parametrize("shape", [(8, 6, 1), (8, 6, 3)])
+def test_pixels_are_written_as_they_are(tmp_path, shape):
+    images = levels(5, shape)
+    plotting.save_pixels(images, tmp_path / "all.png", columns=3)
+    picture = np.asarray(Image.open(tmp_path / "all.png")).reshape(16, 18, -1)
+    for i, image in enumerate(images):
+        top, left = i // 3 * 8, i % 3 * 6
+        np.testing.assert_array_equal(picture[top : top + 8, left : left + 6], image)
+    assert not picture[8:, 12:].any()
+    plotting.save_pixels(images, tmp_path / "each")
+    paths = sorted((tmp_path / "each").iterdir())
+    assert [path.name for path in paths] == [f"{i:05d}.png" for i in range(5)]
+    np.testing.assert_array_equal(np.asarray(Image.open(paths[4])).reshape(shape), images[4])
+    # As many columns as there are images, at most.
+    plotting.save_pixels(images[:2], tmp_path / "few.png", columns=9)
+    assert Image.open(tmp_path / "few.png").size == (12, 8)
 
 
 def test_drawing_leaves_nothing_in_pyplot_and_waits_until_it_is_needed(tmp_path):

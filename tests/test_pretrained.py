@@ -12,7 +12,7 @@ from PIL import Image
 import keras_vae as kv
 import zoo
 from keras_vae import presets
-from keras_vae.cli import arguments, pretrained
+from keras_vae.cli import arguments, export
 from keras_vae.cli import main as cli
 from keras_vae.presets import location
 from keras_vae.runs import run as experiment
@@ -124,7 +124,7 @@ def test_evaluate_agrees_and_finds_what_differs(trained, tmp_path, capsys):
 
 def test_an_attribute_is_moved(trained, pictures, tmp_path, capsys):
     vae = zoo.load(trained)
-    (direction,) = np.random.default_rng(0).normal(size=(1, *vae.prior.event_shape)).astype("float32")
+    (direction,) = np.random.default_rng(0).normal(size=(1, *vae.latent_shape)).astype("float32")
     vae.save_to_preset(tmp_path / "labelled", attributes={"Slanted": direction})
     given = ["move", tmp_path / "labelled", pictures[0], "--attribute", "Slanted", "--amounts", -2, 0.5]
     said = json.loads(run(capsys, *given, "--out", tmp_path / "m.npy", "--json"))
@@ -221,8 +221,16 @@ def test_levels_stay_levels(tmp_path, capsys):
 
 def test_what_is_no_image(trained, tmp_path, capsys):
     (tmp_path / "text.png").write_text("not a picture")
+    Image.effect_noise((64, 64), 50).save(tmp_path / "cut.png")
+    # What Pillow finds wrong with a chunk is a SyntaxError.
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:100] + b"0" * 100)
     (tmp_path / "empty").mkdir()
-    for path, said in (("text.png", "neither a picture"), ("empty", "no images"), ("gone.png", "No such file")):
+    for path, said in (
+        ("text.png", "neither a picture"),
+        ("cut.png", "damaged"),
+        ("empty", "no images"),
+        ("gone.png", "No such file"),
+    ):
         assert said in run(capsys, "score", trained, tmp_path / path, code=1)
     np.save(tmp_path / "nan.npy", np.full((1, 8, 8, 1), np.nan))
     assert "NaN" in run(capsys, "score", trained, tmp_path / "nan.npy", code=1)
@@ -235,7 +243,7 @@ def test_export(trained, tmp_path, capsys):
     import tensorflow as tf
 
     said = json.loads(run(capsys, "export", trained, "--out", tmp_path / "saved", "--json"))
-    note = json.loads((tmp_path / "saved" / pretrained.NOTE).read_text())
+    note = json.loads((tmp_path / "saved" / export.NOTE).read_text())
     assert said == {"out": str(tmp_path / "saved"), **note}
     assert note["weights_sha256"] == presets.sha256(trained / presets.WEIGHTS)
     assert note["images"] == {"shape": [8, 8, 1], "values": "binary"} and note["command"].startswith("keras-vae export")
@@ -249,13 +257,13 @@ def test_export_to_onnx(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     out = tmp_path / run(capsys, "export", trained, "--format", "onnx").strip()
     assert out == tmp_path / "onnxmodels" / "toy"
-    assert sorted(path.name for path in out.iterdir()) == ["decode.onnx", "encode.onnx", "serve.onnx", pretrained.NOTE]
-    note = json.loads((out / pretrained.NOTE).read_text())
+    assert sorted(path.name for path in out.iterdir()) == ["decode.onnx", "encode.onnx", "serve.onnx", export.NOTE]
+    note = json.loads((out / export.NOTE).read_text())
     assert note["format"] == "onnx" and note["weights_sha256"] == presets.sha256(trained / presets.WEIGHTS)
     # A failure leaves no note beside files that may be of both exports.
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     assert "keras_vae[onnx]" in run(capsys, "export", trained, "--format", "onnx", code=1)
-    assert not (out / pretrained.NOTE).exists()
+    assert not (out / export.NOTE).exists()
 
 
 def test_a_directory_that_cannot_be_written_is_one_line(trained, tmp_path, capsys):

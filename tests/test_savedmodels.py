@@ -11,7 +11,7 @@ import pytest
 import keras_vae as kv
 import zoo
 from keras_vae import presets
-from keras_vae.cli import pretrained
+from keras_vae.cli import export
 
 FOLDER = Path(__file__).parent.parent / "savedmodels"
 NAMES = sorted(path.name for path in FOLDER.iterdir() if path.is_dir())
@@ -47,7 +47,7 @@ def test_every_mnist_entry_has_one(name):
 
 @over_saved
 def test_is_of_the_weights_of_its_entry(name):
-    note = json.loads((FOLDER / name / pretrained.NOTE).read_text())
+    note = json.loads((FOLDER / name / export.NOTE).read_text())
     assert note["name"] == name and note["format"] == "tf_saved_model"
     assert note["weights_sha256"] == zoo.info(name)["sha256"], f"keras-vae export {name}"
 

@@ -13,6 +13,7 @@ ROOMS = (
     "parts",
     "distributions",
     "inference",
+    "draws",
     "posteriors",
     "priors",
     "likelihoods",

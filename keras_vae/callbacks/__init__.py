@@ -1,7 +1,7 @@
-"""Keras callbacks: pictures while a model trains, what its latents carry, its best epochs, its end in time.
+"""Keras callbacks: pictures, active units, schedules, the best checkpoints, and a deadline.
 
-They look at the model at the ends of epochs only, with seeds of their own: a training with them ends with the same
-weights, to the last bit, as one without.
+They use the model only at the ends of epochs, with separate seeds, so that training with them gives the same weights,
+to the last bit, as training without.
 """
 
 from keras_vae.callbacks.checkpoints import BestCheckpoints

@@ -1,6 +1,7 @@
-"""The models of the best epochs."""
+"""Checkpoints of the best epochs."""
 
 import math
+import os
 import re
 import warnings
 from pathlib import Path
@@ -12,21 +13,28 @@ from keras_vae.names import check_whole, one_of
 
 
 class BestCheckpoints(keras.callbacks.Callback):
-    """Keeps the models of the best epochs, `directory/epoch_<epoch>_<monitor>=<value>.keras`, and no others.
+    """Saves the models of the best epochs, `directory/epoch_<epoch>_<monitor>=<value>.keras`, and deletes all others.
 
-    A file is there whole or not at all. The names alone say which are the best, so that a resumed run goes on with what
-    it finds: give a new run a new directory.
+    Each file is written whole or not at all. The names alone tell which models are the best, so that a resumed run goes
+    on with the files it finds: give a new run a new directory.
 
     Args:
-        directory: where the files go; it is made.
-        k: how many are kept.
-        monitor: name of the logged number. A `loss` whose KL is warmed up compares nothing; an ELBO does.
-        mode: "max" or "min"; None: as the monitor's name says.
+        directory: directory for the files; it is made.
+        k: how many models to keep.
+        monitor: name of the logged number. While the KL is warmed up, values of `loss` cannot be compared; those of
+            `elbo` can.
+        mode: "max" or "min"; None: inferred from the monitor's name.
 
     Example: `keras.saving.load_model(checkpoints.best)`.
     """
 
-    def __init__(self, directory, k=2, monitor="val_elbo", mode=None):
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        k: int = 2,
+        monitor: str = "val_elbo",
+        mode: str | None = None,
+    ):
         super().__init__()
         check_whole(k=k)
         self._directory = Path(directory)
@@ -36,22 +44,22 @@ class BestCheckpoints(keras.callbacks.Callback):
         self._missed = False
 
     @property
-    def kept(self):
-        """The files, the best one first, of equal ones the earlier."""
+    def kept(self) -> list[Path]:
+        """The files, the best one first; of equal ones, the earlier one first."""
         found = [(self._pattern.fullmatch(path.name), path) for path in self._directory.glob("epoch_*.keras")]
         return [path for _, _, path in sorted((self._sign * float(m[2]), int(m[1]), p) for m, p in found if m)]
 
     @property
-    def best(self):
-        """The best file, None before there is one."""
+    def best(self) -> Path | None:
+        """The best file; None until there is one."""
         return next(iter(self.kept), None)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         value = float(logs.get(self._monitor, math.nan))
         if self._monitor not in logs and not self._missed:
             self._missed = True
             warnings.warn(
-                f"`{self._monitor}` is not logged in epoch {epoch + 1}, of which no model is kept: give `fit` "
+                f"`{self._monitor}` is not logged in epoch {epoch + 1}, so its model is not saved: give `fit` "
                 f"`validation_data`, or monitor another number. Received: {', '.join(logs)}",
                 stacklevel=2,
             )
@@ -78,4 +86,4 @@ def _mode(monitor):
     for mode, endings in (("max", _HIGH), ("min", _LOW)):
         if monitor.endswith(endings):
             return mode
-    raise ValueError(f"Whether a high `{monitor}` is good is not known: give `mode`. Received: mode=None")
+    raise ValueError(f"Whether a high or a low `{monitor}` is better is not known: give `mode`. Received: mode=None")

@@ -1,4 +1,4 @@
-"""A training that ends in time."""
+"""Training that ends in time."""
 
 import statistics
 import time
@@ -7,34 +7,34 @@ import keras
 
 
 class OutOfTime(Exception):
-    """The minutes that a run was given are over."""
+    """The time for a run is over."""
 
 
 class Deadline(keras.callbacks.Callback):
-    """Ends the training before an epoch that would not be done in time, or, if need be, in the midst of it.
+    """Stops training before an epoch that would end too late, or, if need be, within it.
 
     Args:
-        deadline: a time of `time.monotonic()`.
+        deadline: the end, as a time of `time.monotonic()`.
 
     Raises:
-        OutOfTime: out of Keras' `fit`.
+        OutOfTime: from Keras' `fit`.
     """
 
-    def __init__(self, deadline):
+    def __init__(self, deadline: float):
         super().__init__()
         self._deadline = deadline
         self._begun = []
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._begun.append(time.monotonic())
         lengths = [end - begin for begin, end in zip(self._begun, self._begun[1:], strict=False)]
-        # The first one is longer, because functions are compiled in it.
+        # The first epoch is longer, because functions are compiled in it.
         self._check(statistics.median((lengths[1:] or lengths or [0])[-3:]))
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self._check()
 
-    def on_test_batch_end(self, batch, logs=None):
+    def on_test_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self._check()
 
     def _check(self, needed=0):

@@ -1,88 +1,105 @@
-"""What the latents carry while a model trains."""
+"""How much information the latents carry, measured during training."""
 
 import math
 import warnings
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_vae.metrics import active_units
 from keras_vae.names import check_whole
-from keras_vae.training import checks, stream
+from keras_vae.training import stream
 
 
 class _ActiveUnitsOf:
-    """The number of active units of a model, measured on at most `count` of the images, evenly spaced."""
+    """Counts the active units of a model on at most `count` of the images, evenly spaced."""
 
-    def __init__(self, images, count, threshold):
+    def __init__(self, images, y, count, threshold):
         check_whole(least=2, images=len(images), count=count)
-        self._images, self._threshold = stream.evenly(count, np.asarray(images)), threshold
-
-    def check(self, model):
-        checks.check_array(self._images, model.image_shape, model.likelihood)
+        self._images = stream.evenly(count, np.asarray(images))
+        self._y = None if y is None else stream.evenly(count, np.asarray(y))
+        self._threshold = threshold
 
     def __call__(self, model):
-        """The number, and that of all units; (nan, all) where the means are not finite."""
-        means = model.encode(self._images)
-        size = math.prod(means.shape[1:])
-        if not np.isfinite(means).all():
+        """The number of active units, and of all units; (nan, all) if the latents are not finite."""
+        z = model.encode(self._images, y=self._y)
+        size = math.prod(z.shape[1:])
+        if not np.isfinite(z).all():
             return math.nan, size
-        return int(active_units(means, self._threshold).sum()), size
+        return int(active_units(z, self._threshold).sum()), size
 
 
 class ActiveUnits(keras.callbacks.Callback):
-    """Logs `active_units`: how many latent units have a posterior mean that varies over the images.
+    """Logs `active_units`, the number of latent units whose posterior mean varies over the images.
 
     Args:
-        images: (N, *X), best validation images.
-        count: of how many of them, evenly spaced, it is measured.
+        images: (N, *X), preferably validation images.
+        count: on how many of the images, evenly spaced, to measure.
         threshold: variance above which a unit is active.
-        every: epochs from one measurement to the next; in between the last one is logged again.
+        every: number of epochs between measurements; the epochs in between log the last one again.
+        y: (N, *label_shape), if the model is conditional.
 
     Reference: Burda, Grosse and Salakhutdinov 2016, section 5.2.
     """
 
-    def __init__(self, images, count=1000, threshold=0.01, every=1):
+    def __init__(
+        self,
+        images: ArrayLike,
+        count: int = 1000,
+        threshold: float = 0.01,
+        every: int = 1,
+        y: ArrayLike | None = None,
+    ):
         super().__init__()
         check_whole(every=every)
-        self._measure = _ActiveUnitsOf(images, count, threshold)
+        self._measure = _ActiveUnitsOf(images, y, count, threshold)
         self._every = every
         self._last = None
 
-    def on_train_begin(self, logs=None):
-        self._measure.check(self.model)
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        # The model refuses here, not after an epoch, what it cannot encode.
+        self._measure(self.model)
         self._last = None
 
-    def on_epoch_end(self, epoch, logs=None):
-        # In every epoch the same names are logged, or tables of them would have ragged lines.
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        # Every epoch logs the same names, or tables of them would have ragged lines.
         if self._last is None or (epoch + 1) % self._every == 0:
             self._last, _ = self._measure(self.model)
         logs["active_units"] = self._last
 
 
 class CollapseWarning(keras.callbacks.Callback):
-    """Warns, once, when the posterior has collapsed to the prior: the latents carry (nearly) nothing.
+    """Warns, once, if the posterior has collapsed to the prior, so that the latents carry (almost) no information.
 
     Args:
-        images: (N, *X), of which active units are counted (on at most 1,000); None: the KL alone is looked at.
-        after: epochs after whose end it begins to look; a collapse often undoes itself early in a training.
-        least_kl: nats of KL (`kl` of the logs) below which it warns; not while a `Capacity` asks for less.
-        least_units: active units below which it warns.
+        images: (N, *X), on at most 1,000 of which active units are counted; None: only the KL is checked.
+        after: number of epochs before the first check; early in training a collapse is often temporary.
+        least_kl: KL in nats (`kl` of the logs) below which to warn, unless a `Capacity` asks for less.
+        least_units: number of active units below which to warn.
+        y: (N, *label_shape), if the model is conditional.
     """
 
-    def __init__(self, images=None, after=5, least_kl=0.1, least_units=1):
+    def __init__(
+        self,
+        images: ArrayLike | None = None,
+        after: int = 5,
+        least_kl: float = 0.1,
+        least_units: int = 1,
+        y: ArrayLike | None = None,
+    ):
         super().__init__()
         check_whole(after=after, least_units=least_units)
-        self._measure = None if images is None else _ActiveUnitsOf(images, 1000, 0.01)
+        self._measure = None if images is None else _ActiveUnitsOf(images, y, 1000, 0.01)
         self._after, self._least_kl, self._least_units = after, least_kl, least_units
         self._warned = False
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         if self._measure is not None:
-            self._measure.check(self.model)
+            self._measure(self.model)
         self._warned = False
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if self._warned or epoch + 1 < self._after or logs.get("capacity", math.inf) < self._least_kl:
             return
         found = []
@@ -96,9 +113,9 @@ class CollapseWarning(keras.callbacks.Callback):
             return
         self._warned = True
         warnings.warn(
-            f"The posterior has collapsed to the prior: the decoder learns to do without z. Warm the KL up "
+            "The posterior has collapsed to the prior: the decoder ignores z. Warm the KL up "
             "(`kv.objectives.ELBO(beta=kv.schedules.LinearWarmup(5_000))`, or `Cyclical`), give each unit free bits "
-            "(`ELBO(free_bits=0.1)`), lower `beta` or the learning rate, take a weaker decoder, or give a Normal a "
+            "(`ELBO(free_bits=0.1)`), lower `beta` or the learning rate, use a weaker decoder, or give a Normal a "
             "smaller scale (`Normal('optimal')` finds it). "
             f"Received: after epoch {epoch + 1} {' and '.join(found)}",
             RuntimeWarning,

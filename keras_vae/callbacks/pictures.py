@@ -1,35 +1,49 @@
-"""Pictures while a model trains."""
+"""Pictures of a model during training."""
 
 import importlib.util
+import os
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from keras_vae import plotting
+from keras_vae.models.base import LatentVariableModel
 from keras_vae.names import check_whole, one_of
-from keras_vae.training import checks, stream
+from keras_vae.training import stream
 
 
 class Picture(keras.callbacks.Callback):
-    """Base class: a picture at the end of every so many epochs, `directory/<name>_<epoch>.png`.
+    """Base class: writes a picture every few epochs, `directory/<name>_<epoch>.png`.
 
-    A subclass has a `name` (and a `dpi`, if not the figure's), and says in `draw` what is to be seen. Where the model's
-    outputs are no longer finite there is no picture.
+    A subclass sets `name` and defines `draw`. If the model's outputs are not finite, no picture is written.
 
     Args:
-        directory: where the files go; it is made.
-        every: epochs from one picture to the next; the first one is that of epoch `every`.
-        tensorboard: TensorBoard's log directory, where the pictures are to be seen, too; needs TensorBoard installed.
-        seed: int; the same one at every epoch, so that pictures differ by what was learnt alone.
+        directory: directory for the files; it is made.
+        every: number of epochs between pictures; the first picture follows epoch `every`.
+        tensorboard: log directory of TensorBoard, to show the pictures there, too; needs TensorBoard.
+        seed: seed of every picture, so that pictures differ only by what the model has learnt.
+
+    Attributes:
+        name: begins the file names, and is the tag in TensorBoard.
+        dpi: resolution of the files; None: that of the figure.
     """
 
-    name = None
-    dpi = None
+    name: str
+    dpi: int | None = None
 
-    def __init__(self, directory, every=1, tensorboard=None, seed=0):
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        every: int = 1,
+        tensorboard: str | os.PathLike | None = None,
+        seed: int = 0,
+    ):
         super().__init__()
         check_whole(every=every)
         self._directory = Path(directory)
@@ -38,50 +52,50 @@ class Picture(keras.callbacks.Callback):
         self._events = None
         self.seed = seed
 
-    def draw(self, model):
-        """The picture of the model as it is now, a matplotlib figure."""
+    def draw(self, model: LatentVariableModel) -> Figure:
+        """Draws the picture of the model in its present state."""
         raise NotImplementedError
 
-    def check(self, model):
-        """Raises a ValueError, before the training, where `draw` would fail."""
+    def check(self, model: LatentVariableModel) -> None:
+        """Raises a ValueError, before training, if `draw` would fail."""
 
-    def on_train_begin(self, logs=None):
-        # Here, because an epoch later the error would have cost an epoch.
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        # Here, since an error after the first epoch would have cost that epoch.
         self.check(self.model)
         if self._tensorboard is not None and importlib.util.find_spec("tensorboard") is None:
             warnings.warn(
-                "Pictures go to files alone, since TensorBoard is not installed: pip install tensorboard. "
+                "Pictures are written to files only, since TensorBoard is not installed: pip install tensorboard. "
                 f"Received: tensorboard={str(self._tensorboard)!r}",
                 stacklevel=2,
             )
             self._tensorboard = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if (epoch + 1) % self._every:
             return
         try:
             figure = self.draw(self.model)
         except plotting.NotFiniteError:
-            # The training's own end is near, and its warning says what to do.
+            # `fit` is about to stop, with a warning that says what to do.
             return
         path = self._directory / f"{self.name}_{epoch + 1:04d}.png"
         plotting.save(figure, path, dpi=self.dpi)
         if self._tensorboard is not None:
             self._show(path.read_bytes(), epoch + 1)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         if self._events is not None:
             self._events.close()
             self._events = None
 
     def _show(self, png, step):
-        """Hands a PNG to TensorBoard by its own writer, which, unlike TensorFlow's, takes no GPU from JAX."""
+        """Gives a PNG to TensorBoard's own writer, which, unlike TensorFlow's, takes no GPU memory from JAX."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         if self._events is None:
-            # TensorBoard follows one file in a directory.
+            # TensorBoard follows only one file in a directory.
             self._events = EventFileWriter(str(self._tensorboard / self.name))
         # Width and height are in the PNG's header.
         width, height = (int.from_bytes(png[i : i + 4]) for i in (16, 20))
@@ -92,90 +106,115 @@ class Picture(keras.callbacks.Callback):
 
 
 class SampleGrid(Picture):
-    """Images of the model's own, always from the same draws from the prior.
+    """Samples, in every picture of the same draws: the mean of p(x|z) for each z drawn from the prior.
 
     Args:
-        directory: where `samples_<epoch>.png` go; see `Picture` for `every`, `tensorboard`, `seed`.
-        count: how many images.
+        directory: directory for `samples_<epoch>.png`; see `Picture` for `every`, `tensorboard` and `seed`.
+        count: number of samples.
         temperature: factor on the prior's standard deviation.
-        y: (count, ...), for a conditional model.
+        y: (count, *label_shape), if the model is conditional.
 
     Example: `vae.fit(images, epochs=20, callbacks=[kv.callbacks.SampleGrid("pictures")])`.
     """
 
     name = "samples"
 
-    def __init__(self, directory, count=64, temperature=1.0, y=None, **kwargs):
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        count: int = 64,
+        temperature: float = 1.0,
+        y: ArrayLike | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(directory, **kwargs)
         check_whole(count=count)
         self._count, self._temperature, self._y = count, temperature, y
 
-    def check(self, model):
+    def check(self, model: LatentVariableModel) -> None:
         _check_drawable(model)
+        self._samples(model)
 
-    def draw(self, model):
-        return plotting.image_grid(model.sample(self._count, y=self._y, seed=self.seed, temperature=self._temperature))
+    def draw(self, model: LatentVariableModel) -> Figure:
+        return plotting.image_grid(self._samples(model))
+
+    def _samples(self, model):
+        return model.sample(self._count, y=self._y, seed=self.seed, temperature=self._temperature)
 
 
 class _PictureOfImages(Picture):
-    """Base class of pictures that start from given images, which are checked before the training."""
+    """Base class of pictures made from given images and, for a conditional model, their labels."""
 
     def __init__(self, directory, images, y=None, **kwargs):
         super().__init__(directory, **kwargs)
-        self.images, self.y = np.asarray(images), y
-
-    def check(self, model):
-        checks.check_array(self.images, model.image_shape, model.likelihood)
+        self.images, self.y = np.asarray(images), None if y is None else np.asarray(y)
 
 
 class ReconstructionGrid(_PictureOfImages):
     """Images above their reconstructions.
 
     Args:
-        directory: where `reconstructions_<epoch>.png` go; see `Picture` for `every`, `tensorboard`, `seed`.
-        images: (N, *X), all are shown.
-        y: (N, ...), for a conditional model.
+        directory: directory for `reconstructions_<epoch>.png`; see `Picture` for `every`, `tensorboard` and `seed`.
+        images: (N, *X), all of which are drawn.
+        y: (N, *label_shape), if the model is conditional.
     """
 
     name = "reconstructions"
 
-    def check(self, model):
-        super().check(model)
+    def __init__(self, directory: str | os.PathLike, images: ArrayLike, y: ArrayLike | None = None, **kwargs: Any):
+        super().__init__(directory, images, y=y, **kwargs)
+
+    def check(self, model: LatentVariableModel) -> None:
+        model.reconstruct(self.images, y=self.y)
         _check_drawable(model)
 
-    def draw(self, model):
+    def draw(self, model: LatentVariableModel) -> Figure:
         return plotting.reconstruction_grid(self.images, model.reconstruct(self.images, y=self.y))
 
 
 class LatentTraversal(_PictureOfImages):
-    """What each latent unit does: a row for each, along which it alone changes.
+    """What each latent unit does: a row for each unit, along which only this unit changes.
 
     Args:
-        directory: where `traversal_<epoch>.png` go; see `Picture` for `every`, `tensorboard`, `seed`.
-        images: (N, *X); the other units stay as in the encoding of the first one.
-        units: which units; None: those whose posterior mean varies most over the images, where there are several,
-            at most 8, the most varying one first.
-        values: what a unit takes, one after the other; None: -3, -2, ... 3.
-        y: (N, ...), for a conditional model.
+        directory: directory for `traversal_<epoch>.png`; see `Picture` for `every`, `tensorboard` and `seed`.
+        images: (N, *X); the other units are those of the first image.
+        units: numbers of the units, of flattened latents; None: the units whose posterior means vary most over the
+            images, at most 8, in descending order.
+        values: values of a unit, one after the other; None: -3, -2, ... 3.
+        y: (N, *label_shape), if the model is conditional.
     """
 
     name = "traversal"
 
-    def __init__(self, directory, images, units=None, values=None, y=None, **kwargs):
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        images: ArrayLike,
+        units: ArrayLike | None = None,
+        values: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(directory, images, y=y, **kwargs)
         self._units = units
         self._values = np.arange(-3.0, 4.0) if values is None else np.asarray(values)
 
-    def check(self, model):
-        super().check(model)
+    def check(self, model: LatentVariableModel) -> None:
+        z = _encoded(model, self.images, self.y)
+        if not np.issubdtype(z.dtype, np.floating):
+            raise ValueError(
+                "The latents of this model are codes, which have no values in between: there is no traversal. "
+                f"Received: latents of type {z.dtype}"
+            )
         _check_drawable(model)
-        plotting.traversal_latents(model.encode(self.images, y=self.y)[0], self._units, self._values)
+        plotting.traversal_latents(z[0], self._units, self._values)
 
-    def draw(self, model):
-        means = model.encode(self.images, y=self.y)
+    def draw(self, model: LatentVariableModel) -> Figure:
+        means = _encoded(model, self.images, self.y)
         units = np.argsort(-np.var(means, axis=0), kind="stable")[:8] if self._units is None else self._units
         z = plotting.traversal_latents(means[0], units, self._values)
-        images = model.decode(z, y=None if self.y is None else np.repeat(self.y[:1], len(z), axis=0))
+        y = None if self.y is None else np.repeat(self.y[:1], len(z), axis=0)
+        images = model.decode(np.reshape(z, (-1, *model.latent_shape)), y=y)
         images = np.reshape(images, (len(units), len(self._values), *images.shape[1:]))
         return plotting.traversal_grid(images, units, self._values)
 
@@ -184,19 +223,28 @@ class LatentScatter(_PictureOfImages):
     """Posterior means in the plane, coloured by label.
 
     Args:
-        directory: where `latent_<epoch>.png` go; see `Picture` for `every`, `tensorboard`, `seed`.
+        directory: directory for `latent_<epoch>.png`; see `Picture` for `every`, `tensorboard` and `seed`.
         images: (N, *X), of which `count`, evenly spaced, become a point each.
-        labels: (N,), as `kv.plotting.latent_scatter` takes them.
-        count: how many points at most; drawing takes longer than encoding.
+        labels: (N,), as for `kv.plotting.latent_scatter`.
+        count: greatest number of points; drawing takes longer than encoding.
         projection: "pca" or "tsne" (slow), for latents of more than two dimensions.
-        y: (N, ...), for a conditional model.
+        y: (N, *label_shape), if the model is conditional.
     """
 
     name = "latent"
     # Enough to see clusters, and drawn in two thirds of the time.
     dpi = 100
 
-    def __init__(self, directory, images, labels=None, count=500, projection="pca", y=None, **kwargs):
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        images: ArrayLike,
+        labels: ArrayLike | None = None,
+        count: int = 500,
+        projection: str = "pca",
+        y: ArrayLike | None = None,
+        **kwargs: Any,
+    ):
         check_whole(count=count)
         if labels is not None and np.shape(labels) != (len(images),):
             raise ValueError(
@@ -208,17 +256,18 @@ class LatentScatter(_PictureOfImages):
         super().__init__(directory, images, y=y, **kwargs)
         self._projection = one_of(projection, plotting.PROJECTIONS, "projection")
 
-    def check(self, model):
-        super().check(model)
-        plotting.project(self._means(model))
+    def check(self, model: LatentVariableModel) -> None:
+        plotting.project(_encoded(model, self.images, self.y))
 
-    def _means(self, model):
-        means = model.encode(self.images, y=self.y)
-        return np.reshape(means, (len(means), -1))
-
-    def draw(self, model):
-        means = self._means(model)
+    def draw(self, model: LatentVariableModel) -> Figure:
+        means = _encoded(model, self.images, self.y)
         return plotting.latent_scatter(means, self._labels, projection=self._projection, seed=self.seed)
+
+
+def _encoded(model, images, y):
+    """The flattened latent of each image, (N, D)."""
+    z = model.encode(images, y=y)
+    return np.reshape(z, (len(z), -1))
 
 
 def _check_drawable(model):

@@ -112,13 +112,25 @@ def _one_line_errors(hint=lambda: ""):
 
 
 def _pretrained(command):
-    """The function of `keras_vae.cli.pretrained` that `command` names."""
-    from keras_vae.cli import pretrained
+    """The function of a command on pretrained models."""
+    from keras_vae.cli import describe, export, measure, use
 
-    if command in ("list", "info"):
-        return {"list": pretrained.list_entries, "info": pretrained.info}[command]
-    _experiment()
-    return getattr(pretrained, command)
+    functions = {
+        "list": describe.list_entries,
+        "info": describe.info,
+        "card": describe.card,
+        "evaluate": measure.evaluate,
+        "sample": use.sample,
+        "reconstruct": use.reconstruct,
+        "interpolate": use.interpolate,
+        "move": use.move,
+        "encode": use.encode,
+        "score": use.score,
+        "export": export.export,
+    }
+    if command not in ("list", "info"):
+        _experiment()
+    return functions[command]
 
 
 def _recipe(name):

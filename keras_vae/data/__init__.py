@@ -1,9 +1,21 @@
-"""Data sets by name, folders of images, and what a likelihood may see of them."""
+"""Data sets by name, folders of images, picture files, and the conversions that likelihoods need."""
 
 from keras_vae.data.archive import save
 from keras_vae.data.celeb_a64 import prepare_celeb_a64
-from keras_vae.data.conversion import convert
+from keras_vae.data.conversion import convert, to_levels
 from keras_vae.data.dataset import DataError, DataSet, Split
 from keras_vae.data.loading import load, names
+from keras_vae.data.pictures import read_images
 
-__all__ = ["DataError", "DataSet", "Split", "convert", "load", "names", "prepare_celeb_a64", "save"]
+__all__ = [
+    "DataError",
+    "DataSet",
+    "Split",
+    "convert",
+    "load",
+    "names",
+    "prepare_celeb_a64",
+    "read_images",
+    "save",
+    "to_levels",
+]

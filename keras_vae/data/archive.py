@@ -1,5 +1,6 @@
-"""Data sets as .npz files, for machines that have no TensorFlow to read them by."""
+"""Data sets as .npz files, which can be read without TensorFlow."""
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -10,13 +11,13 @@ from keras_vae.data.dataset import DataError, DataSet, Split
 _SPLITS = ("train", "validation", "test")
 
 
-def save(dataset, path):
+def save(dataset: DataSet, path: str | os.PathLike) -> None:
     """Writes a data set to one .npz file, which `keras_vae.data.load` reads.
 
     Args:
-        dataset: a `DataSet`.
-        path: the file. One named after the data set, `cifar10.npz`, is found by that name in its folder:
-            `load("cifar10", data_dir=folder)`.
+        dataset: the data set.
+        path: the file. If it is named after the data set, `cifar10.npz`, then `load("cifar10", data_dir=folder)` finds
+            it.
     """
     arrays = {"name": np.array(dataset.name), "binary": np.array(dataset.binary)}
     for key in _SPLITS:
@@ -32,17 +33,17 @@ def save(dataset, path):
         np.savez(file, **arrays)
 
 
-def load(path):
+def load(path: str | os.PathLike) -> DataSet:
     """Reads a data set that `save` wrote.
 
     Args:
         path: the file.
 
     Returns:
-        A `DataSet`.
+        The data set.
 
     Raises:
-        DataError: where the file is damaged, or not one of those.
+        DataError: if the file is damaged, or was not written by `save`.
     """
     path = Path(path)
     try:

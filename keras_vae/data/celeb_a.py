@@ -1,4 +1,4 @@
-"""CelebA as people have it: the files of the public download, or tensorflow-datasets' own `celeb_a`."""
+"""CelebA as it is distributed: the files of the public download, or the `celeb_a` of tensorflow-datasets."""
 
 import contextlib
 import functools
@@ -8,9 +8,10 @@ import itertools
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from keras_vae.data import library
 from keras_vae.data.dataset import DataError
@@ -35,9 +36,9 @@ class Face:
     """One image of CelebA.
 
     Attributes:
-        number: that in its official file name.
-        read: gives the file's bytes, or raises.
-        attributes: {name: bool}, or None where they are not known.
+        number: the number in its official file name.
+        read: returns the bytes of the file, or raises.
+        attributes: {name: bool}, or None if they are not known.
     """
 
     number: int
@@ -45,33 +46,33 @@ class Face:
     attributes: dict[str, bool] | None
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The official file name."""
         return f"{self.number:06d}.jpg"
 
 
 @dataclass(frozen=True)
 class Faces:
-    """The `count` images of a split, in any order, to be gone through once."""
+    """The `count` images of a split, in any order; they can be iterated once."""
 
     count: int
     faces: Iterable[Face]
 
 
 @contextlib.contextmanager
-def from_download(source):
+def from_download(source: str | os.PathLike) -> Iterator[dict[str, Faces]]:
     """Opens the public download.
 
     Args:
-        source: a folder or a zip that has, wherever inside, the images in a folder or a zip `img_align_celeba`, and
-            `list_eval_partition` and, where the attributes are wanted, `list_attr_celeba`, as .txt (the official form)
-            or .csv (Kaggle's); the lists may also lie beside it.
+        source: a folder or zip that contains, at any depth, the images in a folder or zip `img_align_celeba`, the list
+            `list_eval_partition` and, for the attributes, `list_attr_celeba`, as .txt (the official form) or .csv
+            (Kaggle's). The lists may also lie beside it.
 
     Yields:
-        {split: `Faces`}, in the order of the partition. A missing image raises when it is read.
+        {split: `Faces`}, in the order of the partition. Reading a missing image raises an error.
 
     Raises:
-        DataError: where there are no images, or a list is missing or wrong.
+        DataError: if there are no images, or a list is missing or wrong.
     """
     source = Path(os.path.expanduser(source)).resolve()
     with contextlib.ExitStack() as stack:
@@ -79,8 +80,8 @@ def from_download(source):
         images = _images(files)
         if not images:
             raise DataError(
-                f"There is no image: no .jpg in a folder or zip {IMAGES}. Give the folder that has {IMAGES}.zip, "
-                f"or the same unpacked, and {PARTITION}.txt. Received: source={str(source)!r}"
+                f"There is no image: no .jpg in a folder or zip {IMAGES}. Give the folder that contains {IMAGES}.zip "
+                f"(or that folder, unpacked) and {PARTITION}.txt. Received: source={str(source)!r}"
             )
         files += [("", path.name, path.read_bytes) for path in sorted(source.parent.glob("list_*")) if path.is_file()]
         partition = _list(files, PARTITION)
@@ -92,7 +93,7 @@ def from_download(source):
         numbers = _partition(partition)
         if not any(f"{n:06d}.jpg" in images for n in numbers):
             raise DataError(
-                f"No name in {partition.name} is that of an image ({len(numbers)} names, {len(images)} images, one of "
+                f"No name in {partition.name} belongs to an image ({len(numbers)} names, {len(images)} images, one of "
                 f"them {min(images)}). Received: source={str(source)!r}"
             )
         listed = _list(files, ATTRIBUTE_LIST)
@@ -107,18 +108,18 @@ def from_download(source):
         yield {split: Faces(len(chosen[split]), faces(split)) for split in SPLITS}
 
 
-def from_library(tfds, data_dir):
-    """The images of tensorflow-datasets' `celeb_a`, which is downloaded where it is not there yet.
+def from_library(tfds: ModuleType, data_dir: str | os.PathLike | None) -> dict[str, Faces]:
+    """Reads the `celeb_a` of tensorflow-datasets, which is downloaded if need be.
 
     Args:
         tfds: tensorflow-datasets.
-        data_dir: where it keeps its data, its default where None.
+        data_dir: its data directory; None: its default.
 
     Returns:
         {split: `Faces`}, in the order in which they are stored.
 
     Raises:
-        DataError: whatever kept tensorflow-datasets from giving it.
+        DataError: if tensorflow-datasets fails, for whatever reason.
     """
     try:
         builder = tfds.builder("celeb_a", data_dir=data_dir)
@@ -133,12 +134,12 @@ def from_library(tfds, data_dir):
         ) from None
     wrong = {split: count for split, count in counts.items() if count != len(OFFICIAL[split])}
     if wrong:
-        raise DataError(f"tensorflow-datasets' 'celeb_a' is not whole: delete it. Received: {wrong} images")
+        raise DataError(f"The 'celeb_a' of tensorflow-datasets is not whole: delete it. Received: {wrong} images")
     return {split: Faces(counts[split], _stored(tfds, builder, split)) for split in SPLITS}
 
 
 def _stored(tfds, builder, split):
-    # It does not store the names, but its order is that of their md5, salted by the split.
+    # File names are not stored, but the order is that of their md5, salted by the split.
     numbers = sorted(OFFICIAL[split], key=lambda n: hashlib.md5(f"{split}{n:06d}.jpg".encode()).digest())
     decoders = tfds.decode.PartialDecoding(
         {"image": True, "attributes": True}, decoders={"image": tfds.decode.SkipDecoding()}
@@ -166,7 +167,7 @@ class _List:
         return self.name.endswith(".csv")
 
     def rows(self):
-        """The number and the fields of each line that is not empty; one by one, since all of them take much memory."""
+        """The number and the fields of each line that is not empty, one by one, since all of them take much memory."""
         for number, line in enumerate(io.StringIO(self.text), 1):
             fields = [field.strip() for field in line.split("," if self.is_csv else None)]
             if any(fields):
@@ -178,7 +179,7 @@ class _List:
 
 
 def _files(source, stack):
-    """(name of its folder, its own name, function that reads it) of each file in a folder or zip."""
+    """(name of its folder, name, function that reads it) of each file in a folder or zip."""
     if source.is_file():
         yield from _zipped(source, stack)
     elif not source.is_dir():
@@ -198,16 +199,16 @@ def _zipped(path, stack):
     try:
         archive = stack.enter_context(zipfile.ZipFile(path))
     except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"This is no whole zip ({error}): download it again. Received: {str(path)!r}") from None
+        raise DataError(f"This is not a whole zip ({error}): download it again. Received: {str(path)!r}") from None
     for name in archive.namelist():
         folder, _, base = name.rpartition("/")
         yield folder.rpartition("/")[2], base, functools.partial(archive.read, name)
 
 
 def _images(files):
-    """{name: function that reads it}; what is unpacked goes before what is in a zip."""
+    """{name: function that reads it}; unpacked files come before those in a zip."""
     found = [file for file in files if file[1].endswith(".jpg")]
-    # The images in the wild have the same names.
+    # The images "in the wild" have the same names.
     aligned = [file for file in found if file[0] == IMAGES]
     return {name: read for _, name, read in reversed(aligned or found)}
 
@@ -217,13 +218,13 @@ def _missing():
 
 
 def _list(files, stem):
-    """The list of that name, None where there is none; .txt goes before .csv."""
+    """The list of that name, or None; .txt comes before .csv."""
     for name in (f"{stem}.txt", f"{stem}.csv"):
         for read in (read for _, base, read in files if base == name):
             try:
                 return _List(name, read().decode("utf-8-sig"))
             except UnicodeDecodeError:
-                raise DataError(f"This is no text: download it again. Received: {name}") from None
+                raise DataError(f"This is not text: download it again. Received: {name}") from None
     return None
 
 
@@ -246,7 +247,7 @@ def _partition(file):
 def _attributes(file):
     """Names of the attributes, and {number of an image: their values}."""
     rows = file.rows()
-    # The official form begins with the number of images, Kaggle's names the column of the images, too.
+    # The official form begins with the number of images; in Kaggle's, the column of the images has a name, too.
     _, count = (0, None) if file.is_csv else next(rows, (1, []))
     line, names = next(rows, (2, []))
     names = names[1:] if file.is_csv else names
@@ -259,7 +260,7 @@ def _attributes(file):
         values[int(fields[0][:6])] = tuple(map(_VALUES.get, fields[1:]))
     if count not in (None, [str(len(values))]):
         raise DataError(
-            f"{file.name} is not whole: download it again. Received: {len(values)} images, where its first line says "
+            f"{file.name} is not whole: download it again. Received: {len(values)} images, but its first line says "
             f"{' '.join(count)[:80]!r}"
         )
     return names, values

@@ -1,14 +1,17 @@
-"""The data set `celeb_a64`: the aligned faces of CelebA at 64x64 pixels, made once for tensorflow-datasets."""
+"""The data set `celeb_a64`: the aligned faces of CelebA at 64x64 pixels, prepared once for tensorflow-datasets."""
 
 import contextlib
 import io
 import itertools
+import os
 import warnings
+import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from keras_vae.data import celeb_a, library
+from keras_vae.data import celeb_a, library, pictures
 from keras_vae.data.dataset import DataError
 
 NAME, VERSION = "celeb_a64", "1.0.0"
@@ -21,30 +24,31 @@ _DESCRIPTION = (
 )
 
 
-def prepare_celeb_a64(source=None, data_dir=None, verbose=True):
-    """Makes `celeb_a64`, which `load("celeb_a64")` then finds, of CelebA's aligned images.
+def prepare_celeb_a64(
+    source: str | os.PathLike | None = None, data_dir: str | os.PathLike | None = None, verbose: bool = True
+) -> dict[str, str | int | dict[str, str]]:
+    """Prepares `celeb_a64` from CelebA's aligned images; then `load("celeb_a64")` finds it.
 
-    They are cropped to the central 148 pixels and shrunk to 64x64, and split as the official partition says. Images
-    that are missing or damaged are left out, with a warning that names the first of them. A run that is interrupted
-    leaves no data set.
+    The images are cropped to the central 148x148 pixels, resized to 64x64, and split by the official partition. Images
+    that are missing or damaged are left out, with a warning that names the first of them. An interrupted run leaves no
+    data set behind.
 
     Args:
-        source: the public download: a folder or a zip that has the images in `img_align_celeba` (a folder or a zip)
-            and, or beside it, `list_eval_partition` and `list_attr_celeba` (.txt or .csv); without the latter no
-            attribute is known. None: tensorflow-datasets' `celeb_a`, which is downloaded where it is not there yet.
-        data_dir: where tensorflow-datasets keeps its data; TFDS_DATA_DIR, or its own default, where None.
-        verbose: whether progress is shown.
+        source: the public download: a folder or zip that contains the images in `img_align_celeba` (a folder or zip)
+            and, inside or beside it, `list_eval_partition` and `list_attr_celeba` (.txt or .csv). The attributes may be
+            missing; they are then unknown. None: tensorflow-datasets' `celeb_a`, which is downloaded if need be.
+        data_dir: data directory of tensorflow-datasets; None: TFDS_DATA_DIR, or the default of tensorflow-datasets.
+        verbose: whether to show progress.
 
     Returns:
-        {"directory": where the data set is, "train", "validation", "test": images in each, "left_out": {name: why}}.
+        {"directory": path of the data set, "train", "validation", "test": numbers of images, "left_out": {name: why}}.
 
     Raises:
-        DataError: where `celeb_a64` is there already, the source is not what it should be, or a split has no image
-            that can be read.
-        ImportError: where tensorflow-datasets is not installed.
+        DataError: if `celeb_a64` exists already, if the source is not the download, or if no image of a split can be
+            read.
+        ImportError: if tensorflow-datasets is not installed.
 
-    Reference:
-        Liu, Luo, Wang and Tang, Deep Learning Face Attributes in the Wild, ICCV 2015.
+    Reference: Liu, Luo, Wang and Tang 2015, "Deep learning face attributes in the wild".
 
     Example:
         >>> prepare_celeb_a64("~/Downloads/celeba")  # doctest: +SKIP
@@ -56,7 +60,7 @@ def prepare_celeb_a64(source=None, data_dir=None, verbose=True):
 
         there = _builder(tfds, data_dir, {})
         if there.is_prepared():
-            raise DataError(f"{NAME} is there already; delete it to make it anew. Received: {str(there.data_dir)!r}")
+            raise DataError(f"{NAME} is there already; delete it first. Received: {str(there.data_dir)!r}")
         if source is None:
             splits = celeb_a.from_library(tfds, data_dir)
         else:
@@ -65,7 +69,7 @@ def prepare_celeb_a64(source=None, data_dir=None, verbose=True):
         total = sum(split.count for split in splits.values())
         bar = stack.enter_context(tqdm.tqdm(total=total, desc=NAME, unit=" images", disable=not verbose))
         builder = _builder(tfds, data_dir, {name: _examples(name, splits[name], left_out, bar) for name in splits})
-        # It would say that it downloads something, and show bars that know no end.
+        # Its own messages say that it downloads something, and its bars have no end.
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             builder.download_and_prepare()
     if left_out:
@@ -94,13 +98,13 @@ def _builder(tfds, data_dir, examples):
         description=_DESCRIPTION,
         homepage="http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
         citation="Liu, Luo, Wang, Tang. Deep Learning Face Attributes in the Wild. ICCV 2015.",
-        # In the order of their numbers, whatever the order in which they come.
+        # Stored in the order of their numbers, whatever order they come in.
         disable_shuffling=True,
     )
 
 
 def _examples(split, faces, left_out, bar):
-    """(number, example) of each face that can be read; the others go into `left_out`."""
+    """(number, example) of each face that can be read; adds the others to `left_out`."""
     count = 0
     for face, image in _shrunk(iter(faces.faces)):
         bar.update()
@@ -126,7 +130,7 @@ def _examples(split, faces, left_out, bar):
 
 
 def _shrunk(faces):
-    """(face, its JPEG or the exception that kept it from being read), a few at a time."""
+    """(face, its JPEG or the exception that reading it raised), a few at a time."""
     with ThreadPoolExecutor() as pool:
         while some := list(itertools.islice(faces, 256)):
             yield from zip(some, pool.map(_jpeg, some), strict=True)
@@ -136,13 +140,13 @@ def _jpeg(face):
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(face.read())) as image:
-            if image.size != _ALIGNED_SIZE:
-                raise ValueError("{}x{} pixels, not the aligned 178x218".format(*image.size))
-            left, top = ((side - _CROP) // 2 for side in image.size)
-            square = image.convert("RGB").crop((left, top, left + _CROP, top + _CROP))
-        file = io.BytesIO()
-        square.resize((_SIZE, _SIZE), Image.Resampling.BILINEAR).save(file, "JPEG", quality=_QUALITY)
-        return file.getvalue()
-    except Exception as error:  # Damaged files make Pillow raise nearly anything, SyntaxError among them.
+        image = pictures.decode(face.read())
+        if image.size != _ALIGNED_SIZE:
+            raise ValueError("{}x{} pixels, not the aligned 178x218".format(*image.size))
+    # What the files raise, and what the zips of the download do: a bad checksum, an unknown compression, a password.
+    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         return error
+    square = pictures.centre(image.convert("RGB"), _CROP, _CROP)
+    file = io.BytesIO()
+    square.resize((_SIZE, _SIZE), Image.Resampling.BILINEAR).save(file, "JPEG", quality=_QUALITY)
+    return file.getvalue()

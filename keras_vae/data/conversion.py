@@ -1,8 +1,9 @@
-"""From images as they are stored to what a likelihood may see."""
+"""From images as they are stored to the values that a likelihood accepts, and back."""
 
 import numpy as np
 
 from keras_vae.data.dataset import DataError
+from keras_vae.names import one_of
 
 
 def _binarised(images, seed):
@@ -36,46 +37,56 @@ _FROM_LEVELS = {
 _FROM_BINARY = dict.fromkeys(("binary", "unit interval", "real"), _zeros_and_ones)
 
 
-def convert(images, kind, seed=0, *, binary=False):
-    """Turns stored images into the kind of data that a likelihood may see.
+def convert(images: np.ndarray, kind: str, seed: int = 0, *, binary: bool = False) -> np.ndarray:
+    """Turns stored images into the kind of data that a likelihood accepts.
 
     Args:
-        images: uint8 levels 0 to 255, or 0 and 1 where `binary`.
+        images: uint8 levels 0 to 255, or 0 and 1 if `binary`.
         kind: "binary" (0 and 1; a level v becomes 1 with probability v / 255), "unit interval" (v / 255),
-            "open unit interval" ((v + 0.5) / 256, never 0 or 1), "8-bit levels" (as they are) or "real" (v / 255).
-        seed: decides the binarisation, alone: the same images and seed give the same bits.
-        binary: whether the images are those of a binary data set (`DataSet.binary`), whose values stay what they are.
+            "open unit interval" ((v + 0.5) / 256, never 0 or 1), "8-bit levels" (unchanged) or "real" (v / 255).
+        seed: seed of the binarisation; the same images and seed give the same bits.
+        binary: whether the images come from a binary data set (`DataSet.binary`); their values are then kept.
 
     Shape:
         images and result: (N, H, W, C), or any other.
 
     Returns:
-        A float32 array, of the uint8 images themselves for "8-bit levels".
+        A float32 array; for "8-bit levels" the uint8 images themselves.
 
     Raises:
-        DataError: where a binary data set has nothing of that kind, or the images are not what they should be.
+        DataError: if binary images cannot be data of that kind, or if `images` are not uint8.
         ValueError: for an unknown kind.
 
-    Reference:
-        Salakhutdinov & Murray, On the Quantitative Analysis of Deep Belief Networks, 2008 (binarisation).
+    Reference: Salakhutdinov and Murray 2008, "On the quantitative analysis of deep belief networks" (binarisation).
     """
-    if kind not in _FROM_LEVELS:
-        known = ", ".join(map(repr, _FROM_LEVELS))
-        raise ValueError(f"`kind` must be one of {known}. Received: kind={kind!r}")
+    one_of(kind, tuple(_FROM_LEVELS), "kind of data")
     if binary and kind not in _FROM_BINARY:
         raise DataError(
-            f"The images of a binary data set are 0 and 1: they cannot be seen as {kind!r}. Use the likelihood "
-            f"'bernoulli', which is made for them, or a data set of 8-bit levels. Received: kind={kind!r}, binary=True"
+            f"A binary data set holds 0 and 1, which cannot be converted to {kind!r}. Use the likelihood 'bernoulli', "
+            f"or a data set of 8-bit levels. Received: kind={kind!r}, binary=True"
         )
     images = np.asarray(images)
     if images.dtype != np.uint8:
         raise DataError(
-            "`images` must be uint8 as `load` gives them: converted images are not converted again. "
+            "`images` must be uint8, as `load` returns them; converted images cannot be converted again. "
             f"Received: images of dtype {images.dtype}"
         )
     if binary and images.max(initial=0) > 1:
         raise DataError(
-            "The images of a binary data set must be 0 and 1; for levels say binary=False. "
+            "The images of a binary data set must be 0 and 1; for levels pass binary=False. "
             f"Received: binary=True, largest value {images.max()}"
         )
     return (_FROM_BINARY if binary else _FROM_LEVELS)[kind](images, seed)
+
+
+def to_levels(images: np.ndarray, kind: str) -> np.ndarray:
+    """Turns images in the units of a likelihood's data into 8-bit levels, as pictures store them.
+
+    Args:
+        images: means, samples or data; values outside the range of levels are clipped.
+        kind: the kind of data, as in `convert`.
+
+    Returns:
+        uint8, of the same shape.
+    """
+    return np.clip(np.rint(images * (1 if kind == "8-bit levels" else 255)), 0, 255).astype("uint8")

@@ -6,18 +6,18 @@ import numpy as np
 
 
 class DataError(ValueError):
-    """A data set cannot be had, or cannot be seen in the way that was asked for; its message says what to do."""
+    """Data that cannot be found, read or converted; the message says what to do."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images of one split, and their labels or attributes where they have any.
+    """The images of one split, with their labels or attributes if they have any.
 
     Attributes:
         images: (N, H, W, C) uint8, levels 0 to 255, or 0 and 1 in a binary data set.
         labels: (N,) int64, or None.
         attributes: {name: (N,) bool}, or None.
-        attributes_known: (N,) bool, whether the attributes of an image are known (otherwise all are False), or None.
+        attributes_known: (N,) bool, or None; where an image's attributes are not known, all of them are False.
     """
 
     images: np.ndarray
@@ -25,7 +25,7 @@ class Split:
     attributes: dict[str, np.ndarray] | None = None
     attributes_known: np.ndarray | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
 
@@ -34,9 +34,11 @@ class DataSet:
     """Three disjoint splits of images of one shape.
 
     Attributes:
-        name: what `load` was given.
-        binary: whether the images are 0 and 1 rather than levels 0 to 255.
-        train, validation, test: a `Split` each.
+        name: the name that `load` was given.
+        binary: whether the images are 0 and 1 instead of levels 0 to 255.
+        train: the `Split` to train on.
+        validation: the `Split` to choose settings by.
+        test: the `Split` to report results on.
     """
 
     name: str
@@ -46,6 +48,6 @@ class DataSet:
     test: Split
 
     @property
-    def image_shape(self):
+    def image_shape(self) -> tuple[int, ...]:
         """(H, W, C), the shape of one image."""
         return self.train.images.shape[1:]

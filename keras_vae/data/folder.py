@@ -1,11 +1,10 @@
 """A folder of images as a data set.
 
-Images are found in all sub-folders, in the order of their relative paths; hidden files are left alone. Sub-folders
-`train/` with `test/`, `validation/` or `val/` are the splits; a split without a folder of its own is a tenth of the
-training images, drawn by the seed. Where every image lies in an immediate sub-folder (of its split), this is its class.
+Images are found in all sub-folders, in the order of their relative paths; hidden files are left out. Sub-folders
+`train/` with `test/`, `validation/` or `val/` are the splits. A split without a folder gets a tenth of the training
+images, drawn by the seed. If every image lies in an immediate sub-folder (of its split), that folder is its class.
 """
 
-import glob
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -13,32 +12,34 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_vae.data import pictures
 from keras_vae.data.dataset import DataError, DataSet, Split
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _SPLIT_OF = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 
 
-def load_folder(path, image_size=None, seed=0):
-    """Reads the images of a folder, as squares of one size.
+def load_folder(path: str | os.PathLike, image_size: int | None = None, seed: int = 0) -> DataSet:
+    """Reads the images of a folder as squares of one size.
 
     Args:
         path: the folder.
-        image_size: height and width of the result, 64 where None; images are centre-cropped to a square first.
-        seed: decides which images go to the splits that have no folder of their own.
+        image_size: height and width of the result, in pixels; None: 64. Images are first cropped to their central
+            square.
+        seed: seed of the draw of the splits that have no folder.
 
     Returns:
-        A `DataSet`, of RGB images unless all are greyscale. Images that cannot be read are left out, with a warning.
+        A `DataSet` of RGB images, or of grey ones if all are grey. Images that cannot be read are left out, with a
+        warning.
 
     Raises:
-        DataError: where too few images can be read for three splits.
+        DataError: if too few images can be read for three splits.
     """
     size = 64 if image_size is None else image_size
     if not isinstance(size, int | np.integer) or size < 1:
         raise DataError(f"`image_size` must be a whole number of pixels, 1 or more. Received: image_size={size!r}")
     folder = Path(os.path.expanduser(path))
     roots = _split_roots(folder)
-    found = [(split, file) for split, root in roots.items() for file in _image_files(root)]
+    found = [(split, file) for split, root in roots.items() for file in pictures.find(root)]
     decoded = _decode_all(folder, [file for _, file in found], size)
     readable = [i for i, image in enumerate(decoded) if image is not None]
 
@@ -57,31 +58,25 @@ def load_folder(path, image_size=None, seed=0):
 
 
 def _split_roots(folder):
-    """Split -> its folder; all is "train" where the folder is not split."""
+    """Split -> its folder; everything is "train" if the folder is not split."""
     roots = {split: folder / name for name, split in _SPLIT_OF.items() if (folder / name).is_dir()}
     return roots if "train" in roots and len(roots) > 1 else {"train": folder}
 
 
-def _image_files(root):
-    """The images under `root`, sorted by relative path; links to folders are followed."""
-    names = glob.glob("**/*", root_dir=root, recursive=True)
-    return [root / name for name in sorted(names) if name.lower().endswith(_SUFFIXES)]
-
-
 def _decode_all(folder, files, size):
-    """The images of `files`, None in place of each that cannot be read; which these are is said in a warning."""
+    """The images of `files`, with None for each that cannot be read; a warning names those."""
     failed = {}
 
     def decode(file):
         try:
-            return _decode(file, size)
-        except Exception as error:  # Damaged files make Pillow raise nearly anything, SyntaxError among them.
+            return pictures.read(file, size, size)
+        except (pictures.Unreadable, OSError) as error:
             failed[str(file.relative_to(folder))] = error
 
     with ThreadPoolExecutor() as pool:
         decoded = list(pool.map(decode, files))
     if not files:
-        raise DataError(f"The folder has no image: no {', '.join(_SUFFIXES)}. Received: name={str(folder)!r}")
+        raise DataError(f"The folder has no image: no {', '.join(pictures.SUFFIXES)}. Received: name={str(folder)!r}")
     if failed:
         names = sorted(failed)
         which = ", ".join(names[:5]) + (", ..." if names[5:] else "")
@@ -92,34 +87,8 @@ def _decode_all(folder, files, size):
     return decoded
 
 
-def _decode(file, size):
-    """(size, size, 1 or 3) uint8."""
-    from PIL import Image, ImageOps
-
-    with Image.open(file) as image:
-        image = _grey_or_rgb(ImageOps.exif_transpose(image))
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        # Cropped first: a box given to `resize` would let what lies outside of it shine in at the edges.
-        image = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
-        return np.asarray(image).reshape(size, size, -1)
-
-
-def _grey_or_rgb(image):
-    """`image` in mode L or RGB, on white where it is transparent."""
-    from PIL import Image
-
-    if image.mode.startswith("I"):
-        # 16-bit levels, which Pillow's own conversion would clip at 255.
-        return Image.fromarray(np.rint(np.clip(image, 0, 65535) / 257).astype("uint8"))
-    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
-    if image.has_transparency_data:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return image.convert(mode)
-
-
 def _members(given, seed):
-    """Split -> indices of its images, where each split that is not given is a tenth of the training images."""
+    """Split -> indices of its images; each split that is not given gets a tenth of the training images."""
     missing = [split for split in ("validation", "test") if split not in given]
     train = np.random.default_rng(seed).permutation(given["train"]) if missing else given["train"]
     tenth = max(1, round(len(train) / 10))
@@ -130,7 +99,7 @@ def _members(given, seed):
 
 
 def _labels(parts):
-    """Index of each image's sub-folder, or None where an image lies elsewhere than in an immediate sub-folder."""
+    """Index of each image's sub-folder, or None if not every image lies in an immediate sub-folder."""
     if any(len(p) != 2 for p in parts):
         return None
     return np.unique([folder for folder, _ in parts], return_inverse=True)[1].astype("int64")

@@ -1,18 +1,24 @@
-"""tensorflow-datasets: imported when it is needed, kept quiet, and not waited for where there is no network."""
+"""tensorflow-datasets: imported when needed, with its warnings silenced, and refused at once without a network."""
 
 import contextlib
 import logging
 import socket
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tensorflow_datasets.core import DatasetBuilder
 
 
 @contextlib.contextmanager
-def opened():
-    """Imports tensorflow-datasets and yields it; inside, it does not warn of what only its authors can change.
+def opened() -> Iterator[ModuleType]:
+    """Imports tensorflow-datasets and yields it; until the end, its warnings are silenced.
 
     Raises:
-        ImportError: where it, or TensorFlow, is not installed.
+        ImportError: if it, or TensorFlow, is not installed.
     """
     # First, because tensorflow-datasets without it prints a long traceback and is then empty.
     try:
@@ -29,11 +35,14 @@ def opened():
         logger.setLevel(level)
 
 
-def prepare(builder):
-    """Downloads and prepares what `builder` is of, unless it is there.
+def prepare(builder: "DatasetBuilder") -> None:
+    """Downloads and prepares a data set, unless that was done before.
+
+    Args:
+        builder: tensorflow-datasets' builder of the data set.
 
     Raises:
-        ConnectionError: at once where tensorflow-datasets would try for minutes, with a page of warnings.
+        ConnectionError: at once, if there is no network; tensorflow-datasets would try for minutes.
     """
     if not builder.is_prepared():
         _require_network(builder.url_infos)
@@ -48,4 +57,4 @@ def _require_network(urls):
         try:
             socket.getaddrinfo(host, None)
         except OSError:
-            raise ConnectionError(f"it is not there yet, and {host} cannot be reached to download it.") from None
+            raise ConnectionError(f"it is not prepared yet, and {host} cannot be reached to download it.") from None

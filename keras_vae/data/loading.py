@@ -1,35 +1,41 @@
-"""One entrance to every data set: a name, or a folder of images."""
+"""Every data set by one function: a name, a folder of images, or an .npz file."""
 
-import difflib
 import os
 from pathlib import Path
 
 from keras_vae.data import archive, folder, named
-from keras_vae.data.dataset import DataError
+from keras_vae.data.dataset import DataError, DataSet
+from keras_vae.names import nearest
 
 
-def names():
+def names() -> tuple[str, ...]:
     """The names that `load` knows."""
     return ("digits", *named.PREPARED)
 
 
-def load(name, data_dir=None, image_size=None, seed=0):
+def load(
+    name: str | os.PathLike,
+    data_dir: str | os.PathLike | None = None,
+    image_size: int | None = None,
+    seed: int = 0,
+) -> DataSet:
     """Reads a data set into memory.
 
     Args:
-        name: one of `names()`, or a folder of images (see `keras_vae.data.folder`); a name goes first, "./mnist" is a
-            folder in any case. Or a .npz file that `keras_vae.data.save` wrote.
-        data_dir: where tensorflow-datasets keeps its data; TFDS_DATA_DIR, or its own default, where None. A file
-            NAME.npz there goes first, and needs no TensorFlow.
-        image_size: height and width to which the images of a folder are resized, 64 where None. Named data sets keep
-            theirs.
-        seed: decides the splits of a folder that has none of its own. Those of named data sets are always the same.
+        name: one of `names()`, a folder of images (see `keras_vae.data.folder`), or an .npz file that
+            `keras_vae.data.save` wrote. A known name comes before a folder of the same name; "./mnist" is always the
+            folder.
+        data_dir: data directory of tensorflow-datasets; None: TFDS_DATA_DIR, or the default of tensorflow-datasets. A
+            file NAME.npz in it is read first, and needs no TensorFlow.
+        image_size: height and width to which the images of a folder are resized; None: 64. Named data sets have fixed
+            sizes.
+        seed: seed of the splits of a folder that has none. The splits of named data sets are fixed.
 
     Returns:
-        A `DataSet`.
+        The data set.
 
     Raises:
-        DataError: where there is no such data set, or it cannot be read; the message says what to do.
+        DataError: if there is no such data set, or it cannot be read; the message says what to do.
 
     Example:
         >>> load("digits").image_shape
@@ -43,8 +49,8 @@ def load(name, data_dir=None, image_size=None, seed=0):
         dataset = _named(name, data_dir)
         if image_size not in (None, dataset.image_shape[0]):
             raise DataError(
-                f"`image_size` is for folders of images: those of {name!r} are {dataset.image_shape[0]} pixels high "
-                f"and wide. Leave it out. Received: image_size={image_size!r}"
+                f"`image_size` is for folders of images; the images of {name!r} are {dataset.image_shape[0]} pixels "
+                f"high and wide. Leave it out. Received: image_size={image_size!r}"
             )
         return dataset
     if name and path.is_dir():
@@ -62,12 +68,12 @@ def _named(name, data_dir):
 
 
 def _reason(name, path):
-    """Why `name` is no data set, and what may have been meant."""
+    """Why `name` is not a data set, with the nearest names."""
     if path.is_file():
-        return "This is a file; a data set is a folder of images. Give the folder."
+        return "This is a file, but a data set is a folder of images. Give the folder."
     if path.name != name:
         return f"The folder {str(path)!r} does not exist (seen from {os.getcwd()!r})."
-    near = difflib.get_close_matches(name.lower(), names())
+    near = nearest(name.lower(), names())
     return (
         f"There is no data set of this name{', did you mean ' + ' or '.join(map(repr, near)) + '?' if near else '.'} "
         f"Known are {', '.join(names())}, and any folder of images by its path."

@@ -1,4 +1,4 @@
-"""Data sets known by name: the digits inside scikit-learn, and those of tensorflow-datasets."""
+"""Data sets known by name: the digits of scikit-learn, and data sets of tensorflow-datasets."""
 
 import os
 
@@ -7,18 +7,18 @@ import numpy as np
 from keras_vae.data import library
 from keras_vae.data.dataset import DataError, DataSet, Split
 
-# Examples at the end of the official train split that are kept for validation; 0 where there is an official one.
+# How many examples at the end of the official train split are for validation; 0: there is an official split.
 PREPARED = {"mnist": 10_000, "fashion_mnist": 10_000, "binarized_mnist": 0, "cifar10": 5_000, "celeb_a64": 0}
 _BINARY = {"binarized_mnist"}
 
 
-def load_digits():
-    """scikit-learn's 1,797 handwritten digits: 8x8, 1,297 for training, 200 for validation, 300 for the test.
+def load_digits() -> DataSet:
+    """Loads scikit-learn's 1,797 handwritten digits, 8x8: 1,297 for training, 200 for validation, 300 for the test.
 
-    Its 17 levels are spread over 0 to 255. The splits are stratified by label and always the same.
+    Their 17 levels are spread over 0 to 255. The splits are stratified by label and fixed.
 
     Returns:
-        A `DataSet`.
+        The data set.
     """
     from sklearn import datasets
     from sklearn.model_selection import train_test_split
@@ -31,18 +31,18 @@ def load_digits():
     return DataSet("digits", False, *(Split(images[i], labels[i]) for i in (train, validation, test)))
 
 
-def load_prepared(name, data_dir=None):
-    """Reads a data set through tensorflow-datasets, which downloads it where it is not there yet.
+def load_prepared(name: str, data_dir: str | os.PathLike | None = None) -> DataSet:
+    """Reads a data set through tensorflow-datasets, which downloads it if need be.
 
     Args:
         name: one of `PREPARED`.
-        data_dir: where tensorflow-datasets keeps its data, its default where None.
+        data_dir: data directory of tensorflow-datasets; None: its default.
 
     Returns:
-        A `DataSet`.
+        The data set.
 
     Raises:
-        DataError: whatever kept tensorflow-datasets from giving it, in one message that says what to do.
+        DataError: if tensorflow-datasets fails, for whatever reason; the message says why, and what to do.
     """
     # The causes are many (no TensorFlow, no network, a changed checksum, a damaged file) and their tracebacks long.
     try:
@@ -71,7 +71,7 @@ def _split(arrays):
 
 
 def _read(name, data_dir):
-    """Every split that tensorflow-datasets has, as a dictionary of those of its features that a `Split` has."""
+    """{split: {feature: array}}, of the features that a `Split` has."""
     with library.opened() as tfds:
         try:
             builder = tfds.builder(name, data_dir=data_dir)
@@ -93,12 +93,12 @@ def _read(name, data_dir):
 def _advice(name):
     if name == "celeb_a64":
         return (
-            "Make it of CelebA's files (img_align_celeba.zip with list_eval_partition.txt and list_attr_celeba.txt, "
-            "from mmlab.ie.cuhk.edu.hk/projects/CelebA.html or Kaggle): `keras-vae prepare celeb_a64 FOLDER`. Or say "
-            "where it is prepared, with TFDS_DATA_DIR, `data_dir` or --data-dir."
+            "Make it from CelebA's files (img_align_celeba.zip with list_eval_partition.txt and list_attr_celeba.txt, "
+            "from mmlab.ie.cuhk.edu.hk/projects/CelebA.html or Kaggle): `keras-vae prepare celeb_a64 FOLDER`. If it is "
+            "prepared already, say where, with TFDS_DATA_DIR, `data_dir` or --data-dir."
         )
     return (
-        "Say where it is prepared, with TFDS_DATA_DIR, `data_dir` or --data-dir; or prepare it (where there is a "
-        f'network): `python -c "import tensorflow_datasets as tfds; tfds.load({name!r})"`. If its files are damaged, '
+        "If it is prepared already, say where, with TFDS_DATA_DIR, `data_dir` or --data-dir; otherwise prepare it (on "
+        f'a network): `python -c "import tensorflow_datasets as tfds; tfds.load({name!r})"`. If its files are damaged, '
         "delete them first."
     )

@@ -1,4 +1,4 @@
-"""Measures: arrays and a model in, numbers out."""
+"""Metrics: arrays in, numbers out."""
 
 from keras_vae.metrics.bounds import bits_per_dim
 from keras_vae.metrics.images import has_ssim, psnr, squared_error, ssim

@@ -1,20 +1,25 @@
 """Log-likelihoods and their bounds, in the units in which they are reported."""
 
 import math
+from typing import TypeVar
+
+import numpy as np
+
+_Numbers = TypeVar("_Numbers", float, np.ndarray)
 
 
-def bits_per_dim(log_prob, dims):
-    """Convert log-probabilities, or bounds on them, from nats per example to bits per dimension.
+def bits_per_dim(log_prob: _Numbers, dims: int) -> _Numbers:
+    """Converts log-probabilities, or bounds on them, from nats per example to bits per dimension.
 
     Args:
         log_prob: nats per example, summed over the event: a number or an array of any shape.
         dims: number of dimensions of one example, 3072 for a 32x32 colour image.
 
     Returns:
-        Bits per dimension, as a number or an array like `log_prob`; smaller is better.
+        Bits per dimension, of the shape of `log_prob`; smaller is better.
 
     Raises:
-        ValueError: where `dims` is less than 1.
+        ValueError: if `dims` is less than 1.
 
     Example:
         >>> bits_per_dim(-3072 * math.log(256), dims=3072)

@@ -1,61 +1,65 @@
-"""How far images are from others, pair by pair: reconstructions from what they reconstruct."""
+"""The distance between two images, pair by pair: of reconstructions from their originals."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def squared_error(x, y):
-    """The squared error of each pair, summed over its pixels.
+def squared_error(x: ArrayLike, y: ArrayLike) -> np.ndarray:
+    """Computes the squared error of each pair of images, summed over pixels.
 
     Args:
-        x, y: images, of the same shape, with values from 0 to 1.
+        x: images with values from 0 to 1.
+        y: images of the same shape, with values from 0 to 1.
 
     Shape:
         x, y: `(N, *X)`.
 
     Returns:
-        `(N,)` float64, in squares of the full range of values.
+        `(N,)` float64, in units of the squared range of values.
 
     Raises:
-        ValueError: where the shapes differ or a value is not finite.
+        ValueError: if the shapes differ or a value is not finite.
     """
     x, y = _pairs(x, y)
     return np.array([np.sum(np.square(np.subtract(a, b, dtype="float64"))) for a, b in zip(x, y, strict=True)])
 
 
-def psnr(x, y):
-    """The peak signal-to-noise ratio of each pair.
+def psnr(x: ArrayLike, y: ArrayLike) -> np.ndarray:
+    """Computes the peak signal-to-noise ratio of each pair of images.
 
     Args:
-        x, y: images, of the same shape, with values from 0 to 1.
+        x: images with values from 0 to 1.
+        y: images of the same shape, with values from 0 to 1.
 
     Shape:
         x, y: `(N, *X)`.
 
     Returns:
-        `(N,)` float64, decibels: -10 log10 of the mean squared error; infinite where a pair is equal.
+        `(N,)` float64, decibels: -10 log10 of the mean squared error; infinite for equal images.
 
     Raises:
-        ValueError: where the shapes differ or a value is not finite.
+        ValueError: if the shapes differ or a value is not finite.
     """
     mean = squared_error(x, y) / np.prod(np.shape(x)[1:])
     with np.errstate(divide="ignore"):
         return -10 * np.log10(mean)
 
 
-def ssim(x, y):
-    """The structural similarity of each pair, 1 where they are equal.
+def ssim(x: ArrayLike, y: ArrayLike) -> np.ndarray:
+    """Computes the structural similarity (SSIM) of each pair of images; 1 if they are equal.
 
     Args:
-        x, y: images, of the same shape, with values from 0 to 1.
+        x: images with values from 0 to 1.
+        y: images of the same shape, with values from 0 to 1.
 
     Shape:
         x, y: `(N, H, W, C)`, H and W of at least 11.
 
     Returns:
-        `(N,)` float64, the mean over positions and channels, with the paper's Gaussian window of 11 pixels.
+        `(N,)` float64, the mean over positions and channels, with the Gaussian window of 11 pixels of the paper.
 
     Raises:
-        ValueError: where the shapes differ, are not those of images or are smaller than the window, or a value is not
+        ValueError: if the shapes differ, are not those of images, or are smaller than the window, or if a value is not
             finite.
 
     Reference: Wang, Bovik, Sheikh and Simoncelli 2004, section III.B; computed by scikit-image.
@@ -69,8 +73,8 @@ def ssim(x, y):
     return np.array([structural_similarity(a, b, channel_axis=-1, **options) for a, b in zip(x, y, strict=True)])
 
 
-def has_ssim(image_shape):
-    """Whether images of this shape are large enough for SSIM's window."""
+def has_ssim(image_shape: tuple[int, ...]) -> bool:
+    """Whether images of this shape are large enough for the window of SSIM."""
     return len(image_shape) == 3 and min(image_shape[:2]) >= 11
 
 

@@ -1,14 +1,15 @@
-"""What the latent units of a model carry."""
+"""What the latent units of a model encode."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def active_units(means, threshold=0.01):
-    """Tell which latent units carry something of the data: those whose posterior mean varies over it.
+def active_units(means: ArrayLike, threshold: float = 0.01) -> np.ndarray:
+    """Finds the active latent units: those whose posterior mean varies over the data.
 
     Args:
-        means: the posterior's mean of each example, as from `vae.encode(images)`.
-        threshold: variance over the data above which a unit counts as active.
+        means: posterior mean of each example, as from `vae.encode(images)`.
+        threshold: variance over the data above which a unit is active.
 
     Shape:
         means: `(N, D)`, or `(N, h, w, c)` for spatial latents; N >= 2.
@@ -17,7 +18,7 @@ def active_units(means, threshold=0.01):
         Bool array `(D,)`, or `(h, w, c)`; its sum is the number of active units.
 
     Raises:
-        ValueError: where `means` has another shape or is not finite.
+        ValueError: if `means` has another shape or is not finite.
 
     Reference: Burda, Grosse and Salakhutdinov 2016, section 5.2.
     """
@@ -26,17 +27,17 @@ def active_units(means, threshold=0.01):
         raise ValueError(f"`means` must be (N, D) with N >= 2. Received: shape {means.shape}")
     if not np.isfinite(means).all():
         raise ValueError(f"`means` must be finite. Received: {np.sum(~np.isfinite(means))} NaN or infinite values")
-    # In float64, or a mean far from zero would drown a small variance.
+    # In float64: in float32 a mean far from zero would drown a small variance.
     return np.var(means, axis=0, dtype="float64") > threshold
 
 
-def attribute_direction(means, has):
-    """The step in latent space from examples without an attribute to those with it.
+def attribute_direction(means: ArrayLike, has: ArrayLike) -> np.ndarray:
+    """Computes the step in latent space from examples without an attribute to examples with it.
 
-    `vae.decode(z + amount * direction)` moves the attribute of z, and leaves what is independent of it.
+    `vae.decode(z + amount * direction)` changes the attribute of z, and nothing that is independent of it.
 
     Args:
-        means: the posterior's mean of each example, as from `vae.encode(images)`.
+        means: posterior mean of each example, as from `vae.encode(images)`.
         has: whether each example has the attribute.
 
     Shape:
@@ -46,7 +47,7 @@ def attribute_direction(means, has):
         `(D,)`, or `(h, w, c)`, float32: the difference of the two mean latents.
 
     Raises:
-        ValueError: where there are not as many of each, or no example with or none without the attribute.
+        ValueError: if the two differ in length, or all examples, or none, have the attribute.
 
     Reference: Larsen, Sønderby, Larochelle and Winther 2016, section 4.1 (visual attribute vectors).
     """

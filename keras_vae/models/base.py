@@ -123,7 +123,7 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
             y,
             likelihood,
             latents,
-            self._updates(),
+            self.updates,
             sample_weight=sample_weight,
             decode=decode,
             seed=backend.folded(seed, 2**16),
@@ -171,8 +171,9 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
     def _decode(self, z, y=None):
         return self._image(self.run(draws.Given(z), y=y)[1])
 
-    def _updates(self):
-        """Updates made so far, which are fewer than steps where gradients are accumulated."""
+    @property
+    def updates(self) -> Tensor:
+        """Updates made so far, a scalar: fewer than steps where gradients are accumulated."""
         optimizer = getattr(self, "optimizer", None)
         accumulated = getattr(getattr(optimizer, "inner_optimizer", optimizer), "gradient_accumulation_steps", None)
         return self.step.value // (accumulated or 1)
@@ -315,18 +316,34 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
         """
         presets.save(self, directory, **described)
 
+    def push_to_hub(self, repo: str, **options: Any) -> str:
+        """Uploads the model as a preset to the Hugging Face Hub, where `from_preset("hf://user/repo")` finds it.
+
+        Args:
+            repo: "user/repo"; it is made if need be.
+            **options: private, token, commit_message, and what `save_to_preset` takes; see `keras_vae.presets.push`.
+
+        Returns:
+            The URL of the commit.
+
+        Raises:
+            PresetError: if the preset cannot be uploaded.
+            ImportError: if huggingface_hub is not installed.
+        """
+        return presets.push(self, repo, **options)
+
     @classmethod
     def from_preset(cls, name: str | Path) -> "LatentVariableModel":
         """The model of a preset, its weights verified, not compiled.
 
         Args:
-            name: the preset's directory.
+            name: "mnist_mlp", an entry of the zoo; a directory; or "hf://user/repo", "hf://user/repo@revision".
 
         Raises:
-            PresetError: for a file that is missing, damaged, or of a newer format.
+            PresetError: if there is none of this name, or for a file that is missing, damaged, or of a newer format.
             ValueError: if it is a model of another class.
 
-        Example: `kv.VAE.from_preset("zoo/mnist_mlp").sample(16)`.
+        Example: `kv.VAE.from_preset("mnist_mlp").sample(16)`.
         """
         model = presets.load(name)
         if not isinstance(model, cls):

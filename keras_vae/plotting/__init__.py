@@ -1,11 +1,11 @@
 """Arrays in, matplotlib figures out.
 
-Figures are made as objects, without pyplot: nothing needs a display, and nothing stays in memory.
+Figures are made without pyplot: they need no display, and do not stay in memory.
 """
 
 from keras_vae.plotting.arrays import NotFiniteError
 from keras_vae.plotting.charts import curves, latent_scatter, unit_kl
-from keras_vae.plotting.files import save, save_gif
+from keras_vae.plotting.files import save, save_gif, save_pixels
 from keras_vae.plotting.grids import (
     image_grid,
     interpolation_grid,
@@ -31,6 +31,7 @@ __all__ = [
     "reconstruction_grid",
     "save",
     "save_gif",
+    "save_pixels",
     "traversal_grid",
     "traversal_latents",
     "unit_kl",

@@ -1,14 +1,15 @@
-"""What can be drawn: checks of arrays, and images brought to [0, 1]."""
+"""Checks of the arrays to be drawn, and images scaled to [0, 1]."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class NotFiniteError(ValueError):
-    """What was to be drawn holds NaN or infinite values."""
+    """An array to be drawn contains NaN or infinite values."""
 
 
-def checked_images(name, images):
-    """Return images or signals as a float array, images in [0, 1]."""
+def checked_images(name: str, images: ArrayLike) -> np.ndarray:
+    """Returns images or signals as a float64 array, images in [0, 1]."""
     images = np.asarray(images)
     square = images.ndim == 3 and images.shape[1] == images.shape[2] > 1
     if images.ndim not in (3, 4) or not images.size or square or (images.ndim == 4 and images.shape[-1] not in (1, 3)):
@@ -20,20 +21,20 @@ def checked_images(name, images):
     images = images.astype("float64")
     if images.ndim == 3:
         return images
-    # 2 and not 1, because the means of a Gaussian likelihood overshoot.
+    # 2, not 1, because the means of a Gaussian likelihood overshoot.
     return np.clip(images / 255 if images.max() > 2 else images, 0, 1)
 
 
-def checked_rows(name, images):
-    """Return `(rows, columns, *X)`, or one row `(columns, *X)` as `(1, columns, *X)`, as `checked_images` does."""
+def checked_rows(name: str, images: ArrayLike) -> np.ndarray:
+    """Returns rows of images, `(rows, columns, *X)`, checked by `checked_images`; `(columns, *X)` is one row."""
     images = np.asarray(images)
     rows = images if images.ndim == 5 else images[None]
     flat = checked_images(name, np.reshape(rows, (-1, *rows.shape[2:])))
     return np.reshape(flat, (*rows.shape[:2], *flat.shape[1:]))
 
 
-def checked_latents(name, z, least_size=1):
-    """Return latents `(N, D)` as float64."""
+def checked_latents(name: str, z: ArrayLike, least_size: int = 1) -> np.ndarray:
+    """Returns latents `(N, D)` as float64."""
     z = np.asarray(z)
     if z.ndim != 2 or z.shape[0] < 1 or z.shape[1] < least_size:
         raise ValueError(f"`{name}` must be (N, D) with N >= 1 and D >= {least_size}. Received: shape {z.shape}")
@@ -41,8 +42,8 @@ def checked_latents(name, z, least_size=1):
     return z.astype("float64")
 
 
-def check_finite(name, array):
-    """Refuse NaN and infinite values."""
+def check_finite(name: str, array: np.ndarray) -> None:
+    """Refuses NaN and infinite values."""
     finite = np.isfinite(array)
     if not finite.all():
         raise NotFiniteError(

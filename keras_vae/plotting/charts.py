@@ -1,8 +1,10 @@
-"""Charts: latents in the plane, the KL of each unit, the course of a training."""
+"""Charts: latents in the plane, the KL of each unit, the curves of a training run."""
 
 import csv
 import math
 import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
@@ -10,27 +12,38 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from keras_vae.names import one_of
 from keras_vae.plotting.arrays import check_finite
 from keras_vae.plotting.latents import named_projection
 
+if TYPE_CHECKING:
+    import keras
+
 MAX_CLASSES = 20
 MAX_NAMED_UNITS = 40
-# The bound and its terms come first, in this order; these are the quantities known to be in nats.
+# The bound and its terms come first, in this order; IN_NATS lists the quantities that are in nats.
 TERMS = ("loss", "elbo", "log_likelihood", "kl")
 IN_NATS = {*TERMS, "iwae", "log_prob", "capacity"}
 
 
-def latent_scatter(z, labels=None, title=None, projection="pca", seed=0):
-    """Draw latents as points in the plane.
+def latent_scatter(
+    z: ArrayLike,
+    labels: ArrayLike | None = None,
+    title: str | None = None,
+    projection: str = "pca",
+    seed: int = 0,
+) -> Figure:
+    """Draws latents as points in the plane.
 
     Args:
-        z: latents; those of more than two dimensions are projected.
-        labels: one per point: up to 20 different ones get a colour each and a legend, more (numbers) a colour bar.
+        z: latents; if they have more than two dimensions, they are projected.
+        labels: one per point. Up to 20 different labels get a colour each and a legend; more, which must be numbers, a
+            colour bar.
         title: text above the plot.
-        projection: "pca", the first two principal components, or "tsne"; latents of two dimensions stay as they are.
-        seed: of t-SNE, an int.
+        projection: "pca", the first two principal components, or "tsne"; latents of two dimensions are not projected.
+        seed: seed of t-SNE.
 
     Shape:
         z: `(N, D)` with D >= 2.
@@ -40,7 +53,7 @@ def latent_scatter(z, labels=None, title=None, projection="pca", seed=0):
         A matplotlib figure.
 
     Raises:
-        ValueError: where the shapes are others, z is empty or not finite, or more than 20 labels are not numbers.
+        ValueError: if the shapes differ from these, z is empty or not finite, or more than 20 labels are not numbers.
     """
     points, axis_names = named_projection(z, projection, seed)
     figure = Figure(figsize=(6.4, 5), dpi=150, layout="constrained")
@@ -53,20 +66,20 @@ def latent_scatter(z, labels=None, title=None, projection="pca", seed=0):
         ax.scatter(x, y, **style)
     else:
         _scatter_labels(figure, ax, x, y, labels, order, style)
-    # Points lie inside the axes anyway, and measuring each is half of the layout's work.
+    # Points lie inside the axes anyway, and measuring each takes half of the layout's time.
     ax.collections[0].set_in_layout(False)
     ax.set_aspect("equal", adjustable="datalim")
     ax.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def unit_kl(kl, active=None, title=None):
-    """Draw the KL of each latent unit as bars, the greatest first.
+def unit_kl(kl: ArrayLike, active: ArrayLike | None = None, title: str | None = None) -> Figure:
+    """Draws the KL of each latent unit as bars, the greatest first.
 
     Args:
         kl: mean KL of each unit over the data, nats.
-        active: which units are active, as from `kv.metrics.active_units`; the others are drawn in grey.
-        title: text above the plot; None: the total.
+        active: which units are active, from `kv.metrics.active_units`; the others are drawn in grey.
+        title: text above the plot; None: the total KL.
 
     Shape:
         kl: `(D,)`.
@@ -76,7 +89,7 @@ def unit_kl(kl, active=None, title=None):
         A matplotlib figure.
 
     Raises:
-        ValueError: where the shapes are others, or a KL is not finite.
+        ValueError: if the shapes differ from these, or a KL is not finite.
 
     Example:
         kl = np.mean(vae.infer(images).latents[0].unit_kl, axis=0)
@@ -86,7 +99,7 @@ def unit_kl(kl, active=None, title=None):
     marked = np.ones(kl.shape, bool) if active is None else np.asarray(active)
     if kl.ndim != 1 or not kl.size or marked.shape != kl.shape or marked.dtype != bool:
         raise ValueError(
-            "`kl` must be (D,), one number for each unit, and `active` (D,), bool. "
+            "`kl` must be (D,), a number for each unit, and `active` (D,), bool. "
             f"Received: shapes {kl.shape} and {marked.shape}, {marked.dtype}"
         )
     check_finite("kl", kl)
@@ -111,23 +124,26 @@ def unit_kl(kl, active=None, title=None):
     return figure
 
 
-def curves(history, names=None):
-    """Draw the course of a training: one panel per metric, training and validation together.
+def curves(
+    history: "Mapping[str, Sequence[float]] | keras.callbacks.History | str | os.PathLike",
+    names: Sequence[str] | None = None,
+) -> Figure:
+    """Draws the curves of a training run: one panel per metric, with training and validation together.
 
-    The bound comes first, then its two terms, then whatever else was logged. A NaN leaves a gap, so that a run that
-    diverged can be looked at.
+    The bound comes first, then its two terms, then all other metrics. A NaN leaves a gap, so that the curves of a
+    diverged run can be drawn.
 
     Args:
-        history: metric name to its values, one per epoch, as in `fit(...).history`; `val_loss` belongs to `loss`. A
-            validation that ran every few epochs only has correspondingly fewer values. Or what `fit` returns, or the
-            path of a CSV file with a line per epoch: `history.csv`, or that of Keras' `CSVLogger`.
+        history: {metric: values, one per epoch}, as in `fit(...).history`, where `val_loss` belongs to `loss` and a
+            metric of a validation that ran every few epochs has fewer values; the `History` that `fit` returns; or the
+            path of a CSV file with a line per epoch, such as `history.csv` or the file of Keras' `CSVLogger`.
         names: the metrics to draw, in order, without `val_`; None: all.
 
     Returns:
         A matplotlib figure.
 
     Raises:
-        ValueError: where the history is empty, has none of the names, or a metric is not a list of numbers.
+        ValueError: if the history is empty, lacks one of the names, or a metric is not a list of numbers.
 
     Example:
         figure = curves("runs/mnist/history.csv", ["elbo", "log_likelihood", "kl"])
@@ -167,16 +183,16 @@ def _from_history(history):
         shapes = {name: values.shape for name, values in history.items()}
         raise ValueError(f"`history` must map at least one metric to its values per epoch. Received: shapes {shapes}")
     epochs = max(map(len, history.values()))
-    # Which epochs a sparse validation ran in is not recorded; evenly spaced is the rule.
+    # The epochs of a sparse validation are not recorded; usually they are evenly spaced.
     return {n: (np.arange(1, len(values) + 1) * (epochs // len(values)), values) for n, values in history.items()}
 
 
 def _from_csv(path):
-    """{name: (epochs, values)} of a CSV file; an empty cell, or Keras' NA, is an epoch without a value."""
+    """{name: (epochs, values)} of a CSV file; an empty cell, or Keras' NA, is a missing value."""
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if not rows or "epoch" not in rows[0] or len(rows[0]) < 2:
-        raise ValueError(f"A history needs a column `epoch`, another one, and a line. Received: {os.fspath(path)!r}")
+        raise ValueError(f"A history needs a column `epoch`, another column, and a line. Received: {os.fspath(path)!r}")
     # Keras counts epochs from 0.
     first = 1 if int(rows[0]["epoch"]) == 0 else 0
     series = {}
@@ -190,7 +206,7 @@ def _from_csv(path):
 def _scatter_labels(figure, ax, x, y, labels, order, style):
     labels = np.asarray(labels)
     if labels.shape != order.shape:
-        raise ValueError(f"`labels` must be ({len(order)},), as `z` has it. Received: shape {labels.shape}")
+        raise ValueError(f"`labels` must be ({len(order)},), one for each latent. Received: shape {labels.shape}")
     classes, index = np.unique(labels, return_inverse=True)
     if len(classes) <= MAX_CLASSES:
         palette = matplotlib.colormaps["tab10" if len(classes) <= 10 else "tab20"].colors
@@ -201,5 +217,5 @@ def _scatter_labels(figure, ax, x, y, labels, order, style):
         figure.colorbar(ax.scatter(x, y, c=labels[order], **style), ax=ax)
     else:
         raise ValueError(
-            f"`labels` that are not numbers may be {MAX_CLASSES} at most. Received: {len(classes)} classes"
+            f"`labels` that are not numbers may have {MAX_CLASSES} classes at most. Received: {len(classes)} classes"
         )

@@ -1,14 +1,18 @@
 """Grids of images: samples, reconstructions, and walks through the latent space."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
 
+from keras_vae.data import to_levels
 from keras_vae.plotting.arrays import checked_images, checked_latents, checked_rows
+from keras_vae.plotting.tiles import columns_for, mosaic, paste, rows_of
 
-# Grids are laid out in pixels at this resolution, so that every pixel of an image becomes a square of whole pixels.
+# Grids are laid out in pixels at this resolution, so that each pixel of an image is a square of whole pixels.
 GRID_DPI = 100
 CELL = 96
 GAP = 4
@@ -20,49 +24,55 @@ PLANE_MARGIN = 76
 PLANE_LABEL = 44
 
 
-def image_grid(images, columns=None, title=None, row_names=None):
-    """Draw images, or signals, as a grid.
+def image_grid(
+    images: ArrayLike,
+    columns: int | None = None,
+    title: str | None = None,
+    row_names: Sequence[str] | None = None,
+) -> Figure:
+    """Draws images, or signals, as a grid.
 
     Args:
-        images: see Shape. Values are in [0, 1] (beyond which they are clipped), or levels 0..255 if any is above 2.
-        columns: images per row; by default the grid is about square.
+        images: see Shape. Values are in [0, 1], to which they are clipped, or levels 0 to 255 if any is above 2.
+        columns: images per row; None: about as many as rows.
         title: text above the grid.
-        row_names: text at the left of each row.
+        row_names: text to the left of each row.
 
     Shape:
-        images: `(N, H, W, 1)` or `(N, H, W, 3)`; signals `(N, length, channels)` become lines, one per channel, all on
-            one scale.
+        images: `(N, H, W, 1)` or `(N, H, W, 3)`; signals `(N, length, channels)` are drawn as lines, one per
+            channel, all on one scale.
 
     Returns:
         A matplotlib figure.
 
     Raises:
-        ValueError: where the images have another shape, or are empty or not finite, or a row has no name.
+        ValueError: if the images have another shape, are empty or not finite, or if the rows and their names differ in
+            number.
     """
     images = checked_images("images", images)
-    columns = _columns(math.ceil(math.sqrt(len(images))) if columns is None else columns, len(images))
-    rows = _rows(images, columns)
+    columns = columns_for(len(images), columns)
+    rows = rows_of(images, columns)
     if row_names is not None and len(row_names) != len(rows):
         raise ValueError(
-            f"`row_names` must be one for each of the {len(rows)} rows, of {columns} images each. "
+            f"`row_names` must name each of the {len(rows)} rows, which have {columns} images each. "
             f"Received: row_names={row_names!r}"
         )
     return _grid(rows, ("",) if row_names is None else row_names, title)
 
 
-def reconstruction_grid(originals, reconstructions, columns=10):
-    """Draw each image above its reconstruction.
+def reconstruction_grid(originals: ArrayLike, reconstructions: ArrayLike, columns: int = 10) -> Figure:
+    """Draws each image above its reconstruction.
 
     Args:
-        originals: as `image_grid` takes them.
-        reconstructions: of the same shape; their values may be in the other range.
+        originals: images, as for `image_grid`.
+        reconstructions: images of the same shape; their values may be in the other range.
         columns: pairs per row.
 
     Returns:
         A matplotlib figure.
 
     Raises:
-        ValueError: where the two differ in shape, or are not what `image_grid` takes.
+        ValueError: if the two differ in shape, or `image_grid` would refuse them.
     """
     originals = checked_images("originals", originals)
     reconstructions = checked_images("reconstructions", reconstructions)
@@ -71,16 +81,16 @@ def reconstruction_grid(originals, reconstructions, columns=10):
             "`originals` and `reconstructions` must have the same shape. "
             f"Received: shapes {originals.shape} and {reconstructions.shape}"
         )
-    columns = _columns(columns, len(originals))
-    pairs = zip(_rows(originals, columns), _rows(reconstructions, columns), strict=True)
+    columns = columns_for(len(originals), columns)
+    pairs = zip(rows_of(originals, columns), rows_of(reconstructions, columns), strict=True)
     return _grid([row for pair in pairs for row in pair], labels=("original", "reconstruction"))
 
 
-def neighbourhood_grid(originals, neighbours):
-    """Draw each image at the left of what the neighbourhood of its encoding decodes to.
+def neighbourhood_grid(originals: ArrayLike, neighbours: ArrayLike) -> Figure:
+    """Draws each image to the left of images decoded from latents near its encoding.
 
     Args:
-        originals: as `image_grid` takes them.
+        originals: images, as for `image_grid`.
         neighbours: see Shape; their values may be in the other range.
 
     Shape:
@@ -91,14 +101,14 @@ def neighbourhood_grid(originals, neighbours):
         A matplotlib figure.
 
     Raises:
-        ValueError: where the two do not belong together, or are not what `image_grid` takes.
+        ValueError: if the two shapes do not fit, or `image_grid` would refuse the images.
     """
     originals = checked_images("originals", originals)
     neighbours = np.asarray(neighbours)
     shape, count = originals.shape[1:], len(originals)
     if neighbours.shape[-len(shape) :] != shape or neighbours.size % originals.size or not neighbours.size:
         raise ValueError(
-            "`neighbours` must hold as many images for each of the `originals`, (N, K, *X) or (N * K, *X). "
+            "`neighbours` must hold equally many images for each of the `originals`, (N, K, *X) or (N * K, *X). "
             f"Received: shapes {neighbours.shape} and {originals.shape}"
         )
     neighbours = checked_images("neighbours", neighbours.reshape(-1, *shape)).reshape(count, -1, *shape)
@@ -106,13 +116,18 @@ def neighbourhood_grid(originals, neighbours):
     return _grid(rows, columns=("original",), first_apart=True)
 
 
-def traversal_grid(images, units=None, values=None, title=None):
-    """Draw a traversal of the latent space: a row for each unit, a column for each of its values.
+def traversal_grid(
+    images: ArrayLike,
+    units: Sequence[int | str] | np.ndarray | None = None,
+    values: Sequence[float] | np.ndarray | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Draws a traversal of the latent space: a row for each unit, a column for each of its values.
 
     Args:
-        images: see Shape; values as `image_grid` takes them.
+        images: see Shape; values as for `image_grid`.
         units: names or numbers of the units; None: 0, 1, ...
-        values: what the units take, one per column; None: as `traversal_latents` has them, where there are 7.
+        values: values of the units, one per column; None: those of `traversal_latents` if there are 7 columns.
         title: text above the grid.
 
     Shape:
@@ -122,7 +137,7 @@ def traversal_grid(images, units=None, values=None, title=None):
         A matplotlib figure.
 
     Raises:
-        ValueError: where the shapes do not belong together, or the images are not what `image_grid` takes.
+        ValueError: if the shapes do not fit, or `image_grid` would refuse the images.
     """
     images = np.asarray(images)
     if images.ndim not in (4, 5):
@@ -139,11 +154,11 @@ def traversal_grid(images, units=None, values=None, title=None):
     return _grid(list(rows), [f"z[{unit}]" for unit in units], title, columns=[_number(value, 1) for value in values])
 
 
-def interpolation_grid(images, title=None):
-    """Draw paths of images, each as a row from its beginning to its end.
+def interpolation_grid(images: ArrayLike, title: str | None = None) -> Figure:
+    """Draws paths of images, each as a row from its beginning to its end.
 
     Args:
-        images: see Shape; values as `image_grid` takes them.
+        images: see Shape; values as for `image_grid`.
         title: text above the grid.
 
     Shape:
@@ -153,24 +168,24 @@ def interpolation_grid(images, title=None):
         A matplotlib figure.
 
     Raises:
-        ValueError: where the images have another shape, or are empty or not finite.
+        ValueError: if the images have another shape, are empty or not finite.
     """
     rows = checked_rows("images", images)
     share = np.linspace(0, 1, rows.shape[1])
     return _grid(list(rows), title=title, columns=[_number(t, 2) for t in share] if len(share) > 1 else ())
 
 
-def path_frame(images, limits):
-    """A grid of images that are checked already, for an animation: signals are drawn between `limits`."""
-    return _grid(_rows(images, math.ceil(math.sqrt(len(images)))), limits=limits)
+def path_frame(images: np.ndarray, limits: tuple[float, float]) -> Figure:
+    """Draws a frame of an animation: images that `checked_images` returned, and signals between `limits`."""
+    return _grid(rows_of(images, columns_for(len(images))), limits=limits)
 
 
-def latent_plane(images, z, title=None):
-    """Draw the plane of a 2-D latent space, each place by the image that is decoded there.
+def latent_plane(images: ArrayLike, z: ArrayLike, title: str | None = None) -> Figure:
+    """Draws the plane of a 2-D latent space, with the decoded image at each place.
 
     Args:
-        images: decoded from `z`; values as `image_grid` takes them.
-        z: latents on a grid, row by row from the top left, as from `plane_latents`; they become the axes' ticks.
+        images: images decoded from `z`; values as for `image_grid`.
+        z: latents on a grid, row by row from the top left, as from `plane_latents`; they label the axes.
         title: text above the plane.
 
     Shape:
@@ -181,7 +196,7 @@ def latent_plane(images, z, title=None):
         A matplotlib figure.
 
     Raises:
-        ValueError: where z is no such grid, or there is not one image for each.
+        ValueError: if z is not such a grid, or there is not one image for each latent.
     """
     images = checked_images("images", images)
     z = checked_latents("z", z)
@@ -194,9 +209,7 @@ def latent_plane(images, z, title=None):
         )
     height, width = images.shape[1:3]
     scale = max(1, round(PLANE / max(height * len(up), width * len(across))))
-    tiles = images.reshape(len(up), len(across), *images.shape[1:]).swapaxes(1, 2)
-    tiles = _levels(tiles.reshape(len(up) * height, len(across) * width, -1))
-    canvas = tiles.repeat(scale, axis=0).repeat(scale, axis=1)
+    canvas = mosaic(to_levels(images, "unit interval"), len(across), scale)
     canvas = np.broadcast_to(canvas, (*canvas.shape[:2], 3))
     top = LINE + 2 * GAP if title else GAP
     full_height, full_width = canvas.shape[0] + top + PLANE_MARGIN, canvas.shape[1] + PLANE_MARGIN + GAP
@@ -216,23 +229,13 @@ def _number(value, digits):
     return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _columns(columns, count):
-    if columns < 1:
-        raise ValueError(f"`columns` must be at least 1. Received: columns={columns}")
-    return min(columns, count)
-
-
-def _rows(images, columns):
-    return [images[i : i + columns] for i in range(0, len(images), columns)]
-
-
 def _grid(rows, labels=("",), title=None, columns=(), limits=None, first_apart=False):
-    """Draw rows of images or signals.
+    """Draws rows of images or signals.
 
     Args:
         rows: list of arrays, images or signals.
-        labels: names of the rows, taken in turn; where several start again there is a wider gap.
-        title: text above all.
+        labels: names of the rows, in turn; a wider gap precedes each repetition of several names.
+        title: text above the grid.
         columns: names of the first columns.
         limits: least and greatest value of signals; None: those of the rows.
         first_apart: whether a wider gap follows the first column.
@@ -252,21 +255,21 @@ def _grid(rows, labels=("",), title=None, columns=(), limits=None, first_apart=F
     tops = [top + r * (height + GAP) + r // period * (period - 1) * 3 * GAP for r in range(len(rows))]
     lefts = [left + c * (width + GAP) + (3 * GAP if first_apart and c else 0) for c in range(count)]
     right = lefts[-1] + width + GAP
-    # A long title widens a narrow grid, whose rows then stand in the middle.
+    # A long title widens a narrow grid; its rows are then centred.
     margin = max(0, CHARACTER * len(title or "") + 2 * GAP - right) // 2
     lefts = [margin + x for x in lefts]
+    # In bytes, which matplotlib resamples several times faster than floats.
     canvas = np.full((tops[-1] + height + GAP, right + 2 * margin, 3), 255, dtype="uint8")
 
     figure = Figure(figsize=(canvas.shape[1] / GRID_DPI, canvas.shape[0] / GRID_DPI), dpi=GRID_DPI)
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set_axis_off()
     limits = limits or (min(row.min() for row in rows), max(row.max() for row in rows))
+    if not signals:
+        paste(canvas, [to_levels(row, "unit interval") for row in rows], tops, lefts, scale)
     for r, (y, row) in enumerate(zip(tops, rows, strict=True)):
-        for x, item in zip(lefts, row, strict=False):
-            if signals:
-                _draw_signal(ax, item, limits, x, y, width, height)
-            else:
-                canvas[y : y + height, x : x + width] = _levels(item).repeat(scale, axis=0).repeat(scale, axis=1)
+        for x, signal in zip(lefts, row if signals else (), strict=False):
+            _draw_signal(ax, signal, limits, x, y, width, height)
         ax.text(lefts[0] - 2 * GAP, y + height / 2, labels[r % period], ha="right", va="center", fontsize=10)
     for x, name in zip(lefts, columns, strict=False):
         ax.text(x + width / 2, heading + LINE / 2 - GAP, name, ha="center", va="center", fontsize=10)
@@ -276,11 +279,6 @@ def _grid(rows, labels=("",), title=None, columns=(), limits=None, first_apart=F
     if title:
         ax.text(canvas.shape[1] / 2, GAP + LINE / 2 + GAP, title, ha="center", va="center", fontsize=11)
     return figure
-
-
-def _levels(images):
-    # Matplotlib resamples bytes several times faster than floats.
-    return np.rint(255 * images).astype("uint8")
 
 
 def _draw_signal(ax, signal, limits, x, y, width, height):

@@ -1,8 +1,9 @@
-"""Latents to be decoded for a picture, and latents projected on the plane."""
+"""Latents to decode for a picture, and projections of latents on the plane."""
 
 import statistics
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_vae.names import check_whole, one_of
 from keras_vae.plotting.arrays import check_finite, checked_latents
@@ -10,16 +11,16 @@ from keras_vae.plotting.arrays import check_finite, checked_latents
 PROJECTIONS = ("pca", "tsne")
 
 
-def plane_latents(size=20, limit=None):
-    """Latents on a square grid of a 2-D latent space, for `latent_plane`.
+def plane_latents(size: int = 20, limit: float | None = None) -> np.ndarray:
+    """Returns latents on a square grid of a 2-D latent space, for `latent_plane`.
 
     Args:
         size: points along each side.
-        limit: the grid is linear over [-limit, limit]^2; None: at the standard normal prior's quantiles, which are
-            the middles of `size` parts of equal probability.
+        limit: the grid is linear over [-limit, limit]^2; None: it is at quantiles of the standard normal prior, the
+            medians of `size` intervals of equal probability.
 
     Returns:
-        `(size * size, 2)`, float32, row by row from the top left, that is, from the least z_1 and the greatest z_2.
+        `(size * size, 2)`, float32, row by row from the top left: from the least z_1 and the greatest z_2.
 
     Reference: Kingma and Welling 2014, appendix A (quantiles).
 
@@ -39,19 +40,19 @@ def plane_latents(size=20, limit=None):
     return np.stack([z_1.ravel(), z_2.ravel()], axis=1).astype("float32")
 
 
-def traversal_latents(anchor, units=None, values=None):
-    """Latents that differ from one in a single unit each, for `traversal_grid`.
+def traversal_latents(anchor: ArrayLike, units: ArrayLike | None = None, values: ArrayLike | None = None) -> np.ndarray:
+    """Returns latents that differ from an anchor in one unit each, for `traversal_grid`.
 
     Args:
         anchor: `(D,)`, the latent to start from: zeros for the prior's mean, or an encoding.
-        units: which units are moved, one after the other; None: all.
-        values: what each takes; None: -3, -2, ... 3.
+        units: the units to change, one after the other; None: all.
+        values: the values of each unit; None: -3, -2, ... 3.
 
     Returns:
         `(len(units) * len(values), D)`, float32, unit by unit.
 
     Raises:
-        ValueError: where the anchor is no vector, or lacks one of the units.
+        ValueError: if the anchor is not a vector, or lacks one of the units.
 
     Example:
         images = vae.decode(traversal_latents(np.zeros(8)))
@@ -77,14 +78,14 @@ def traversal_latents(anchor, units=None, values=None):
     return z.reshape(-1, len(anchor))
 
 
-def neighbourhood_latents(z, count=8, scale=0.1, seed=0):
-    """Latents near given ones, `z + scale * noise`, for `neighbourhood_grid`.
+def neighbourhood_latents(z: ArrayLike, count: int = 8, scale: float = 0.1, seed: int = 0) -> np.ndarray:
+    """Returns latents near given ones, `z + scale * noise`, for `neighbourhood_grid`.
 
     Args:
         z: `(N, D)`, encodings.
-        count: neighbours of each.
+        count: number of neighbours of each.
         scale: standard deviation of the noise.
-        seed: int.
+        seed: seed of the noise.
 
     Returns:
         `(N * count, D)`, float32, the neighbours of the first z first.
@@ -95,27 +96,27 @@ def neighbourhood_latents(z, count=8, scale=0.1, seed=0):
     return (z[:, None] + noise).reshape(-1, z.shape[1]).astype("float32")
 
 
-def project(z, method="pca", seed=0):
-    """Project latents on the plane.
+def project(z: ArrayLike, method: str = "pca", seed: int = 0) -> np.ndarray:
+    """Projects latents on the plane.
 
     Args:
-        z: `(N, D)` with D >= 2; of two dimensions they stay as they are.
+        z: `(N, D)` with D >= 2; latents of two dimensions are returned unchanged.
         method: "pca", the first two principal components, or "tsne".
-        seed: of t-SNE, an int.
+        seed: seed of t-SNE.
 
     Returns:
         `(N, 2)`, float64.
 
     Raises:
-        ValueError: where z has another shape or is not finite, or the method is unknown.
+        ValueError: if z has another shape or is not finite, or the method is unknown.
 
     Reference: van der Maaten and Hinton 2008 (t-SNE).
     """
     return named_projection(z, method, seed)[0]
 
 
-def named_projection(z, method, seed):
-    """What `project` returns, and the names of the two axes."""
+def named_projection(z: ArrayLike, method: str, seed: int) -> tuple[np.ndarray, tuple[str, str]]:
+    """Returns the projection of `project`, and the names of its two axes."""
     z = checked_latents("z", z, least_size=2)
     one_of(method, PROJECTIONS, "projection")
     if z.shape[1] == 2:
@@ -125,14 +126,15 @@ def named_projection(z, method, seed):
 
 def _principal_components(z):
     centred = z - z.mean(axis=0)
-    # Of the small matrix, since a singular value decomposition of all points is slow beside a training.
+    # Of the small matrix: a singular value decomposition of all points would slow a training run down.
     variances, axes = np.linalg.eigh(centred.T @ centred)
     variances, axes = np.maximum(variances[::-1], 0), axes.T[::-1][:2]
-    # The sign is free; chosen so that a picture of the next epoch is not the mirror image.
+    # The sign is arbitrary; this choice keeps the picture of the next epoch from being a mirror image.
     axes = axes * np.sign(np.take_along_axis(axes, np.argmax(np.abs(axes), axis=1)[:, None], axis=1))
     total = np.sum(variances)
     shares = variances[:2] / (total if total > 0 else 1)
-    return centred @ axes.T, [f"principal component {i} ({s:.0%} of variance)" for i, s in enumerate(shares, 1)]
+    first, second = (f"principal component {i} ({s:.0%} of variance)" for i, s in enumerate(shares, 1))
+    return centred @ axes.T, (first, second)
 
 
 def _tsne(z, seed):
@@ -140,7 +142,7 @@ def _tsne(z, seed):
 
     if len(z) < 4:
         raise ValueError(f"t-SNE needs at least 4 latents. Received: {len(z)}")
-    # The usual 30 neighbours, or what few points allow.
+    # The usual 30 neighbours, or fewer for few points.
     points = TSNE(perplexity=min(30, (len(z) - 1) / 3), init="pca", random_state=seed).fit_transform(z)
     check_finite("the t-SNE of `z`", points)
     return points.astype("float64"), ("t-SNE 1", "t-SNE 2")

@@ -233,24 +233,27 @@ class FirstBatch:
             if first is None:
                 raise ValueError("The data set is empty. Received: a generator that yields nothing")
             self._check(*self._parts(first, classes))
-            return (batch for batches in ((first,), stream) for batch in batches)
+            # Keras takes tuples alone.
+            batches = (batch for batches in ((first,), stream) for batch in batches)
+            return (batch if isinstance(batch, tuple) else (batch,) for batch in batches)
         elif hasattr(stream, "element_spec") and hasattr(stream, "enumerate"):
             return self._wrap_tf_data(stream, classes)
         return stream
 
     def _parts(self, batch, classes):
-        """(x, y) of a batch, y None where it only weighs the examples."""
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(tuple(batch) if isinstance(batch, list) else batch)
+        """(x, y, sample_weight) of a batch, y None where it only weighs the examples."""
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(tuple(batch) if isinstance(batch, list) else batch)
         if classes and y is None:
             raise ValueError("`class_weight` needs labels: data that yields (x, y). Received: batches of images alone")
-        return x, None if classes and self._model.label_shape is None else y
+        return x, None if classes and self._model.label_shape is None else y, weights
 
-    def _check(self, x, y=None):
+    def _check(self, x, y=None, weights=None):
         model = self._model
         try:
             x = np.asarray(x)
             check_array(x, model.image_shape, model.likelihood)
             checked_labels(y, len(x), model.label_shape, model.labels_optional)
+            checked_weights(weights, len(x))
         except ValueError as error:
             self.error = error
             raise
@@ -260,9 +263,8 @@ class FirstBatch:
         # Whoever has a tf.data.Dataset has TensorFlow, also under JAX.
         import tensorflow as tf
 
-        x, y = self._parts(dataset.element_spec, classes)
-        if isinstance(y, tf.NoneTensorSpec):
-            y = None
+        specs = self._parts(dataset.element_spec, classes)
+        x, y, weights = specs = [None if isinstance(spec, tf.NoneTensorSpec) else spec for spec in specs]
         if dataset.cardinality() == 0:
             raise ValueError("The data set is empty. Received: a tf.data.Dataset of cardinality 0")
         if x.shape.rank is not None:
@@ -272,15 +274,23 @@ class FirstBatch:
         elif y.shape.rank is not None:
             check_label_shape(y.shape, None, self._model.label_shape)
 
+        if weights is not None and weights.shape.rank not in (None, 1) and weights.shape[1:] != (1,):
+            raise ValueError(
+                f"`sample_weight` must be one number for each example. Received: batches of shape {weights.shape}"
+            )
+
         # Peeking instead would start the pipeline and move on an order that reshuffles.
         def check_first(index, batch):
-            parts = [part for part in self._parts(batch, classes) if part is not None]
+            parts = [part for spec, part in zip(specs, self._parts(batch, classes), strict=True) if spec is not None]
+
+            def check(*parts):
+                parts = iter(parts)
+                return self._check(*(None if spec is None else next(parts) for spec in specs))
+
             checked = tf.cond(
-                index == 0,
-                lambda: tf.numpy_function(self._check, parts, tf.int64),
-                lambda: tf.zeros((), tf.int64),
+                index == 0, lambda: tf.numpy_function(check, parts, tf.int64), lambda: tf.zeros((), tf.int64)
             )
             with tf.control_dependencies([checked]):
-                return tf.nest.map_structure(tf.identity, batch)
+                return tf.nest.map_structure(lambda part: None if part is None else tf.identity(part), batch)
 
         return dataset.enumerate().map(check_first)

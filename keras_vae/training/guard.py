@@ -2,11 +2,13 @@
 
 import contextlib
 import warnings
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 
 from keras_vae import backend
+from keras_vae.training.checks import FirstBatch
 
 
 def _state(model):
@@ -27,7 +29,7 @@ class LastGoodWeights(keras.callbacks.Callback):
     # Looking at a loss needs no weights, so Keras may go on dispatching steps meanwhile.
     async_safe = True
 
-    def __init__(self, model):
+    def __init__(self, model: keras.Model):
         super().__init__()
         # Not `self.model`, which on JAX takes the state out of the running loop at each look.
         self._watched = model
@@ -40,26 +42,26 @@ class LastGoodWeights(keras.callbacks.Callback):
         values = [np.array(keras.ops.convert_to_numpy(v)) for v in _state(self._watched)]
         return values if all(np.isfinite(v).all() for v in values if v.dtype.kind == "f") else None
 
-    def restore(self):
+    def restore(self) -> None:
         """Puts the remembered state back, if there is one."""
         for variable, value in zip(_state(self._watched), self._values or (), strict=self._values is not None):
             variable.assign(value)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         # Once more, since a callback before this one may have loaded a checkpoint.
         self._values = self._finite_state()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._next_look = 0
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         # The mean over an epoch stays NaN once it is, so a look now and then is enough.
         if batch >= self._next_look:
             self._next_look = batch + 50
             if not np.isfinite(logs["loss"]):
                 self._watched.stop_training = True
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         values = self._finite_state() if np.isfinite(logs["loss"]) else None
         if values is not None:
             self._values = values
@@ -77,7 +79,7 @@ class LastGoodWeights(keras.callbacks.Callback):
 
 
 @contextlib.contextmanager
-def usable_afterwards(model, keeper, first_batch):
+def usable_afterwards(model: keras.Model, keeper: LastGoodWeights, first_batch: FirstBatch) -> Iterator[None]:
     """Runs Keras' `fit` or `evaluate`; when it fails, `model` stays as usable as it was.
 
     Args:

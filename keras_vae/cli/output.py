@@ -1,0 +1,40 @@
+"""What commands write and print: images, arrays, and a line or a JSON value about them."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from keras_vae.models.base import LatentVariableModel
+
+
+def say(out: Path, as_json: bool, **facts: Any) -> None:
+    """Prints the path of what was written; as JSON with further facts."""
+    print(json.dumps({"out": str(out), **facts}) if as_json else out)
+
+
+def save_images(out: Path, images: np.ndarray, model: "LatentVariableModel", columns: int | None = None) -> None:
+    """Writes images in the units of a model's data.
+
+    Args:
+        out: a .npy file for the array; a .png file for a grid, pixel by pixel; or a directory for a .png of each image.
+        images: (N, *X).
+        model: the model.
+        columns: images per row of the grid; None: about as many as rows.
+    """
+    if out.suffix == ".npy":
+        save_array(out, images)
+        return
+    from keras_vae import data, plotting
+
+    plotting.save_pixels(data.to_levels(images, model.likelihood.data), out, columns)
+
+
+def save_array(out: Path, array: np.ndarray) -> None:
+    """Writes an array to a .npy file."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # To an open file, since numpy adds .npy to names without it.
+    with open(out, "wb") as file:
+        np.save(file, array, allow_pickle=False)

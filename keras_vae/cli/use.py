@@ -1,0 +1,103 @@
+"""The commands sample, reconstruct, interpolate, move, encode and score: a pretrained model on images."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_vae.cli.output import save_array, save_images, say
+
+
+def sample(name: str, out: Path, n: int, seed: int, temperature: float, as_json: bool) -> None:
+    """Writes samples: the mean of p(x|z) for draws of z from the prior."""
+    import zoo
+
+    model = zoo.load(name)
+    images = model.sample(n, seed=seed, temperature=temperature)
+    save_images(out, images, model)
+    say(out, as_json, shape=images.shape, seed=seed, temperature=temperature)
+
+
+def reconstruct(name: str, images: Sequence[Path], out: Path, as_json: bool) -> None:
+    """Writes reconstructions; a picture shows each image above its reconstruction."""
+    import zoo
+    from keras_vae import data
+
+    model = zoo.load(name)
+    x = data.read_images(images, model)
+    made = model.reconstruct(x)
+    save_images(out, made if out.suffix == ".npy" else np.concatenate([x, made], axis=1), model)
+    say(out, as_json, shape=made.shape)
+
+
+def interpolate(name: str, a: Path, b: Path, out: Path, steps: int, spherical: bool, as_json: bool) -> None:
+    """Writes images decoded along the path between the latents of two images."""
+    import zoo
+    from keras_vae import data
+
+    model = zoo.load(name)
+    ends = [data.read_images([path], model) for path in (a, b)]
+    if any(len(end) != 1 for end in ends):
+        raise ValueError(f"One image at each end is expected. Received: {len(ends[0])} and {len(ends[1])}")
+    images = model.interpolate(ends[0][0], ends[1][0], steps=steps, spherical=spherical)
+    save_images(out, images, model, steps)
+    say(out, as_json, shape=images.shape)
+
+
+def move(name: str, images: Sequence[Path], out: Path, attribute: str, amounts: Sequence[float], as_json: bool) -> None:
+    """Writes images with an attribute moved by each amount; a picture has a row for each image."""
+    import zoo
+    from keras_vae import data
+    from keras_vae.names import one_of
+    from keras_vae.runs.recipe import UsageError
+
+    model, directions = zoo.load(name), zoo.attributes(name)
+    if not directions:
+        raise UsageError(f"The images that this model was trained on have no attributes. Received: {name!r}")
+    try:
+        one_of(attribute, tuple(directions), "attribute")
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    z = model.encode(data.read_images(images, model))
+    moved = np.stack([z + amount * directions[attribute] for amount in amounts], axis=1)
+    made = model.decode(moved.reshape(-1, *z.shape[1:]))
+    save_images(out, made, model, columns=len(amounts))
+    say(out, as_json, shape=made.shape, attribute=attribute, amounts=amounts)
+
+
+def encode(name: str, images: Sequence[Path], out: Path | None, as_json: bool) -> None:
+    """Writes the posterior means, (N, D), or prints them, one image a line."""
+    import zoo
+    from keras_vae import data
+
+    model = zoo.load(name)
+    z = model.encode(data.read_images(images, model))
+    if out is not None:
+        save_array(out, z)
+        say(out, as_json, shape=z.shape)
+        return
+    if as_json:
+        print(json.dumps({"latents": z.tolist()}))
+        return
+    for row in z:
+        print(" ".join(f"{value:.6g}" for value in row.ravel()))
+
+
+def score(name: str, images: Sequence[Path], samples: int, seed: int, as_json: bool) -> None:
+    """Prints log p(x) of each image in nats, and bits per dimension if the likelihood is a mass over levels."""
+    import zoo
+    from keras_vae import data, metrics
+
+    model = zoo.load(name)
+    log_prob = model.log_prob(data.read_images(images, model), samples=samples, seed=seed)
+    bits = metrics.bits_per_dim(log_prob, math.prod(model.image_shape)).tolist() if model.likelihood.discrete else None
+    if as_json:
+        print(json.dumps({"log_prob": log_prob.tolist(), "bits_per_dim": bits, "samples": samples, "seed": seed}))
+        return
+    for index, value in enumerate(log_prob):
+        print(f"{value:.4f} nats" + (f"  {bits[index]:.4f} bits/dim" if bits else ""))
+    if len(log_prob) > 1:
+        error = log_prob.std(ddof=1) / math.sqrt(len(log_prob))
+        print(f"mean {log_prob.mean():.4f} ± {error:.2g} nats, {len(log_prob)} images, {samples} samples of z each")
