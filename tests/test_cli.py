@@ -16,15 +16,19 @@ import pytest
 import keras_vae  # noqa: F401 (registers what a saved model is made of)
 
 ROOT = Path(__file__).parent.parent
-ENVIRONMENT = {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "text": True}
 FILES = {"config.json", "history.csv", "timings.csv", "results.json", "model.keras"}
 PICTURES = {"samples.png", "interpolations.png", "reconstructions.png", "latent.png", "curves.png"}
 SHORT = ("--epochs", "4", "--eval-samples", "20")
 
 
+def environment():
+    """Of processes that import this keras_vae, and whose output is text."""
+    return {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "text": True}
+
+
 def command(*arguments):
     """The arguments and the environment of a process that runs keras-vae."""
-    return {"args": [sys.executable, "-m", "keras_vae", *map(str, arguments)], **ENVIRONMENT}
+    return {"args": [sys.executable, "-m", "keras_vae", *map(str, arguments)], **environment()}
 
 
 def run(*arguments, code=0):
@@ -198,7 +202,9 @@ except SystemExit as end:
 print(*({"keras", "tensorflow", "jax", "numpy"} & set(sys.modules)))
 """
     for arguments in (["--help"], ["train", "--help"], ["parts", "--help"], ["train", "digits", "--epochs", "0"]):
-        done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, **ENVIRONMENT, capture_output=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], check=True, **environment(), capture_output=True
+        )
         assert done.stdout.splitlines()[-1] == ""
 
 
@@ -228,6 +234,6 @@ assert keras_vae.VAE is keras.saving.get_registered_object("keras_vae>VAE") is k
 )
 def test_every_way_to_the_command_registers_each_class_once(start):
     code = REGISTERED.format(start=start)
-    done = subprocess.run([sys.executable, "-c", code], **ENVIRONMENT, capture_output=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], **environment(), capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert {part["role"] for part in json.loads(done.stdout)} >= {"posterior", "prior", "likelihood", "objective"}
