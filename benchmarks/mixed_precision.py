@@ -27,7 +27,7 @@ def test_elbo(recipe: dict, precision: str, seed: int, epochs: int) -> float:
     dataset = settings.pop("dataset")
     with tempfile.TemporaryDirectory() as folder:
         results = experiment.run(dataset, Path(folder) / "run", verbose=False, defaults=settings)
-    return results["elbo"]["value"]
+    return results["metrics"]["elbo"]["value"]
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import difflib
 import inspect
+import keyword
 import math
 import numbers
 import re
@@ -11,6 +12,18 @@ import types
 import typing
 from collections.abc import Callable, Iterable
 from typing import Any
+
+# The roles, as they are listed, each with the number of arguments that its parts are given before those of their spec:
+# a size; (image_shape, latent_size); (recipe, steps of an epoch).
+LEADING = {
+    "posterior": 1,
+    "prior": 1,
+    "likelihood": 0,
+    "objective": 0,
+    "network": 2,
+    "schedule": 0,
+    "learning_rate_schedule": 2,
+}
 
 _REGISTRY: dict[str, dict[str, Callable]] = {}
 _CONSTANTS = {"true": True, "false": False, "none": None}
@@ -51,19 +64,17 @@ class Spec:
         try:
             if not re.fullmatch(r"[a-z_][a-z0-9_]*", name) or (colon and not rest.strip()):
                 raise ValueError(text)
-            call = ast.parse(f"_({rest.strip()})", mode="eval").body
-            arguments = tuple(map(_value, call.args))
-            options = {keyword.arg: _value(keyword.value) for keyword in call.keywords}
+            spec = _called(ast.parse(f"{name}({rest.strip()})", mode="eval").body)
         except (SyntaxError, ValueError, AttributeError):
             raise ValueError(
                 f'A part is written "name", "name:value" or "name:key=value,key=value". Received: {text!r}'
             ) from None
-        return cls(name, arguments, options)
+        return spec
 
     def __str__(self):
-        written = [_written(value) for value in self.arguments]
-        written += [f"{key}={_written(value)}" for key, value in self.options.items()]
-        return f"{self.name}:{','.join(written)}" if written else self.name
+        parts = [written(value) for value in self.arguments]
+        parts += [f"{key}={written(value)}" for key, value in self.options.items()]
+        return f"{self.name}:{','.join(parts)}" if parts else self.name
 
     def __hash__(self):
         return hash(str(self))
@@ -73,12 +84,21 @@ class Spec:
         return dataclasses.replace(self, options=self.options | options)
 
 
+def _called(node):
+    """The spec of a call's syntax tree; AttributeError for anything else."""
+    options = {}
+    for argument in node.keywords:
+        if argument.arg is None or argument.arg in options:
+            raise ValueError(argument.arg)
+        options[argument.arg] = _value(argument.value)
+    return Spec(node.func.id.lower(), tuple(map(_value, node.args)), options)
+
+
 def _value(node):
     if isinstance(node, ast.Name):
         return _CONSTANTS.get(node.id.lower(), Name(node.id))
     if isinstance(node, ast.Call):
-        options = {keyword.arg: _value(keyword.value) for keyword in node.keywords}
-        return Spec(node.func.id, tuple(map(_value, node.args)), options)
+        return _called(node)
     if isinstance(node, (ast.List, ast.Tuple)):
         return tuple(map(_value, node.elts))
     value = ast.literal_eval(node)
@@ -87,22 +107,27 @@ def _value(node):
     return value
 
 
-def _written(value):
+def written(value: Any) -> str:
+    """A value as it stands in a spec."""
     if isinstance(value, Spec):
         inner = str(value).partition(":")[2]
         return f"{value.name}({inner})"
     if isinstance(value, (list, tuple)):
-        return f"[{','.join(map(_written, value))}]"
+        return f"[{','.join(map(written, value))}]"
     if value is None or isinstance(value, bool):
         return str(value).lower()
-    return value if isinstance(value, str) and value.isidentifier() else repr(value)
+    if isinstance(value, numbers.Real):
+        # Not numpy's own, which print as calls.
+        return repr(int(value) if isinstance(value, numbers.Integral) else float(value))
+    bare = isinstance(value, str) and value.isidentifier() and not keyword.iskeyword(value)
+    return str(value) if bare and value.lower() not in _CONSTANTS else repr(value)
 
 
 def known_as(role: str, *names: str) -> Callable[[Callable], Callable]:
     """Decorator: has specs of a role find a class or function.
 
     Args:
-        role: "posterior", "prior", "likelihood", "objective", "network" or "schedule".
+        role: one of `LEADING`, or one of your own.
         *names: the first is the one that is shown, the others are understood, too.
 
     Raises:
@@ -120,6 +145,11 @@ def known_as(role: str, *names: str) -> Callable[[Callable], Callable]:
         return made
 
     return decorate
+
+
+def roles() -> tuple[str, ...]:
+    """The roles that have parts."""
+    return tuple(dict.fromkeys([*(role for role in LEADING if role in _REGISTRY), *_REGISTRY]))
 
 
 def known(role: str) -> dict[str, Callable]:
@@ -156,9 +186,23 @@ def make(role: str, spec: "str | Spec", *leading: Any, **given: Any) -> Any:
     Raises:
         ValueError: for unknown names and arguments, and for values of another type than their annotation says.
     """
+    made, options = bound(role, spec, *leading, **given)
+    return made(*leading, **options)
+
+
+def bound(role: str, spec: "str | Spec", *leading: Any, **given: Any) -> tuple[Callable, dict]:
+    """What `make` calls, and with which keyword arguments, all checked and nothing called.
+
+    Raises:
+        ValueError: as `make` does.
+    """
     spec = Spec.parse(spec) if isinstance(spec, str) else spec
     made = find(role, spec.name)
-    parameters = arguments(made)[len(leading) :]
+    expected = hints(made)
+    parameters = arguments(made)
+    for parameter, value in zip(parameters, leading, strict=False):
+        check_type(parameter.name, value, expected.get(parameter.name, Any), f"{spec.name}'s ")
+    parameters = parameters[len(leading) :]
     names = [p.name for p in parameters]
     if len(spec.arguments) > len(names):
         raise ValueError(f"{spec.name} takes {_listed(names)}. Received: {str(spec)!r}")
@@ -172,13 +216,12 @@ def make(role: str, spec: "str | Spec", *leading: Any, **given: Any) -> Any:
                 f"Received: {str(spec)!r}"
             )
         options[name] = value
-    hints = _hints(made)
     for name, value in options.items():
-        check_type(name, value, hints.get(name, Any), f"{spec.name}'s ")
+        check_type(name, value, expected.get(name, Any), f"{spec.name}'s ")
     missing = [p.name for p in parameters if p.default is p.empty and p.name not in options and p.name not in given]
     if missing:
         raise ValueError(f"{spec.name} needs {_listed(missing)}. Received: {str(spec)!r}")
-    return made(*leading, **{**given, **{name: _plain(value) for name, value in options.items()}})
+    return made, {**given, **{name: _plain(value) for name, value in options.items()}}
 
 
 def arguments(made: Callable) -> list[inspect.Parameter]:
@@ -191,11 +234,12 @@ def arguments(made: Callable) -> list[inspect.Parameter]:
     return list(found.values())
 
 
-def _hints(made):
-    hints = {}
+def hints(made: Callable) -> dict[str, Any]:
+    """{argument: annotation} of a class or function."""
+    found = {}
     for function in reversed(list(_signatures(made))):
-        hints |= typing.get_type_hints(function)
-    return hints
+        found |= typing.get_type_hints(function)
+    return found
 
 
 def _signatures(made):

@@ -21,10 +21,14 @@ PICTURES = {"samples.png", "interpolations.png", "reconstructions.png", "latent.
 SHORT = ("--epochs", "4", "--eval-samples", "20")
 
 
+def environment():
+    """Of processes that import this keras_vae, and whose output is text."""
+    return {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "text": True}
+
+
 def command(*arguments):
     """The arguments and the environment of a process that runs keras-vae."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return {"args": [sys.executable, "-m", "keras_vae.cli", *map(str, arguments)], "env": environment, "text": True}
+    return {"args": [sys.executable, "-m", "keras_vae", *map(str, arguments)], **environment()}
 
 
 def run(*arguments, code=0):
@@ -75,13 +79,13 @@ def test_a_run_leaves_a_complete_directory(finished):
     assert list(out.glob("tensorboard/train/*tfevents*")) and list(out.glob("tensorboard/validation/*tfevents*"))
     for picture in PICTURES:
         assert (out / picture).read_bytes().startswith(b"\x89PNG")
-    settings = json.loads((out / "config.json").read_text())
-    assert settings["epochs"] == 4 and settings["dataset"] == "digits" and settings["network"] == "mlp"
+    recipe = json.loads((out / "config.json").read_text())["recipe"]
+    assert recipe["epochs"] == 4 and recipe["dataset"] == "digits" and recipe["network"] == "mlp"
 
 
 def test_results_are_of_the_test_split_in_nats(finished):
     out, printed = finished
-    measured = results(out)
+    measured = results(out)["metrics"]
     for name in ("elbo", "log_likelihood", "kl", "log_prob"):
         assert (measured[name]["unit"], measured[name]["split"], measured[name]["images"]) == ("nats", "test", 300)
         assert f"{measured[name]['value']:.2f}" in printed
@@ -95,7 +99,7 @@ def test_results_are_of_the_test_split_in_nats(finished):
     # 64 fair coins: a model that has learned nothing.
     assert value["elbo"] > 64 * np.log(0.5)
     assert "bits_per_dim" not in measured
-    assert "anew in each epoch" in measured["preprocessing"]
+    assert "anew in each epoch" in results(out)["preprocessing"]
 
 
 def test_a_killed_run_goes_on_as_if_it_had_not_been(finished, tmp_path):
@@ -111,8 +115,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(finished, tmp_path):
     assert not (out / "results.json").exists()
     run("train", "digits", "--out", out, "--resume")
     assert (out / "history.csv").read_bytes() == (uninterrupted / "history.csv").read_bytes()
-    for name in ("elbo", "log_likelihood", "kl", "log_prob"):
-        assert results(out)[name] == results(uninterrupted)[name]
+    assert results(out)["metrics"] == results(uninterrupted)["metrics"]
     for here, there in zip(variables(out), variables(uninterrupted), strict=True):
         np.testing.assert_array_equal(here, there)
 
@@ -162,13 +165,13 @@ def test_a_folder_of_images_as_json(tmp_path):
     arguments = ("--image-size", 12, "--epochs", 1, "--latent-size", 1, "--eval-samples", 5, "--eval-images", 2)
     done = run("train", tmp_path / "photos", "--out", tmp_path / "run", *arguments, "--json")
     measured = json.loads(done.stdout)
-    assert measured == results(tmp_path / "run")
+    assert measured == results(tmp_path / "run") and measured["preprocessing"] is None
+    measured = measured["metrics"]
     assert measured["log_prob"]["images"] == 2 and measured["elbo"]["images"] == 3
     # Levels are discrete, so that bits per dimension need no dequantisation.
     dims = 12 * 12 * 3
     assert measured["bits_per_dim"]["value"] == pytest.approx(-measured["log_prob"]["value"] / dims / np.log(2))
     assert measured["bits_per_dim"]["unit"] == "bits/dim"
-    assert measured["preprocessing"] is None
     assert {path.name for path in (tmp_path / "run").iterdir()} >= PICTURES
 
 
@@ -186,3 +189,51 @@ def test_failures_are_one_line(tmp_path):
     assert not (tmp_path / "x").exists()
     for arguments in (["info", "mnist_mpl"], ["train", "zoo/mnist_mpl"], ["sample", "mnist_mpl", "--out", "x.png"]):
         assert "Did you mean 'mnist_mlp'" in refused(*arguments, code=2)
+
+
+def test_help_waits_for_no_framework():
+    code = """
+import sys
+from keras_vae.cli.main import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    assert end.code in (0, 2)
+print(*({"keras", "tensorflow", "jax", "numpy"} & set(sys.modules)))
+"""
+    for arguments in (["--help"], ["train", "--help"], ["parts", "--help"], ["train", "digits", "--epochs", "0"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], check=True, **environment(), capture_output=True
+        )
+        assert done.stdout.splitlines()[-1] == ""
+
+
+REGISTERED = """
+import runpy, sys
+sys.argv = ["keras-vae", "parts", "--json"]
+try:
+    {start}
+except SystemExit as end:
+    assert not end.code
+import keras, keras_vae
+classes = list(keras.saving.get_custom_objects().values())
+names = [(made.__module__, made.__qualname__) for made in classes]
+assert len(set(names)) == len(set(classes)) == len(classes) and "__main__" not in dict(names)
+assert keras_vae.VAE is keras.saving.get_registered_object("keras_vae>VAE") is keras_vae.models.vae.VAE
+"""
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "runpy.run_module('keras_vae', run_name='__main__', alter_sys=True)",
+        "runpy.run_module('keras_vae.cli', run_name='__main__', alter_sys=True)",
+        # What the console script does.
+        "from keras_vae.cli.main import main; sys.exit(main())",
+    ],
+)
+def test_every_way_to_the_command_registers_each_class_once(start):
+    code = REGISTERED.format(start=start)
+    done = subprocess.run([sys.executable, "-c", code], **environment(), capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert {part["role"] for part in json.loads(done.stdout)} >= {"posterior", "prior", "likelihood", "objective"}

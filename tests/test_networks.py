@@ -152,7 +152,7 @@ def test_batch_normalisation_is_only_where_it_was_asked_for():
         (mlp, (8, 8, 1), {"latent_size": 0}, "latent_size"),
         (conv, (8, 8, 1), {"latent_size": 2.0}, "latent_size"),
         (mlp, (8, 8, 1), {"widths": ()}, "widths"),
-        (conv, (8, 8, 1), {"widths": 32}, "widths"),
+        (conv, (8, 8, 1), {"widths": 32.0}, "widths"),
         (resnet, (8, 8, 1), {"widths": (8, -8)}, "widths"),
         (conv, (8, 8, 1), {"dense": 0}, "dense"),
         (conv, (8, 8, 1), {"kernel_size": 0}, "kernel_size"),

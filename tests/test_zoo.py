@@ -58,11 +58,13 @@ def test_an_entry_scores_as_it_says(name):
 
 
 @pytest.mark.parametrize("name", zoo.list_recipes())
-def test_a_recipe_is_settings_of_an_experiment(name):
-    from keras_vae.runs import recipe
+def test_a_recipe_is_one_of_a_run(name):
+    from keras_vae.runs import model
+    from keras_vae.runs.recipe import Recipe
 
-    settings = recipe.Settings(**presets.read_config(zoo.find(name, trained=False) / presets.CONFIG)["recipe"])
-    assert settings.dataset in kv.data.names()
+    recipe = Recipe.of(presets.read_config(zoo.find(name, trained=False) / presets.CONFIG)["recipe"])
+    model.check(recipe)
+    assert recipe.dataset in kv.data.names()
 
 
 @over_models

@@ -1,13 +1,14 @@
 """The arguments of the command keras-vae."""
 
 import argparse
-import contextlib
-import json
+import dataclasses
 import math
+import shlex
 import textwrap
 from pathlib import Path
 
 import keras_vae
+from keras_vae.runs import recipe
 
 USAGE = 2
 
@@ -17,9 +18,12 @@ examples:
   keras-vae train binarized_mnist --epochs 50 --minutes 60
   keras-vae train binarized_mnist --resume
   keras-vae train photos/ --image-size 64 --likelihood normal:optimal --out runs/photos
+  keras-vae train mnist --network mlp:500 --latent-size 20 --objective elbo:beta=4,free_bits=0.1
+  keras-vae train mnist --import my_parts.py --likelihood my_likelihood:scale=0.1
   keras-vae train zoo/mnist_mlp --minutes 60
 
-A recipe, zoo/NAME or any directory with a config.json of a preset, has settings of its own; options still replace them.
+A part is written NAME, NAME:VALUE or NAME:KEY=VALUE,KEY=[VALUE,VALUE]; `keras-vae parts` lists all of them. A recipe,
+zoo/NAME or any directory with the config.json of a preset or run, has its own; options still replace what it says.
 The run directory gets config.json, history.csv, timings.csv, results.json, model.keras, pictures, tensorboard/ and
 savedmodel/; that of a recipe preset/, too.
 """
@@ -52,12 +56,6 @@ _POSITIVE = _number(float, lambda value: value > 0, "a number above 0")
 _WEIGHT = _number(float, lambda value: value >= 0, "a number of at least 0")
 
 
-def _latent_size(text):
-    """An argparse type: "32", or "8x8x16" as a list."""
-    sizes = [_COUNT(size) for size in text.split("x")]
-    return sizes[0] if len(sizes) == 1 else sizes
-
-
 def _images_out(text):
     """An argparse type: where images are written."""
     if Path(text).suffix.lower() in ("", ".npy", ".png"):
@@ -67,13 +65,58 @@ def _images_out(text):
     )
 
 
-def _object(text):
-    """An argparse type: a JSON object."""
-    with contextlib.suppress(ValueError):
-        value = json.loads(text)
-        if isinstance(value, dict):
-            return value
-    raise argparse.ArgumentTypeError(f"expected a JSON object. Received: {text!r}")
+def _entry(field):
+    """An argparse type: the value of a field of recipes."""
+
+    def parse(text):
+        try:
+            return recipe.read(field.name, text)
+        except recipe.UsageError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse
+
+
+class _Removed(argparse.Action):
+    """An option of older versions: refused, with what is written in its place."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        network = (namespace.network or "mlp").partition(":")[0]
+        field, spec = recipe.instead_of(self.dest, values, network)
+        parser.error(f"{option_string} is now part of the {field}: --{field} {shlex.quote(spec)}")
+
+
+def _add_recipe(add):
+    """An option for each field of a recipe, which none of them sets unless it is given."""
+    for field in dataclasses.fields(recipe.Recipe):
+        option, rules, kinds = recipe.option(field), field.metadata, recipe.kinds_of(field)
+        if field.default is dataclasses.MISSING:
+            add(field.name, metavar=option, help=rules["help"])
+            continue
+        help = rules["help"]
+        if isinstance(field.default, (str, int, float)) and bool not in kinds and field.name not in recipe.VARYING:
+            help += f" ({field.default:g})" if float in kinds else f" ({field.default})"
+        if bool in kinds:
+            how = {"action": argparse.BooleanOptionalAction}
+        elif field.name == "imports":
+            how = {"action": "append", "metavar": "MODULE"}
+        else:
+            how = {"type": _entry(field), "metavar": _metavar(rules)}
+        add(option, dest=field.name, default=None, help=help, **how)
+    for name in recipe.REMOVED:
+        add(
+            f"--{name.replace('_', '-')}",
+            dest=name,
+            action=_Removed,
+            default=argparse.SUPPRESS,
+            help=argparse.SUPPRESS,
+        )
+
+
+def _metavar(rules):
+    if "choices" in rules:
+        return "|".join(rules["choices"])
+    return "SPEC" if "role" in rules else None
 
 
 def _examples(commands):
@@ -106,55 +149,32 @@ def parser():
         allow_abbrev=False,
     )
     add = train.add_argument
-    add(
-        "dataset",
-        metavar="DATASET",
-        help="digits, mnist, fashion_mnist, binarized_mnist, cifar10, celeb_a64, a folder of images, "
-        "or a recipe: zoo/NAME",
-    )
+    _add_recipe(add)
     add("--out", type=Path, help="run directory (runs/DATASET)")
-    add("--resume", action="store_true", help="go on with the run in --out; its settings are those of its config.json")
-    add("--epochs", type=_COUNT, help="passes over the training images")
+    add("--resume", action="store_true", help="go on with the run in --out; its recipe is that of its config.json")
     add("--minutes", type=_POSITIVE, help="stop in time to be done after so many minutes; --resume goes on")
-    add("--batch-size", type=_COUNT, help="images in a step")
-    add("--network", choices=("mlp", "conv", "resnet"), help="encoder and decoder")
-    add("--latent-size", type=_latent_size, metavar="SIZE", help="length of z: 32; or the shape of a map: 8x8x16")
-    add(
-        "--likelihood",
-        metavar="NAME",
-        help="bernoulli, continuous_bernoulli, normal, laplace, beta, discretized_logistic, "
-        "discretized_logistic_mixture or categorical; the first argument after a colon: normal:optimal, "
-        "laplace:learned, normal:0.1",
-    )
-    add("--output-bias", action="store_true", default=None, help="start the output at the mean of the images")
-    add("--network-arguments", type=_object, metavar="JSON", help='further ones of its function: {"widths": [500]}')
-    add("--objective", metavar="NAME", help="elbo or iwae; samples of z after a colon: iwae:50")
-    add("--beta", type=_WEIGHT, help="weight of the KL (1)")
-    add("--warmup-epochs", type=_WEIGHT, help="epochs in which it rises from 0 (0)")
-    add("--free-bits", type=_WEIGHT, help="nats of KL for each latent unit that cost nothing (0)")
-    add("--optimizer", choices=("adam", "adamw"), help="Keras' Adam or AdamW (adam)")
-    add("--learning-rate", type=_POSITIVE, help="of the optimizer")
-    add(
-        "--learning-rate-schedule",
-        metavar="NAME",
-        help="constant, cosine, or exponential:FACTOR (constant)",
-    )
-    add("--clip", type=_POSITIVE, metavar="NORM", help="greatest norm of the gradient of all weights together (any)")
-    add("--ema", type=_WEIGHT, metavar="MOMENTUM", help="of a moving average of the weights, 0.999 say, that is tested")
-    add("--keep", metavar="VALUE", help="test the epoch of the best validation elbo, iwae or loss; or the last (last)")
-    add("--seed", type=_SEED, help="of the weights, the noise and the order of the images (0)")
-    add("--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), help="of the networks (float32)")
-    add("--data-dir", help="where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
-    add("--image-size", type=_COUNT, help="height and width to which the images of a folder are brought (64)")
-    add("--flip", action="store_true", default=None, help="show each training image as its mirror image half the time")
-    add("--eval-images", type=_COUNT, help="test images that log p(x) is estimated for")
-    add("--eval-samples", type=_COUNT, help="importance samples for each of them (500)")
-    add("--monitor-images", action="store_true", default=None, help="log the quality of reconstructions, too")
     add("--preset", type=Path, help="directory to write the model to as a preset (a recipe's: OUT/preset)")
     add("--json", dest="as_json", action="store_true", help="print nothing but the results, as one JSON object")
+    _add_parts(commands)
     _add_prepare(commands)
     _add_pretrained(commands)
     return made
+
+
+def _add_parts(commands):
+    parts = commands.add_parser(
+        "parts",
+        help="list the parts that models are put together from",
+        description="List the parts of each role, with the arguments of their specs, their defaults and sources.",
+        epilog=_examples(["parts", "parts likelihood", "parts --import my_parts.py --json"]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parts.add_argument
+    add("role", nargs="?", metavar="ROLE", help="posterior, prior, likelihood, objective, network ...; left out: all")
+    imports = recipe.FIELDS["imports"]
+    add("--import", dest="imports", action="append", default=[], metavar="MODULE", help=imports.metadata["help"])
+    _add_json(add)
 
 
 def _add_prepare(commands):

@@ -9,14 +9,17 @@ import shlex
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
+from keras_vae import presets
 from keras_vae.cli import arguments
+from keras_vae.runs.recipe import UsageError, import_parts
 
 FAILURE, INTERRUPTED = 1, 130
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.
 
     Args:
@@ -31,14 +34,11 @@ def main(argv=None):
     command = options.pop("command")
     if command == "train":
         return _train(options, argv, started)
-    if command == "prepare":
-        with _one_line_errors() as failure:
-            _prepare(**options)
-        return failure.code
     with _one_line_errors() as failure:
         if command in ("evaluate", "export"):
             options["command"] = shlex.join(["keras-vae", *argv])
-        failure.code = FAILURE if _pretrained(command)(**options) else 0
+        function = {"parts": _parts, "prepare": _prepare}.get(command) or _pretrained(command)
+        failure.code = FAILURE if function(**options) else 0
     return failure.code
 
 
@@ -47,7 +47,7 @@ def _train(options, argv, started):
     out = options.pop("out") or Path("runs") / Path(dataset).resolve().name
     again = shlex.join(["keras-vae", "train", dataset, "--out", str(out), "--resume"])
     command = shlex.join(["keras-vae", *argv])
-    with _one_line_errors(lambda: f"; go on with: {again}" if (out / "config.json").exists() else "") as failure:
+    with _one_line_errors(lambda: f"; go on with: {again}" if (out / presets.CONFIG).exists() else "") as failure:
         dataset, recipe = _recipe(dataset)
         if recipe:
             options = recipe | options | {"preset": options["preset"] or out / "preset"}
@@ -65,6 +65,14 @@ def _train(options, argv, started):
         done = f"epoch {results['epochs']} of {results['epochs_planned']}"
         print(f"Stopped after {done}; go on with: {again}", file=sys.stderr)
     return 0
+
+
+def _parts(role, imports, as_json):
+    from keras_vae.cli import parts
+
+    _experiment()
+    import_parts(imports)
+    parts.list_parts(role, as_json)
 
 
 def _prepare(dataset, source, data_dir, as_json):
@@ -127,18 +135,14 @@ def _pretrained(command):
 
 def _recipe(name):
     """A data set's name and nothing, or those of the recipe that `name` is of, as arguments of `experiment.run`."""
-    is_recipe = name.startswith("zoo/") or (Path(name) / "config.json").is_file()
-    if not is_recipe:
+    if not name.startswith(("zoo/", "hf://")) and not (Path(name) / presets.CONFIG).is_file():
         return name, {}
-    import zoo
-
-    directory = zoo.find(name, trained=False)
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    settings = dict(config.get("recipe", {}))
-    if "dataset" not in settings:
-        raise ValueError(f"config.json has no recipe with a dataset. Received: {name!r}")
-    about = {"name": directory.resolve().name} | config.get("about", {})
-    return settings.pop("dataset"), {"defaults": settings, "about": about}
+    directory = presets.find(name, trained=False)
+    config = presets.read_config(directory / presets.CONFIG)
+    if "dataset" not in config["recipe"]:
+        raise UsageError(f"{presets.CONFIG} has no recipe with a dataset. Received: {name!r}")
+    about = {"name": directory.resolve().name} | config["about"]
+    return config["recipe"]["dataset"], {"defaults": config["recipe"], "about": about}
 
 
 def _experiment():
@@ -188,8 +192,9 @@ def _report(results, out):
         "bits_per_dim": "bits/dim",
     }
     print("\nTest split")
-    for name in filter(results.get, titles):
-        result = results[name]
+    metrics = results["metrics"]
+    for name in filter(metrics.get, titles):
+        result = metrics[name]
         error = f"± {result['standard_error']:.2g}" if result.get("standard_error") else ""
         print(
             f"  {titles[name]:<16} {result['value']:>10.2f} {error:<8} {result['unit']:<9} "
@@ -199,7 +204,3 @@ def _report(results, out):
         f"Epochs: {results['epochs']}, {results['seconds_per_epoch']:.3g} s each, "
         f"{results['training_seconds']:.0f} s in all. Files: {out}/"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,15 +1,29 @@
 """Convolutional networks for images and for signals."""
 
+from collections.abc import Callable
+
+import keras
+
+from keras_vae.names import known_as
 from keras_vae.networks.hourglass import check_axes, hourglass
 
 
-def conv(image_shape, latent_size, widths=(32, 64), kernel_size=3, dense=256, activation="relu", batch_norm=False):
+@known_as("network", "conv")
+def conv(
+    image_shape: tuple[int, ...],
+    latent_size: int | tuple[int, ...],
+    widths: int | tuple[int, ...] = (32, 64),
+    kernel_size: int = 3,
+    dense: int | None = 256,
+    activation: str | Callable = "relu",
+    batch_norm: bool = False,
+) -> tuple[keras.Model, keras.Model]:
     """Build a convolutional encoder and the decoder that mirrors it.
 
     Args:
         image_shape: `(H, W, C)`, of any height and width.
         latent_size: length of z.
-        widths: channels of the encoder's convolutions, each of which halves the image (rounded up).
+        widths: channels of the encoder's convolutions, each of which halves the image (rounded up); a number: of one.
         kernel_size: of every convolution.
         dense: width of a last dense layer of the encoder; with None its features are the flattened maps.
         activation: anything that `keras.layers.Activation` takes.
@@ -32,7 +46,16 @@ def conv(image_shape, latent_size, widths=(32, 64), kernel_size=3, dense=256, ac
     return hourglass(image_shape, latent_size, widths, kernel_size, activation, dense=dense, batch_norm=batch_norm)
 
 
-def conv1d(image_shape, latent_size, widths=(32, 64), kernel_size=5, dense=256, activation="relu", batch_norm=False):
+@known_as("network", "conv1d")
+def conv1d(
+    image_shape: tuple[int, ...],
+    latent_size: int | tuple[int, ...],
+    widths: int | tuple[int, ...] = (32, 64),
+    kernel_size: int = 5,
+    dense: int | None = 256,
+    activation: str | Callable = "relu",
+    batch_norm: bool = False,
+) -> tuple[keras.Model, keras.Model]:
     """Build `conv` for signals of shape `(length, channels)`; arguments and errors are those of `conv`.
 
     Returns:

@@ -29,6 +29,11 @@ def check_tuples(**tuples):
             raise ValueError(f"`{name}` must be a non-empty tuple of positive integers. Received: {name}={value!r}")
 
 
+def as_tuple(value):
+    """`value`, a number as a tuple of one."""
+    return (value,) if isinstance(value, Integral) else value
+
+
 def check_axes(image_shape, *expected):
     """Raise unless a shape has as many axes as one of the expected, such as `"(H, W, C)"`.
 
@@ -47,7 +52,7 @@ def hourglass(image_shape, latent_size, widths, kernel_size, activation, *, dens
         image_shape: `(H, W, C)` or `(length, channels)`. Halves of odd sizes are rounded up on the way down, and their
             doubles cropped on the way up.
         latent_size: length of z; or, for a latent map, `(h, w, c)`, of the sides that the image has after all halvings.
-        widths: channels after each halving.
+        widths: channels after each halving; a number: of one halving.
         kernel_size: of the convolutions that halve or double.
         activation: anything that `keras.layers.Activation` takes.
         dense: width of a last dense layer of the encoder; with None its features are the flattened maps.
@@ -63,8 +68,8 @@ def hourglass(image_shape, latent_size, widths, kernel_size, activation, *, dens
         ValueError: where a size is not a positive integer, a side of the image cannot be halved so often, or a latent
             map has other sides than the image then has.
     """
+    widths, latent_shape = as_tuple(widths), as_tuple(latent_size)
     check_tuples(widths=widths)
-    latent_shape = (latent_size,) if _is_size(latent_size) else latent_size
     check_tuples(latent_size=latent_shape)
     check_sizes(kernel_size=kernel_size)
     if dense is not None:

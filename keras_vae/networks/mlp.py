@@ -1,18 +1,27 @@
 """Dense networks."""
 
+from collections.abc import Callable
+
 import keras
 from keras import layers
 
-from keras_vae.networks.hourglass import check_sizes, check_tuples
+from keras_vae.names import known_as
+from keras_vae.networks.hourglass import as_tuple, check_sizes, check_tuples
 
 
-def mlp(image_shape, latent_size, widths=(500,), activation="relu"):
+@known_as("network", "mlp")
+def mlp(
+    image_shape: tuple[int, ...],
+    latent_size: int,
+    widths: int | tuple[int, ...] = (500,),
+    activation: str | Callable = "relu",
+) -> tuple[keras.Model, keras.Model]:
     """Build a dense encoder and the decoder that mirrors it.
 
     Args:
         image_shape: shape of one example, of any rank: `(28, 28, 1)`, `(784,)`.
         latent_size: length of z.
-        widths: hidden widths of the encoder; the decoder has them in reverse.
+        widths: hidden widths of the encoder, the decoder having them in reverse; a number: of one layer.
         activation: anything that `keras.layers.Dense` takes.
 
     Returns:
@@ -30,6 +39,7 @@ def mlp(image_shape, latent_size, widths=(500,), activation="relu"):
         >>> decoder.output_shape
         (None, 500)
     """
+    widths = as_tuple(widths)
     check_tuples(image_shape=image_shape, widths=widths)
     check_sizes(latent_size=latent_size)
 

@@ -1,11 +1,22 @@
 """Residual networks."""
 
+from collections.abc import Callable
+
+import keras
 from keras import layers
 
-from keras_vae.networks.hourglass import check_axes, check_sizes, check_tuples, hourglass
+from keras_vae.names import known_as
+from keras_vae.networks.hourglass import as_tuple, check_axes, check_sizes, check_tuples, hourglass
 
 
-def resnet(image_shape, latent_size, widths=(64, 128), blocks=2, activation="swish"):
+@known_as("network", "resnet")
+def resnet(
+    image_shape: tuple[int, ...],
+    latent_size: int | tuple[int, ...],
+    widths: int | tuple[int, ...] = (64, 128),
+    blocks: int | tuple[int, ...] = 2,
+    activation: str | Callable = "swish",
+) -> tuple[keras.Model, keras.Model]:
     """Build a residual encoder and the decoder that mirrors it.
 
     Pre-activation blocks stand between the halvings and doublings of a convolutional network. They start as the
@@ -15,7 +26,7 @@ def resnet(image_shape, latent_size, widths=(64, 128), blocks=2, activation="swi
     Args:
         image_shape: `(H, W, C)` or `(length, channels)`, of any size.
         latent_size: length of z; or, for a latent map, `(h, w, c)`, of the sides that the image has after all halvings.
-        widths: channels after each halving (rounded up) of the encoder.
+        widths: channels after each halving (rounded up) of the encoder; a number: of one halving.
         blocks: residual blocks per width: a number, or one for each width.
         activation: anything that `keras.layers.Activation` takes.
 
@@ -38,6 +49,7 @@ def resnet(image_shape, latent_size, widths=(64, 128), blocks=2, activation="swi
         ((None, 8192), (None, 32, 32, 64))
     """
     check_axes(image_shape, "(H, W, C)", "(length, channels)")
+    widths = as_tuple(widths)
     check_tuples(widths=widths)
     if isinstance(blocks, (tuple, list)):
         if len(blocks) != len(widths) or not all(type(n) is int and n >= 0 for n in blocks):

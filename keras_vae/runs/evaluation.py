@@ -1,94 +1,39 @@
 """Test results of a model, each with all that is needed to measure it again."""
 
+import contextlib
 import math
 import platform
 import sys
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from keras_vae import backend, data, metrics, presets
-from keras_vae.runs.recipe import Settings, UsageError
-from keras_vae.training import stream as feed
+from keras_vae import backend, metrics, presets
+from keras_vae.data import DataSet
+from keras_vae.models.base import LatentVariableModel
+from keras_vae.runs import data
+from keras_vae.runs.recipe import Recipe, UsageError, import_parts
+from keras_vae.training.stream import evenly
 
-# Of validation and test images: runs with different seeds are then measured on the same bits.
-BINARISATION_SEED = 0
 # Images in a batch that is only evaluated.
 EVALUATION_BATCH = 256
 # Validation images whose reconstructions are measured after each epoch.
 MONITORED_IMAGES = 500
 
 
-# Data
-
-
-def read_data(settings, likelihood):
-    """The data set, the feed of its training images, and {split: images as the likelihood sees them}."""
-    try:
-        images = data.load(settings.dataset, settings.data_dir, settings.image_size)
-    except data.DataError as error:
-        known = settings.dataset in data.names() or Path(settings.dataset).expanduser().exists()
-        raise error if known else UsageError(str(error)) from error
-
-    def seen(split):
-        return data.convert(split.images, likelihood.data, BINARISATION_SEED, binary=images.binary)
-
-    dynamic = _is_dynamic(likelihood, images)
-    x = images.train.images if dynamic else seen(images.train)
-    train = feed.ArrayFeed(x, batch_size=settings.batch_size, seed=settings.seed, binarize=dynamic, flip=settings.flip)
-    return images, train, {"validation": seen(images.validation), "test": seen(images.test)}
-
-
-def mean_image(images):
-    """The mean training image, between 0 and 1, both excluded."""
-    count = len(images.train)
-    mean = np.mean(images.train.images, axis=0, dtype="float64") / (1 if images.binary else 255)
-    return (count * mean + 0.5) / (count + 1)
-
-
-def preprocessing(likelihood, images, training_seed=None):
-    """How stored images became what the likelihood sees.
-
-    Args:
-        likelihood: whose data they are to be.
-        images: the data set.
-        training_seed: that of the training, if it is to be told of, too.
-
-    Returns:
-        A phrase, or None for 8-bit levels as they are.
-    """
-    if _is_dynamic(likelihood, images):
-        if training_seed is None:
-            return f"binarised once, seed {BINARISATION_SEED}"
-        return (
-            f"training images anew in each epoch, seed {training_seed}; validation and test images once, seed "
-            f"{BINARISATION_SEED}"
-        )
-    if images.binary:
-        return "fixed, that of the data set"
-    return {
-        "unit interval": "8-bit levels / 255, not dequantised",
-        "real": "8-bit levels / 255, not dequantised",
-        "open unit interval": "(8-bit levels + 0.5) / 256, not dequantised",
-    }.get(likelihood.data)
-
-
-def _is_dynamic(likelihood, images):
-    return likelihood.data == "binary" and not images.binary
-
-
 # Results
 
 
-def evaluate(vae, settings, test, images, verbose):
-    """The test results; a function of weights and settings.
+def evaluate(vae: LatentVariableModel, recipe: Recipe, test: np.ndarray, images: DataSet, verbose: bool) -> dict:
+    """The test results; a function of weights and recipe.
 
     Args:
         vae: the model, compiled.
-        settings: `Settings`.
+        recipe: a `Recipe`.
         test: test images as the likelihood sees them.
         images: the data set.
         verbose: whether progress is shown.
@@ -96,16 +41,15 @@ def evaluate(vae, settings, test, images, verbose):
     Returns:
         {name: {"value", "unit", "split", "images", "samples", "protocol", "standard_error" where there is one}}.
     """
-    vae.seed_generator.state.assign(keras.random.SeedGenerator(settings.seed).state)
     terms = vae.evaluate(test, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True)
-    chosen = feed.evenly(settings.eval_images or len(test), test)
+    chosen = evenly(recipe.eval_images or len(test), test)
     if verbose:
-        print(f"log p(x) of {len(chosen)} test images, {settings.eval_samples} samples each:", flush=True)
-    log_prob = vae.log_prob(chosen, samples=settings.eval_samples, seed=settings.seed, verbose=int(verbose))
+        print(f"log p(x) of {len(chosen)} test images, {recipe.eval_samples} samples each:", flush=True)
+    log_prob = vae.log_prob(chosen, samples=recipe.eval_samples, seed=recipe.seed, verbose=int(verbose))
 
     single = {"unit": "nats", "split": "test", "images": len(test), "samples": vae.objective.samples}
-    many = single | {"images": len(chosen), "samples": settings.eval_samples}
-    seen = preprocessing(vae.likelihood, images)
+    many = single | {"images": len(chosen), "samples": recipe.eval_samples}
+    seen = data.preprocessing(vae.likelihood, images)
     seen = f"; test images: {seen}" if seen else ""
     single["protocol"] = f"expectations over q(z|x) by samples{seen}"
     many["protocol"] = f"importance sampling from q(z|x), Burda et al. 2016, equation 8{seen}"
@@ -120,13 +64,14 @@ def evaluate(vae, settings, test, images, verbose):
                 results[name]["standard_error"] = -metrics.bits_per_dim(results[source]["standard_error"], dims)
 
     plain = {"split": "test", "images": len(test), "samples": 0}
-    z = vae.encode(test, batch_size=EVALUATION_BATCH)
-    results["active_units"] = {
-        "value": int(metrics.active_units(z).sum()),
-        "unit": f"of {math.prod(z.shape[1:])} latent units",
-        **plain,
-        "protocol": "units whose posterior mean has a variance above 0.01 over the images, Burda et al. 2016",
-    }
+    # Codes have no means.
+    if vae.latent_dtype == "float32":
+        results["active_units"] = {
+            "value": int(metrics.active_units(vae.encode(test, batch_size=EVALUATION_BATCH)).sum()),
+            "unit": f"of {math.prod(vae.latent_shape)} latent units",
+            **plain,
+            "protocol": "units whose posterior mean has a variance above 0.01 over the images, Burda et al. 2016",
+        }
     for name, values in reconstruction_quality(vae, test).items():
         results[name] = {**_mean(values), **plain, "unit": _QUALITY_UNITS[name]}
         results[name]["protocol"] = f"reconstructions by way of the posterior's mean{seen}"
@@ -141,7 +86,7 @@ def _mean(values):
 _QUALITY_UNITS = {"squared_error": "summed over pixels, values 0 to 1", "psnr": "dB", "ssim": "1 at best"}
 
 
-def reconstruction_quality(vae, x):
+def reconstruction_quality(vae: LatentVariableModel, x: np.ndarray) -> dict[str, np.ndarray]:
     """{name: (N,) numbers} of the reconstructions of `x`: squared error and, unless binary, PSNR and SSIM."""
     scale = 255 if vae.likelihood.data == "8-bit levels" else 1
     pair = [np.divide(a, scale, dtype="float32") for a in (x, vae.reconstruct(x, batch_size=EVALUATION_BATCH))]
@@ -161,9 +106,13 @@ class MonitoredReconstructions(keras.callbacks.Callback):
         weights: a context manager of a model, in which its weights are those to measure.
     """
 
-    def __init__(self, x, weights):
+    def __init__(
+        self,
+        x: np.ndarray,
+        weights: Callable[[LatentVariableModel], contextlib.AbstractContextManager] = contextlib.nullcontext,
+    ):
         super().__init__()
-        self._x = feed.evenly(MONITORED_IMAGES, x)
+        self._x = evenly(MONITORED_IMAGES, x)
         self._weights = weights
 
     def on_epoch_end(self, epoch, logs=None):
@@ -173,17 +122,17 @@ class MonitoredReconstructions(keras.callbacks.Callback):
         logs.update({f"val_{name}": float(np.mean(values)) for name, values in quality.items()})
 
 
-def seconds_needed(vae, test, settings):
+def seconds_needed(vae: LatentVariableModel, recipe: Recipe, test: np.ndarray) -> float:
     """About how long the evaluation and what is written after it will take."""
     few = test[: min(16, len(test))]
-    vae.log_prob(few, samples=settings.eval_samples, seed=0)
+    vae.log_prob(few, samples=recipe.eval_samples, seed=0)
     begin = time.monotonic()
-    vae.log_prob(few, samples=settings.eval_samples, seed=0)
+    vae.log_prob(few, samples=recipe.eval_samples, seed=0)
     each = (time.monotonic() - begin) / len(few)
-    return 15 + each * ((settings.eval_images or len(test)) + 3 * len(test) / settings.eval_samples)
+    return 15 + each * ((recipe.eval_images or len(test)) + 3 * len(test) / recipe.eval_samples)
 
 
-def versions():
+def versions() -> dict[str, str | None]:
     """{package: version} of what results depend on."""
     packages = ("keras_vae", "keras", "tensorflow", "jax", "tensorflow-probability", "numpy")
     return {"python": platform.python_version()} | {name: _version(name) for name in packages}
@@ -200,13 +149,18 @@ def _version(package):
 # Again
 
 
-def measure_again(directory, data_dir=None, eval_images=None, eval_samples=None, verbose=True):
+def measure_again(
+    directory: str | Path,
+    data_dir: str | None = None,
+    eval_images: int | None = None,
+    eval_samples: int | None = None,
+    verbose: bool = True,
+) -> dict:
     """The test results of a preset, measured anew by its recipe.
 
     Args:
         directory: that of the preset.
-        data_dir: see `Settings`.
-        eval_images, eval_samples: in the place of the recipe's.
+        data_dir, eval_images, eval_samples: in the place of the recipe's.
         verbose: whether progress is shown.
 
     Returns:
@@ -218,21 +172,22 @@ def measure_again(directory, data_dir=None, eval_images=None, eval_samples=None,
     config, _ = presets.read(directory)
     changed = {"data_dir": data_dir, "eval_images": eval_images, "eval_samples": eval_samples}
     try:
-        settings = Settings(**config["recipe"] | {name: value for name, value in changed.items() if value is not None})
-    except TypeError as error:
-        raise UsageError(f"{presets.CONFIG} has no recipe to measure by ({error}). Received: {directory}") from error
+        recipe = Recipe.of(config["recipe"] | {name: value for name, value in changed.items() if value is not None})
+    except UsageError as error:
+        raise UsageError(f"{presets.CONFIG} has no recipe to measure by. {error}, in {directory}") from error
+    import_parts(recipe.imports)
     vae = presets.load(directory)
     vae.compile()
-    images, _, evaluated = read_data(settings, vae.likelihood)
+    images, _, evaluated = data.read(recipe, vae.likelihood)
     return {
-        "metrics": evaluate(vae, settings, evaluated["test"], images, verbose),
+        "metrics": evaluate(vae, recipe, evaluated["test"], images, verbose),
         "score": presets.fixed_batch_score(vae).tolist(),
         "backend": backend.NAME,
         "versions": versions(),
     }
 
 
-def compare(stored, measured):
+def compare(stored: dict, measured: dict) -> list[dict]:
     """Where the results of a preset differ from what was measured again.
 
     Args:

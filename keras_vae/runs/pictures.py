@@ -1,23 +1,26 @@
 """The pictures of a trained model, for its run directory and its card."""
 
+from pathlib import Path
+
 import numpy as np
 from keras import ops
 
-from keras_vae import backend, data, metrics, plotting
-from keras_vae.training import stream as feed
+from keras_vae import backend, data, draws, metrics, plotting
+from keras_vae.models.base import LatentVariableModel
+from keras_vae.training.stream import evenly
 
 
-def attribute_directions(vae, train):
+def attribute_directions(vae: LatentVariableModel, train: data.Split) -> dict[str, np.ndarray]:
     """The directions in latent space that move attributes.
 
     Args:
         vae: the model.
-        train: the `Split` that it was trained on.
+        train: the split that it was trained on.
 
     Returns:
         {name: direction} of the attributes that some images have and some have not; empty where none are known.
     """
-    if train.attributes is None or not train.attributes_known.any():
+    if train.attributes is None or not train.attributes_known.any() or not _has_means(vae):
         return {}
     known = train.attributes_known
     z = vae.encode(data.convert(train.images[known], vae.likelihood.data))
@@ -25,8 +28,20 @@ def attribute_directions(vae, train):
     return {name: metrics.attribute_direction(z, has) for name, has in chosen.items() if 0 < has.sum() < len(has)}
 
 
-def write(vae, out, test, labels, seed, directions):
-    """Writes the pictures of a run.
+def _has_means(vae):
+    """Whether images have latents that are numbers, and need no labels for them."""
+    return vae.label_shape is None and vae.latent_dtype == "float32"
+
+
+def write(
+    vae: LatentVariableModel,
+    out: Path,
+    test: np.ndarray,
+    labels: np.ndarray | None,
+    seed: int,
+    directions: dict[str, np.ndarray],
+) -> dict[Path, str]:
+    """Writes the pictures of a run; of a conditional model, which has no images without labels, only the curves.
 
     Args:
         vae: the model.
@@ -45,9 +60,20 @@ def write(vae, out, test, labels, seed, directions):
         plotting.save(figure, out / name)
         pictures[out / name] = caption
 
-    save("samples.png", plotting.image_grid(vae.sample(49, seed=seed)), f"49 samples, seed {seed}")
-    z = ops.convert_to_numpy(vae.prior.distribution().sample(12, seed=backend.seed_pair(seed)))
-    if vae.prior.event_shape == (2,):
+    if vae.label_shape is None:
+        save("samples.png", plotting.image_grid(vae.sample(49, seed=seed)), f"49 samples, seed {seed}")
+        shown = evenly(30, test)
+        plotting.save(plotting.reconstruction_grid(shown, vae.reconstruct(shown)), out / "reconstructions.png")
+    if _has_means(vae):
+        _write_latents(vae, save, test, labels, seed, directions)
+    save("curves.png", plotting.curves(out / "history.csv"), "the course of the training")
+    return pictures
+
+
+def _write_latents(vae, save, test, labels, seed, directions):
+    """What is to be seen between and around latents."""
+    z = _prior_draws(vae, 12, seed)
+    if vae.latent_shape == (2,):
         plane = plotting.plane_latents(14, limit=1.5)
         save("plane.png", plotting.latent_plane(vae.decode(plane), plane), "the latent plane")
     else:
@@ -67,10 +93,13 @@ def write(vae, out, test, labels, seed, directions):
         means = np.pad(means, ((0, 0), (0, 1)))
     labels = None if labels is None else labels[:5000]
     save("latent.png", plotting.latent_scatter(means, labels), f"posterior means of {len(means)} test images")
-    save("curves.png", plotting.curves(out / "history.csv"), "the course of the training")
-    shown = feed.evenly(30, test)
-    plotting.save(plotting.reconstruction_grid(shown, vae.reconstruct(shown)), out / "reconstructions.png")
-    return pictures
+
+
+def _prior_draws(vae, count, seed):
+    """Latents drawn from the prior, as `decode` takes them: (count, *latent_shape)."""
+    latents, _ = vae.run(draws.FromPrior(1, count, backend.seed_pair(seed)))
+    groups = [np.reshape(ops.convert_to_numpy(latent.z), (count, -1)) for latent in latents]
+    return np.reshape(np.concatenate(groups, axis=1), (count, *vae.latent_shape))
 
 
 def _decoded(vae, columns):

@@ -1,19 +1,23 @@
-"""The settings of an experiment, and the compiled model that they stand for."""
+"""What decides a run: a recipe, whose fields are the entries of a file and the options of `keras-vae train` alike.
+
+No framework is imported here: the command shows its help from these fields, and refuses what cannot be meant by them.
+"""
 
 import contextlib
 import dataclasses
+import importlib
+import importlib.util
+import json
 import math
+import os
+import sys
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-import keras
-
-from keras_vae import likelihoods, networks, objectives, schedules
-from keras_vae.models.vae import VAE
-from keras_vae.names import one_of
-
-NETWORKS = ("mlp", "conv", "resnet")
-OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-LEARNING_RATE_SCHEDULES = ("constant", "cosine", "exponential")
+from keras_vae import names
 
 
 class UsageError(ValueError):
@@ -22,67 +26,100 @@ class UsageError(ValueError):
     exit_code = 2
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What decides an experiment; `config.json` holds it.
+def _field(help: str, default: Any = dataclasses.MISSING, **rules: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help, **rules})
 
-    Args:
-        dataset: a name that `keras_vae.data.load` knows, or a folder of images.
-        epochs: passes over the training images.
-        batch_size: images in a step.
-        network: "mlp", "conv" or "resnet".
-        network_arguments: further arguments of that function of `keras_vae.networks`: {"widths": [500]}.
-        latent_size: length of z, or the shape (h, w, c) of a latent map.
-        likelihood: a name of `keras_vae.likelihoods`, with its first argument after a colon: "normal:optimal".
-        output_bias: whether the likelihood's output starts at the mean of the training images.
-        objective: a name of `keras_vae.objectives`, with its number of samples after a colon: "iwae:50".
-        beta: weight of the KL, of the ELBO.
-        warmup_epochs: epochs in which that weight rises from 0 to `beta`.
-        free_bits: nats of KL for each latent unit that cost nothing, of the ELBO.
-        optimizer: "adam" or "adamw".
-        learning_rate: its learning rate, at first.
-        learning_rate_schedule: "constant", "cosine" (to 0 at the last epoch), or "exponential:0.95" (that factor after
-            each epoch).
-        clip: greatest norm of the gradient of all weights together, which is scaled down to it; None: any.
-        ema: momentum of a moving average of the weights, which is what is validated, tested and kept; None: no average.
-        keep: "last", or which validation value decides the epoch that is tested and kept: "loss", "elbo", "iwae".
-        seed: of the weights, of all noise and of the order of the training images.
-        precision: a Keras dtype policy, "float32", "mixed_bfloat16" or "mixed_float16".
-        data_dir: where tensorflow-datasets keeps its data; None: TFDS_DATA_DIR, or its own default.
-        image_size: height and width of the images of a folder.
-        flip: whether each training image is its mirror image in about half of the epochs, chosen at random.
-        eval_images: test images that log p(x) is estimated for, evenly spread over the split; None: all.
-        eval_samples: importance samples for each of them.
-        monitor_images: whether squared error, PSNR and SSIM of validation images' reconstructions are logged, too.
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What decides a run; `config.json` holds it.
+
+    Types and ranges of all fields are checked when it is made, and specs are brought to one form. Whether there are
+    parts of their names is for `keras_vae.runs.model.check`, since parts have to be imported for it.
+
+    The metadata of a field has its `help`, and where they apply its `role` (of a spec), its `choices`, and its range:
+    `least`, `above`, `below`.
+
+    Raises:
+        UsageError: for a field that cannot be meant.
+
+    Example: `Recipe("digits", network="mlp:widths=[500]", objective="elbo:beta=4.0", epochs=5)`.
     """
 
-    dataset: str
-    epochs: int = 20
-    batch_size: int = 128
-    network: str = "conv"
-    network_arguments: dict = dataclasses.field(default_factory=dict)
-    latent_size: int | list = 32
-    likelihood: str = "bernoulli"
-    output_bias: bool = False
-    objective: str = "elbo"
-    beta: float = 1.0
-    warmup_epochs: float = 0.0
-    free_bits: float = 0.0
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    learning_rate_schedule: str = "constant"
-    clip: float | None = None
-    ema: float | None = None
-    keep: str = "last"
-    seed: int = 0
-    precision: str = "float32"
-    data_dir: str | None = None
-    image_size: int | None = None
-    flip: bool = False
-    eval_images: int | None = None
-    eval_samples: int = 500
-    monitor_images: bool = False
+    dataset: str = _field(
+        "digits, mnist, fashion_mnist, binarized_mnist, cifar10, celeb_a64, a folder of images, or a recipe: zoo/NAME"
+    )
+    epochs: int = _field("passes over the training images", 20, least=1)
+    batch_size: int = _field("images in a step", 128, least=1)
+    network: str = _field("encoder and decoder: mlp:500, resnet:widths=[64,128],blocks=2", "conv", role="network")
+    latent_size: int | tuple[int, ...] = _field("length of z: 32; or the shape of a map: 8x8x16", 32, least=1)
+    posterior: str = _field("q(z|x)", "diagonal_normal", role="posterior")
+    prior: str = _field("p(z)", "standard_normal", role="prior")
+    likelihood: str = _field("p(x|z): normal:optimal, laplace:scale=0.1", "bernoulli", role="likelihood")
+    output_bias: bool = _field("start the likelihood's output at the mean of the training images", False)
+    objective: str = _field("what is minimised: elbo:beta=4.0,free_bits=0.1 or iwae:50", "elbo", role="objective")
+    warmup_epochs: float = _field("epochs in which the objective's beta rises from 0", 0.0, least=0)
+    optimizer: str = _field("Keras' Adam or AdamW", "adam", choices=("adam", "adamw"))
+    learning_rate: float = _field("of the optimizer, at first", 1e-3, above=0)
+    learning_rate_schedule: str = _field(
+        "constant, cosine (to 0 at the last epoch), or exponential:0.95 (that factor after each epoch)",
+        "constant",
+        role="learning_rate_schedule",
+    )
+    clip: float | None = _field("greatest norm of the gradient of all weights together (any)", None, above=0)
+    ema: float | None = _field(
+        "momentum of a moving average of the weights, 0.999 say, that is validated, tested and kept (no average)",
+        None,
+        least=0,
+        below=1,
+    )
+    keep: str = _field("test the epoch of the best validation elbo, iwae or loss; or the last", "last")
+    seed: int = _field("of the weights, the noise and the order of the images", 0, least=0, below=2**31)
+    precision: str = _field("of the networks", "float32", choices=("float32", "mixed_bfloat16", "mixed_float16"))
+    data_dir: str | None = _field(
+        "where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)", None
+    )
+    image_size: int | None = _field("height and width to which the images of a folder are brought (64)", None, least=1)
+    flip: bool = _field("show each training image as its mirror image half the time", False)
+    eval_images: int | None = _field(
+        "test images that log p(x) is estimated for, evenly spread over the split", None, least=1
+    )
+    eval_samples: int = _field("importance samples for each of them", 500, least=1)
+    monitor_images: bool = _field("log squared error, PSNR and SSIM of validation reconstructions, too", False)
+    imports: tuple[str, ...] = _field(
+        "a module, or a .py file, that registers parts of your own; may be given more than once", (), option="--import"
+    )
 
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "Recipe":
+        """The recipe of a file's entries.
+
+        Raises:
+            UsageError: for entries that are not known, naming the nearest ones, or that cannot be meant.
+        """
+        for name, value in values.items():
+            if name in REMOVED:
+                field, spec = instead_of(name, value, str(values.get("network", "mlp")))
+                raise UsageError(
+                    f"`{name}` belongs to the {field} and is written there: {field}={spec!r}. "
+                    f"Received: {name}={value!r}"
+                )
+            understood(names.one_of, name, FIELDS, "entry of a recipe")
+        if "dataset" not in values:
+            raise UsageError(f"A recipe needs a `dataset`. Received: {', '.join(values) or 'no entries'}")
+        return cls(**values)
+
+    def entries(self) -> dict[str, Any]:
+        """The fields as a file has them."""
+        return dataclasses.asdict(self)
+
+
+FIELDS = {field.name: field for field in dataclasses.fields(Recipe)}
+_HINTS = typing.get_type_hints(Recipe)
 
 _GREY = {"epochs": 30, "eval_images": 1000}
 _PHOTOS = {"epochs": 30, "latent_size": 128, "likelihood": "discretized_logistic", "eval_images": 100}
@@ -93,146 +130,166 @@ _DEFAULTS = {
     "binarized_mnist": _GREY,
     "cifar10": _PHOTOS | {"likelihood": "discretized_logistic_mixture"},
 }
+# Fields whose default is the data set's.
+VARYING = {name for values in _DEFAULTS.values() for name in values}
 
 
-def defaults(dataset):
-    """Settings that suit a data set."""
+def suiting(dataset: str) -> dict[str, Any]:
+    """Entries that suit a data set."""
     return _DEFAULTS.get(dataset, _PHOTOS)
 
 
-def checked(settings):
-    """`settings`, if they can be meant.
+# Checks
 
-    Raises:
-        UsageError: otherwise.
-    """
+
+def understood(function: Callable, *arguments: Any) -> Any:
+    """`function(*arguments)`, its ValueError as a UsageError."""
     try:
-        one_of(settings.network, NETWORKS, "network")
-        one_of(settings.optimizer, tuple(OPTIMIZERS), "optimizer")
-        one_of(settings.precision, PRECISIONS, "precision")
-        likelihood(settings.likelihood)
-        names = objective(settings, steps=1).names
-        one_of(settings.keep, ("last", "loss", "elbo", "log_likelihood", *names), "value to keep the best epoch by")
-        learning_rate(settings, steps=1)
-        if settings.ema is not None and not 0 <= settings.ema < 1:
-            raise ValueError(f"A momentum of weights is at least 0 and below 1. Received: ema={settings.ema!r}")
+        return function(*arguments)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return settings
 
 
-def _named(text):
-    """ "normal:0.5" as ("normal", [0.5]), "normal" as ("normal", [])."""
-    name, _, argument = text.partition(":")
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return name, [kind(argument)]
-    return name, [argument] if argument else []
+def _checked(field, value):
+    """The value of a field in the one form that it has in a file."""
+    name, rules, kinds = field.name, field.metadata, kinds_of(field)
+    value = os.fspath(value) if isinstance(value, os.PathLike) else value
+    understood(names.check_type, name, value, _HINTS[name])
+    value = _plain(value, kinds)
+    if "role" in rules:
+        return str(understood(names.Spec.parse, value))
+    if "choices" in rules:
+        return understood(names.one_of, value, rules["choices"], name)
+    sizes = value if isinstance(value, tuple) else (value,)
+    if rules.keys() & _BOUNDS.keys() and not (sizes and all(_in_range(size, rules) for size in sizes)):
+        bounds = " and ".join(f"{words} {rules[rule]}" for rule, words in _BOUNDS.items() if rule in rules)
+        number = "whole number" if int in kinds else "number"
+        raise UsageError(f"`{name}` must be a {number} {bounds}. Received: {name}={value!r}")
+    return value
 
 
-def likelihood(text):
-    """ "normal" or "normal:optimal" as a likelihood."""
-    name, arguments = _named(text)
-    made = likelihoods.get(name)
-    try:
-        return type(made)(*arguments) if arguments else made
-    except TypeError:
-        raise ValueError(f"The likelihood {name!r} takes nothing after a colon. Received: {text!r}") from None
+def kinds_of(field: dataclasses.Field) -> set[type]:
+    """The types, generic ones by their origin, that a field's value may have."""
+    hint = _HINTS[field.name]
+    kinds = (hint,) if typing.get_origin(hint) is tuple else typing.get_args(hint) or (hint,)
+    return {typing.get_origin(kind) or kind for kind in kinds}
 
 
-def objective(settings, steps):
-    """The objective, where an epoch has `steps` steps."""
-    name, arguments = _named(settings.objective)
-    kind = type(objectives.get(name))
-    if kind is objectives.ELBO:
-        beta = float(settings.beta)
-        if settings.warmup_epochs:
-            beta = schedules.LinearWarmup(max(1, round(settings.warmup_epochs * steps)), end=beta)
-        return kind(*arguments, beta=beta, free_bits=settings.free_bits)
-    if (settings.beta, settings.warmup_epochs, settings.free_bits) != (1, 0, 0):
-        raise ValueError(
-            "Only the ELBO weighs its KL: leave out beta, warmup_epochs and free_bits. "
-            f"Received: objective={settings.objective!r}, beta={settings.beta}, "
-            f"warmup_epochs={settings.warmup_epochs}, free_bits={settings.free_bits}"
-        )
-    return kind(*arguments)
+def _plain(value, kinds):
+    """`value` without numpy's types, lists as tuples."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_plain(item, kinds) for item in value)
+    kind = next((kind for kind in (int, float) if kind in kinds), None)
+    return value if value is None or kind is None else kind(value)
 
 
-def learning_rate(settings, steps):
-    """The learning rate, or a schedule of it, where an epoch has `steps` steps."""
-    name, arguments = _named(settings.learning_rate_schedule)
-    one_of(name, LEARNING_RATE_SCHEDULES, "learning rate schedule")
-    if len(arguments) != (name == "exponential"):
-        raise ValueError(
-            "Learning rate schedules are 'constant', 'cosine' and 'exponential:0.95' (the factor of an epoch). "
-            f"Received: {settings.learning_rate_schedule!r}"
-        )
-    if name == "cosine":
-        return keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps)
-    if name == "exponential":
-        return keras.optimizers.schedules.ExponentialDecay(
-            settings.learning_rate, decay_steps=steps, decay_rate=arguments[0], staircase=True
-        )
-    return settings.learning_rate
+_BOUNDS = {"least": "of at least", "above": "above", "below": "below"}
 
 
-def model(settings, image_shape, steps, mean):
-    """The compiled VAE; its weights are a function of the settings and, with `output_bias`, of the mean.
+def _in_range(number, rules):
+    if number is None:
+        return True
+    least, above, below = rules.get("least", -math.inf), rules.get("above", -math.inf), rules.get("below", math.inf)
+    return least <= number < below and number > above
+
+
+# The command line
+
+
+def option(field: dataclasses.Field) -> str:
+    """The option of a field, "--latent-size"; "DATASET" for the data set."""
+    if field.default is dataclasses.MISSING:
+        return field.name.upper()
+    return field.metadata.get("option", f"--{field.name.replace('_', '-')}")
+
+
+def read(name: str, text: str) -> Any:
+    """The value of a field as the command line has it: "32", "8x8x16", "elbo:beta=4.0".
+
+    Raises:
+        UsageError: for what cannot be meant.
+    """
+    kinds = kinds_of(FIELDS[name])
+    value = text
+    # What is no number is refused below, in the words for this field.
+    with contextlib.suppress(ValueError):
+        if tuple in kinds and "x" in text:
+            value = tuple(map(int, text.split("x")))
+        elif int in kinds or float in kinds:
+            value = (int if int in kinds else float)(text)
+    return _checked(FIELDS[name], value)
+
+
+def written(name: str, value: Any) -> str:
+    """How the command line gives a field this value: "--latent-size 8x8x16", "--no-flip", "DATASET digits"."""
+    flag = option(FIELDS[name])
+    if isinstance(value, bool):
+        return flag if value else flag.replace("--", "--no-")
+    if value is None:
+        return f"no {flag}"
+    return f"{flag} {'x'.join(map(str, value)) if isinstance(value, tuple) else value}"
+
+
+# Entries of older recipes, each with the one whose spec has it now.
+REMOVED = {"beta": "objective", "free_bits": "objective", "network_arguments": "network"}
+
+
+def instead_of(name: str, value: Any, network: str = "mlp") -> tuple[str, str]:
+    """Where an entry of older recipes is now, and how it is written there: ("objective", "elbo:beta=4.0").
 
     Args:
-        settings: `Settings`.
-        image_shape: *X.
-        steps: in an epoch.
-        mean: (*X), mean of the training images as the likelihood sees them.
+        name: one of `REMOVED`.
+        value: its value, or the text of it.
+        network: the network that has the arguments.
     """
-    keras.utils.set_random_seed(settings.seed)
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(settings.precision)
-    try:
-        encoder, decoder = _networks(settings, image_shape)
-        if settings.ema is not None and any(map(_is_normalisation, (*encoder.layers, *decoder.layers))):
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = json.loads(value)
+    if name == "network_arguments":
+        options = value if isinstance(value, dict) else {"widths": (500,)}
+        return REMOVED[name], str(names.Spec(network, options=options))
+    return REMOVED[name], str(names.Spec("elbo", options={name: value}))
+
+
+# Parts of a user's own
+
+
+def import_parts(modules: tuple[str, ...]) -> None:
+    """Imports modules that register parts.
+
+    Args:
+        modules: names, found from the working directory, too, or paths of .py files.
+
+    Raises:
+        UsageError: for a module that there is not.
+    """
+    for module in modules:
+        try:
+            if module.endswith(".py"):
+                _import_file(Path(module))
+            else:
+                if os.getcwd() not in sys.path:
+                    sys.path.append(os.getcwd())
+                importlib.import_module(module)
+        except (ImportError, OSError) as error:
             raise UsageError(
-                "Batch normalisation keeps statistics of the weights as they are, which are not those of their "
-                f"averages: leave out `ema` or the normalisation. Received: ema={settings.ema}, "
-                f"network_arguments={settings.network_arguments}"
-            )
-        vae = VAE(
-            encoder,
-            decoder,
-            likelihood=likelihood(settings.likelihood),
-            objective=objective(settings, steps),
-            seed=settings.seed,
-        )
-    finally:
-        keras.config.set_dtype_policy(policy)
-    if settings.output_bias:
-        vae.likelihood.start_at(mean)
-    averaging = {} if settings.ema is None else {"use_ema": True, "ema_momentum": settings.ema}
-    rate = learning_rate(settings, steps)
-    optimizer = OPTIMIZERS[settings.optimizer](rate, global_clipnorm=settings.clip, **averaging)
-    if settings.precision == "mixed_float16":
-        # Keras' own initial scale is too large for losses in nats.
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**10)
-    # Small dense networks spend most of a step outside it.
-    vae.compile(optimizer, steps_per_execution=16 if settings.network == "mlp" else 1)
-    return vae
+                f"The module of your own parts cannot be imported ({error}): give --import a name that Python finds "
+                f"from {os.getcwd()}, or the path of a .py file. Received: --import {module}"
+            ) from error
 
 
-def _is_normalisation(layer):
-    return isinstance(layer, keras.layers.BatchNormalization)
-
-
-def _networks(settings, image_shape):
-    # Halvings down to maps of 4 to 7 pixels.
-    levels = min(5, max(1, int(math.log2(min(image_shape[:2]) / 4))))
-    arguments = {
-        "mlp": {"widths": (512,)},
-        "resnet": {"widths": (64, 128, 256, 256, 256)[:levels]},
-        # A kernel that the stride divides leaves no checkerboard in the images.
-        "conv": {"widths": (32, 64, 128, 256, 256)[:levels], "kernel_size": 4},
-    }[settings.network]
+def _import_file(path: Path) -> ModuleType:
+    name, path = path.stem, path.resolve()
+    there = sys.modules.get(name)
+    if there is not None:
+        if getattr(there, "__file__", None) and Path(there.__file__).resolve() == path:
+            return there
+        raise ImportError(f"another module of the name {name!r} is there already: rename the file")
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        build = getattr(networks, settings.network)
-        return build(image_shape, settings.latent_size, **arguments | settings.network_arguments)
-    except TypeError as error:
-        raise UsageError(f"{error}. Received: network_arguments={settings.network_arguments}") from error
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

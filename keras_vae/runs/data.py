@@ -1,0 +1,78 @@
+"""The data of a run: what is trained on, and what is evaluated, as the likelihood sees it."""
+
+from pathlib import Path
+
+import numpy as np
+
+from keras_vae import data
+from keras_vae.likelihoods import Likelihood
+from keras_vae.runs.recipe import Recipe, UsageError
+from keras_vae.training.stream import ArrayFeed
+
+# Of validation and test images: runs with different seeds are then measured on the same bits.
+BINARISATION_SEED = 0
+
+
+def read(recipe: Recipe, likelihood: Likelihood) -> tuple[data.DataSet, ArrayFeed, dict[str, np.ndarray]]:
+    """The data set, the feed of its training images, and {split: images as the likelihood sees them}."""
+    try:
+        images = data.load(recipe.dataset, recipe.data_dir, recipe.image_size)
+    except data.DataError as error:
+        known = recipe.dataset in data.names() or Path(recipe.dataset).expanduser().exists()
+        raise error if known else UsageError(str(error)) from error
+
+    def seen(split):
+        return data.convert(split.images, likelihood.data, BINARISATION_SEED, binary=images.binary)
+
+    dynamic = _is_dynamic(likelihood, images)
+    x = images.train.images if dynamic else seen(images.train)
+    train = ArrayFeed(x, batch_size=recipe.batch_size, seed=recipe.seed, binarize=dynamic, flip=recipe.flip)
+    return images, train, {"validation": seen(images.validation), "test": seen(images.test)}
+
+
+def mean_image(images: data.DataSet) -> np.ndarray:
+    """The mean training image, between 0 and 1, both excluded."""
+    count = len(images.train)
+    mean = np.mean(images.train.images, axis=0, dtype="float64") / (1 if images.binary else 255)
+    return (count * mean + 0.5) / (count + 1)
+
+
+def described(recipe: Recipe, likelihood: Likelihood, images: data.DataSet) -> dict:
+    """What config.json says of the data."""
+    seen = preprocessing(likelihood, images, recipe.seed)
+    return {
+        "dataset": recipe.dataset,
+        "preprocessing": f"{likelihood.data}{f' ({seen})' if seen else ''}",
+        "training_images": len(images.train),
+    }
+
+
+def preprocessing(likelihood: Likelihood, images: data.DataSet, training_seed: int | None = None) -> str | None:
+    """How stored images became what the likelihood sees.
+
+    Args:
+        likelihood: whose data they are to be.
+        images: the data set.
+        training_seed: that of the training, if it is to be told of, too.
+
+    Returns:
+        A phrase, or None for 8-bit levels as they are.
+    """
+    if _is_dynamic(likelihood, images):
+        if training_seed is None:
+            return f"binarised once, seed {BINARISATION_SEED}"
+        return (
+            f"training images anew in each epoch, seed {training_seed}; validation and test images once, seed "
+            f"{BINARISATION_SEED}"
+        )
+    if images.binary:
+        return "fixed, that of the data set"
+    return {
+        "unit interval": "8-bit levels / 255, not dequantised",
+        "real": "8-bit levels / 255, not dequantised",
+        "open unit interval": "(8-bit levels + 0.5) / 256, not dequantised",
+    }.get(likelihood.data)
+
+
+def _is_dynamic(likelihood, images):
+    return likelihood.data == "binary" and not images.binary

@@ -1,0 +1,146 @@
+"""The compiled model that a recipe stands for."""
+
+import math
+
+import keras
+import numpy as np
+
+from keras_vae import likelihoods, names, networks, objectives, posteriors, priors, schedules
+from keras_vae.models.vae import VAE
+from keras_vae.runs.recipe import Recipe, UsageError, understood
+
+_OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
+
+
+def check(recipe: Recipe) -> None:
+    """Refuses a recipe whose parts do not exist, or have no such arguments; no data is needed for it.
+
+    Raises:
+        UsageError: naming the nearest names.
+    """
+    understood(names.bound, "network", recipe.network, (1,), recipe.latent_size)
+    understood(posteriors.get, recipe.posterior, recipe.latent_size)
+    understood(priors.get, recipe.prior, recipe.latent_size)
+    understood(likelihoods.get, recipe.likelihood)
+    understood(learning_rate, recipe, 1)
+    kept = ("last", "loss", "elbo", "log_likelihood", *understood(objective, recipe, 1).names)
+    understood(names.one_of, recipe.keep, kept, "value to keep the best epoch by")
+
+
+def objective(recipe: Recipe, steps: int) -> objectives.Objective:
+    """The objective, its beta warmed up, where an epoch has `steps` steps.
+
+    Raises:
+        ValueError: for a warm-up of an objective that has no beta, or one whose beta is a schedule already.
+    """
+    kind, options = names.bound("objective", recipe.objective)
+    made = kind(**options)
+    if not recipe.warmup_epochs:
+        return made
+    if "beta" not in [argument.name for argument in names.arguments(kind)]:
+        raise ValueError(
+            "Only an objective with a beta can be warmed up: leave out `warmup_epochs`. "
+            f"Received: warmup_epochs={recipe.warmup_epochs}, objective={recipe.objective!r}"
+        )
+    beta = schedules.get(made.beta)
+    if not isinstance(beta, schedules.Constant):
+        raise ValueError(
+            "The objective's beta is a schedule already: leave out `warmup_epochs`, or make it a number. "
+            f"Received: warmup_epochs={recipe.warmup_epochs}, objective={recipe.objective!r}"
+        )
+    warmup = schedules.LinearWarmup(max(1, round(recipe.warmup_epochs * steps)), end=beta.value)
+    return kind(**options | {"beta": warmup})
+
+
+def learning_rate(recipe: Recipe, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate, or a schedule of it, where an epoch has `steps` steps."""
+    return names.make("learning_rate_schedule", recipe.learning_rate_schedule, recipe, steps)
+
+
+@names.known_as("learning_rate_schedule", "constant")
+def _constant(recipe: Recipe, steps: int):
+    """The same learning rate at every step."""
+    return recipe.learning_rate
+
+
+@names.known_as("learning_rate_schedule", "cosine")
+def _cosine(recipe: Recipe, steps: int):
+    """Half a cosine, to 0 at the end of the last epoch.
+
+    Reference: Loshchilov and Hutter 2017, "SGDR", equation 5, without restarts.
+    """
+    return keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.epochs * steps)
+
+
+@names.known_as("learning_rate_schedule", "exponential")
+def _exponential(recipe: Recipe, steps: int, factor: float):
+    """The learning rate times `factor` after each epoch."""
+    if not factor > 0:
+        raise ValueError(f"The factor of an epoch must be above 0. Received: {recipe.learning_rate_schedule!r}")
+    return keras.optimizers.schedules.ExponentialDecay(
+        recipe.learning_rate, decay_steps=steps, decay_rate=factor, staircase=True
+    )
+
+
+def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.ndarray | None) -> VAE:
+    """The compiled VAE; its weights are a function of the recipe and, with `output_bias`, of the mean.
+
+    Args:
+        recipe: a `Recipe`.
+        image_shape: *X.
+        steps: in an epoch.
+        mean: (*X), mean of the training images as the likelihood sees them.
+
+    Raises:
+        ValueError: for parts that do not fit each other or the images.
+    """
+    network = names.find("network", names.Spec.parse(recipe.network).name)
+    suiting = _suiting(image_shape).get(network, {})
+    keras.utils.set_random_seed(recipe.seed)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(recipe.precision)
+    try:
+        encoder, decoder = names.make("network", recipe.network, image_shape, recipe.latent_size, **suiting)
+        if recipe.ema is not None and any(map(_is_normalisation, (*encoder.layers, *decoder.layers))):
+            raise UsageError(
+                "Batch normalisation keeps statistics of the weights as they are, which are not those of their "
+                f"averages: leave out `ema` or the normalisation. Received: ema={recipe.ema}, network={recipe.network}"
+            )
+        vae = VAE(
+            encoder,
+            decoder,
+            posterior=recipe.posterior,
+            prior=recipe.prior,
+            likelihood=recipe.likelihood,
+            objective=objective(recipe, steps),
+            seed=recipe.seed,
+        )
+    finally:
+        keras.config.set_dtype_policy(policy)
+    if recipe.output_bias:
+        vae.likelihood.start_at(mean)
+    averaging = {} if recipe.ema is None else {"use_ema": True, "ema_momentum": recipe.ema}
+    rate = learning_rate(recipe, steps)
+    optimizer = _OPTIMIZERS[recipe.optimizer](rate, global_clipnorm=recipe.clip, **averaging)
+    if recipe.precision == "mixed_float16":
+        # Keras' own initial scale is too large for losses in nats.
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**10)
+    # Small dense networks spend most of a step outside it.
+    vae.compile(optimizer, steps_per_execution=16 if network is networks.mlp else 1)
+    return vae
+
+
+def _suiting(image_shape):
+    """{network: arguments that suit the size of the images}."""
+    # Halvings down to maps of 4 to 7 pixels.
+    levels = min(5, max(1, int(math.log2(min(image_shape[:2]) / 4))))
+    return {
+        networks.mlp: {"widths": (512,)},
+        networks.resnet: {"widths": (64, 128, 256, 256, 256)[:levels]},
+        # A kernel that the stride divides leaves no checkerboard in the images.
+        networks.conv: {"widths": (32, 64, 128, 256, 256)[:levels], "kernel_size": 4},
+    }
+
+
+def _is_normalisation(layer):
+    return isinstance(layer, keras.layers.BatchNormalization)
