@@ -128,7 +128,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: error: {message}\n")
 
 
-def parser():
+def parser() -> argparse.ArgumentParser:
     """The parser of all its subcommands."""
     made = _Parser(
         prog="keras-vae",

@@ -1,13 +1,15 @@
 """What the builders share: their checks, and the way from an image down to features and back up to its exact size."""
 
 import math
+from collections.abc import Callable
 from numbers import Integral
+from typing import Any
 
 import keras
 from keras import layers
 
 
-def check_sizes(**sizes):
+def check_sizes(**sizes: Any) -> None:
     """Raise unless every argument is a positive integer.
 
     Raises:
@@ -18,7 +20,7 @@ def check_sizes(**sizes):
             raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
 
 
-def check_tuples(**tuples):
+def check_tuples(**tuples: Any) -> None:
     """Raise unless every argument is a non-empty tuple or list of positive integers.
 
     Raises:
@@ -29,12 +31,12 @@ def check_tuples(**tuples):
             raise ValueError(f"`{name}` must be a non-empty tuple of positive integers. Received: {name}={value!r}")
 
 
-def as_tuple(value):
+def as_tuple(value: Any) -> Any:
     """`value`, a number as a tuple of one."""
     return (value,) if isinstance(value, Integral) else value
 
 
-def check_axes(image_shape, *expected):
+def check_axes(image_shape: tuple[int, ...], *expected: str) -> None:
     """Raise unless a shape has as many axes as one of the expected, such as `"(H, W, C)"`.
 
     Raises:
@@ -45,7 +47,17 @@ def check_axes(image_shape, *expected):
         raise ValueError(f"`image_shape` must be {' or '.join(expected)}. Received: image_shape={image_shape!r}")
 
 
-def hourglass(image_shape, latent_size, widths, kernel_size, activation, *, dense=None, batch_norm=False, refine=None):
+def hourglass(
+    image_shape: tuple[int, ...],
+    latent_size: int | tuple[int, ...],
+    widths: tuple[int, ...],
+    kernel_size: int,
+    activation: str,
+    *,
+    dense: int | None = None,
+    batch_norm: bool = False,
+    refine: Callable | None = None,
+) -> tuple[keras.Model, keras.Model]:
     """Build an encoder that halves the image once per width, and the decoder that mirrors it.
 
     Args:

@@ -106,10 +106,10 @@ class Recorder(keras.callbacks.Callback):
         """What each epoch took."""
         return self._timings.column("seconds")
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._begin = time.monotonic()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         seconds = time.monotonic() - self._begin
         values = {name: float(value) for name, value in logs.items()}
         # Weights that are no longer finite show in the validation.

@@ -115,7 +115,7 @@ class MonitoredReconstructions(keras.callbacks.Callback):
         self._x = evenly(MONITORED_IMAGES, x)
         self._weights = weights
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         model = self.model
         with self._weights(model):
             quality = reconstruction_quality(model, self._x)
