@@ -128,8 +128,10 @@ class Adversarial(kv.objectives.ELBO):
     """An ELBO, and a game with a critic that tells draws of q(z|x) from draws of p(z)."""
 
     def build(self, latent_shape, image_shape):
-        critic = [keras.Input(latent_shape), layers.Dense(8, "relu", name="hidden"), layers.Dense(1, name="output")]
-        self.critic = keras.Sequential(critic, name="critic")
+        # A part computes in float32 whatever the policy, its own networks where they say so.
+        hidden = layers.Dense(8, "relu", dtype="float32", name="hidden")
+        output = layers.Dense(1, dtype="float32", name="output")
+        self.critic = keras.Sequential([keras.Input((int(np.prod(latent_shape)),)), hidden, output], name="critic")
 
     @property
     def names(self):
@@ -137,11 +139,12 @@ class Adversarial(kv.objectives.ELBO):
 
     def terms(self, inference):
         (latent,) = inference.latents
-        samples = latent.prior.sample(ops.shape(latent.z)[:2], seed=inference.seed)
+        lead = ops.shape(latent.z)[:2]
+        samples = latent.prior.sample(lead[: 2 - len(latent.prior.batch_shape)], seed=inference.seed)
         theirs, ours = (ops.reshape(z, (-1, latent.size)) for z in (samples, latent.z))
         own = ops.softplus(-self.critic(theirs)) + ops.softplus(self.critic(ops.stop_gradient(ours)))
         fooled = ops.softplus(-kv.parts.frozen(self.critic)(ours))
-        own, fooled = (ops.reshape(v, ops.shape(latent.z)[:2]) for v in (own, fooled))
+        own, fooled = (ops.reshape(v, lead) for v in (own, fooled))
         terms = super().terms(inference)
         return {**terms, "loss": terms["loss"] + inference.mean(own + fooled), "critic": own}
 

@@ -118,7 +118,7 @@ def test_terms_add_up_and_bounds_are_ordered(composition):
     assert model.evaluate(x, y, batch_size=16, verbose=0, return_dict=True) == logs
     # In expectation the ELBO is below the importance-weighted bound, here by much more than the noise of 48 images; or
     # both are equal where the posterior is the prior. Means of one sample each are 0.5 nats off at worst.
-    log_prob = model.log_prob(x, samples=64, y=y, seed=0)
+    log_prob = model.log_prob(x, samples=64, y=y, seed=0, chunk=128)
     assert log_prob.shape == (48,)
     assert logs["elbo"] <= np.mean(log_prob) + 0.5
 
