@@ -67,7 +67,7 @@ OBJECTIVES = {
     "elbo": lambda: kv.objectives.ELBO(),
     "samples": lambda: kv.objectives.ELBO(samples=3),
     "free_bits": lambda: kv.objectives.ELBO(free_bits=0.3),
-    "warmup": lambda: kv.objectives.ELBO(beta="linear_warmup(5)"),
+    "warmup": lambda: kv.objectives.ELBO(beta="linear_warmup:5"),
     "capacity": lambda: kv.objectives.ELBO(beta=kv.schedules.Capacity(epsilon=2.0, steps=5)),
     "iwae": lambda: kv.objectives.IWAE(samples=3),
     "adversarial": lambda: own_parts.Adversarial(),
@@ -396,6 +396,27 @@ def test_the_form_of_the_data_changes_nothing(row, whole):
     expected = row.model()
     row.fit(expected, form="arrays", shuffle=False)
     assert_equal(state(streamed), state(expected))
+
+
+@pytest.mark.parametrize("form", ["tf_data", "generator", "py_dataset"])
+def test_a_stream_may_have_weights_and_no_labels(form):
+    plain = Row("bernoulli", "diagonal", "standard", "elbo", "mlp", "float32", "sample_weight", "none", "none", form)
+    streamed, expected = plain.model(), plain.model()
+    history = plain.fit(streamed).history
+    assert history == plain.fit(expected, form="arrays", shuffle=False).history
+    assert_equal(state(streamed), state(expected))
+
+
+def test_a_py_dataset_may_go_on_for_ever():
+    class Endless(keras.utils.PyDataset):
+        num_batches = None
+
+        def __getitem__(self, index):
+            return (BY_NAME["bernoulli"].images(BATCH),)
+
+    model = BY_NAME["bernoulli"].model()
+    model.fit(Endless(), steps_per_epoch=2, shuffle=False, verbose=0)
+    assert int(model.step) == 2
 
 
 class Still(kv.draws.Draw):
