@@ -1,4 +1,4 @@
-"""Every public part once, in a small model on real images: what the conformance tests loop over."""
+"""Every public part once, and users' own, in small models on real images: what the conformance tests loop over."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,41 +6,52 @@ from functools import cache
 
 import keras
 import numpy as np
+import own_parts
 
 import keras_vae as kv
-from keras_vae.backend import tfd
 
 LATENT = 3
 
 
-@keras.saving.register_keras_serializable("tests")
-def student_t(features):
-    """Heavy-tailed pixels, as a user would write them."""
-    return tfd.Independent(tfd.StudentT(5.0, features, 0.3), reinterpreted_batch_ndims=3)
-
-
 @dataclasses.dataclass(frozen=True)
 class Composition:
-    """A model by its parts, each made by a function so that every test gets fresh ones."""
+    """A model, made anew for every test: a VAE by its parts, or any other by `make`.
+
+    Args:
+        name: of the composition.
+        oracle: the test that holds its numbers against an independent source, "file::test" or "file::test[id]"; or
+            "none: ..." with the reason. Every one of `COMPOSITIONS` has it.
+        make: (image shape, seed) -> model, in the place of a VAE of the parts.
+        colour: whether images have three channels.
+        signal: whether they are sequences, (length, channels).
+        labels: whether the model is conditional.
+        served: whether it differs from the others in what is exported, and not in its training alone.
+    """
 
     name: str
+    oracle: str = ""
     likelihood: Callable = lambda: kv.likelihoods.Bernoulli()
     posterior: Callable = lambda: kv.posteriors.DiagonalNormal(LATENT)
     prior: Callable = lambda: kv.priors.StandardNormal(LATENT)
     objective: Callable = lambda: kv.objectives.ELBO()
     network: Callable = lambda shape: kv.networks.mlp(shape, LATENT, widths=(16,))
+    make: Callable | None = None
     colour: bool = False
     signal: bool = False
+    labels: bool = False
+    served: bool = True
 
-    def model(self, seed=0):
+    def model(self, seed=0, **compiled):
         """A compiled model; equal seeds give equal weights and noise."""
         keras.utils.set_random_seed(seed)
         shape = self.images().shape[1:]
-        vae = kv.VAE(
-            *self.network(shape), self.posterior(), self.prior(), self.likelihood(), self.objective(), seed=seed
-        )
-        vae.compile(keras.optimizers.Adam(1e-2))
-        return vae
+        if self.make is None:
+            parts = self.posterior(), self.prior(), self.likelihood(), self.objective()
+            model = kv.VAE(*self.network(shape), *parts, seed=seed)
+        else:
+            model = self.make(shape, seed)
+        model.compile(keras.optimizers.Adam(1e-2), **compiled)
+        return model
 
     def images(self, count=48):
         """Handwritten digits, as this composition's likelihood is to see them."""
@@ -51,57 +62,144 @@ class Composition:
             images = np.reshape(images, (len(images), -1, 1))
         return kv.data.convert(images, self.likelihood().data)
 
+    def data(self, count=48):
+        """What `fit` takes: (images,), or (images, one-hot labels) where the model is conditional."""
+        images = self.images(count)
+        return (images, keras.utils.to_categorical(labels()[:count], 10)) if self.labels else (images,)
+
 
 @cache
 def digits():
     return kv.data.load("digits").train.images
 
 
-def _likelihood(name, likelihood, **rest):
-    return Composition(name, likelihood=likelihood, **rest)
+@cache
+def labels():
+    return kv.data.load("digits").train.labels
 
 
-def _objective(name, **arguments):
-    return Composition(name, objective=lambda: kv.objectives.ELBO(**arguments))
+def _likelihood(name, likelihood, oracle=None, **rest):
+    return Composition(name, oracle or f"{_DENSITIES}[{name}]", likelihood=likelihood, **rest)
 
+
+def _objective(name, oracle, **arguments):
+    return Composition(name, oracle, objective=lambda: kv.objectives.ELBO(**arguments), served=False)
+
+
+_DENSITIES = "test_oracles.py::test_likelihoods_are_log_densities"
+_SCHEDULES = "test_oracles.py::test_schedules"
+_PLAIN = "none: the networks are Keras' own layers, and what surrounds them is checked with the likelihoods"
 
 COMPOSITIONS = (
     _likelihood("bernoulli", lambda: kv.likelihoods.Bernoulli()),
-    _likelihood("soft_bernoulli", lambda: kv.likelihoods.Bernoulli(soft=True)),
+    _likelihood(
+        "soft_bernoulli",
+        lambda: kv.likelihoods.Bernoulli(soft=True),
+        oracle="none: the formula of bernoulli, at values between 0 and 1",
+    ),
     _likelihood("continuous_bernoulli", lambda: kv.likelihoods.ContinuousBernoulli()),
-    _likelihood("normal_fixed", lambda: kv.likelihoods.Normal(scale=0.5)),
+    _likelihood("normal", lambda: kv.likelihoods.Normal(scale=0.5)),
     _likelihood("normal_learned", lambda: kv.likelihoods.Normal(scale="learned")),
     _likelihood("normal_per_pixel", lambda: kv.likelihoods.Normal(scale="per_pixel")),
-    _likelihood("normal_optimal", lambda: kv.likelihoods.Normal(scale="optimal")),
+    _likelihood(
+        "normal_optimal",
+        lambda: kv.likelihoods.Normal(scale="optimal"),
+        oracle="test_oracles.py::test_optimal_scale_is_the_root_mean_squared_error",
+    ),
     _likelihood("laplace", lambda: kv.likelihoods.Laplace(scale="learned")),
     _likelihood("discretized_logistic", lambda: kv.likelihoods.DiscretizedLogistic()),
-    _likelihood("logistic_mixture", lambda: kv.likelihoods.DiscretizedLogisticMixture(components=3)),
+    _likelihood(
+        "logistic_mixture",
+        lambda: kv.likelihoods.DiscretizedLogisticMixture(components=3),
+        oracle="test_distributions.py::test_coupled_mixture_agrees_with_float64_reference",
+    ),
     _likelihood(
         "colour_mixture",
         lambda: kv.likelihoods.DiscretizedLogisticMixture(components=3),
+        oracle="test_distributions.py::test_coupled_mixture_agrees_with_float64_reference",
         network=lambda shape: kv.networks.conv(shape, LATENT, widths=(4, 8), dense=None),
         colour=True,
     ),
     _likelihood("categorical", lambda: kv.likelihoods.Categorical()),
     _likelihood("beta", lambda: kv.likelihoods.Beta()),
-    _likelihood("from_function", lambda: kv.likelihoods.FromFunction(student_t, channels=1)),
-    Composition("softplus", posterior=lambda: kv.posteriors.DiagonalNormal(LATENT, parameterization="softplus")),
-    Composition("full_covariance", posterior=lambda: kv.posteriors.FullCovarianceNormal(LATENT)),
-    _objective("several_samples", samples=3),
-    _objective("free_bits", free_bits=0.5),
-    _objective("constant", beta=kv.schedules.Constant(4.0)),
-    _objective("linear_warmup", beta=kv.schedules.LinearWarmup(10, start=0.1)),
-    _objective("cyclical", beta=kv.schedules.Cyclical(10, start=0.1)),
-    _objective("sigmoid", beta=kv.schedules.Sigmoid(10)),
-    _objective("capacity", beta=kv.schedules.Capacity(epsilon=5.0, steps=10, gamma=10.0)),
-    Composition("iwae", objective=lambda: kv.objectives.IWAE(samples=5)),
-    Composition("conv", network=lambda shape: kv.networks.conv(shape, LATENT, widths=(4, 8), dense=8)),
-    Composition("conv1d", network=lambda shape: kv.networks.conv1d(shape, LATENT, widths=(4, 8)), signal=True),
+    _likelihood(
+        "from_function",
+        lambda: kv.likelihoods.FromFunction(own_parts.student_t, channels=1),
+        oracle="test_two_levels.py::test_a_function_of_features_is_the_density_it_makes",
+    ),
+    Composition(
+        "softplus",
+        "test_oracles.py::test_softplus_parameterises_the_variance",
+        posterior=lambda: kv.posteriors.DiagonalNormal(LATENT, parameterization="softplus"),
+    ),
+    Composition(
+        "full_covariance",
+        "test_oracles.py::test_full_covariance_kl_is_the_closed_form",
+        posterior=lambda: kv.posteriors.FullCovarianceNormal(LATENT),
+    ),
+    _objective("several_samples", "test_oracles.py::test_elbo_is_its_two_terms", samples=3),
+    _objective("free_bits", "test_oracles.py::test_free_bits_floor_each_unit", free_bits=0.5),
+    _objective("constant", _SCHEDULES, beta=kv.schedules.Constant(4.0)),
+    _objective("linear_warmup", _SCHEDULES, beta=kv.schedules.LinearWarmup(10, start=0.1)),
+    _objective("cyclical", _SCHEDULES, beta=kv.schedules.Cyclical(10, start=0.1)),
+    _objective("sigmoid", _SCHEDULES, beta=kv.schedules.Sigmoid(10)),
+    _objective(
+        "capacity",
+        "test_oracles.py::test_capacity_penalises_the_distance",
+        beta=kv.schedules.Capacity(epsilon=5.0, steps=10, gamma=10.0),
+    ),
+    Composition(
+        "iwae",
+        "test_oracles.py::test_iwae_is_the_log_mean_weight",
+        objective=lambda: kv.objectives.IWAE(samples=5),
+        served=False,
+    ),
+    Composition("conv", _PLAIN, network=lambda shape: kv.networks.conv(shape, LATENT, widths=(4, 8), dense=8)),
+    Composition("conv1d", _PLAIN, network=lambda shape: kv.networks.conv1d(shape, LATENT, widths=(4, 8)), signal=True),
     Composition(
         "latent_map",
+        "none: the same distributions as of a vector, checked there, over more axes",
         posterior=lambda: kv.posteriors.DiagonalNormal((2, 2, LATENT)),
         prior=lambda: kv.priors.StandardNormal((2, 2, LATENT)),
         network=lambda shape: kv.networks.resnet(shape, (2, 2, LATENT), widths=(4, 8), blocks=(0, 1)),
     ),
-    Composition("resnet", network=lambda shape: kv.networks.resnet(shape, LATENT, widths=(4, 8), blocks=1)),
+    Composition("resnet", _PLAIN, network=lambda shape: kv.networks.resnet(shape, LATENT, widths=(4, 8), blocks=1)),
+    # Users' own.
+    Composition(
+        "two_levels",
+        "test_two_levels.py::test_log_prob_of_two_levels_is_the_exact_one",
+        make=lambda shape, seed: own_parts.TwoLevels(shape, seed=seed),
+    ),
+    Composition(
+        "conditional",
+        "test_two_levels.py::test_log_prob_given_labels_is_the_exact_one",
+        network=lambda shape: own_parts.conditional_mlp(shape, LATENT),
+        labels=True,
+    ),
+    Composition(
+        "conditional_prior",
+        "test_two_levels.py::test_log_prob_given_labels_is_the_exact_one",
+        prior=lambda: own_parts.ShiftedNormal(LATENT),
+        labels=True,
+    ),
+    Composition(
+        "squares",
+        "test_two_levels.py::test_a_posterior_says_what_stands_for_x_what_is_decoded_and_what_it_costs",
+        posterior=lambda: own_parts.Squares(LATENT),
+        network=lambda shape: (
+            kv.networks.mlp(shape, LATENT, widths=(16,))[0],
+            kv.networks.mlp(shape, 2 * LATENT, widths=(16,))[1],
+        ),
+    ),
+    Composition(
+        "vamp",
+        "test_two_levels.py::test_a_prior_made_of_the_encoder_is_the_mean_of_its_posteriors",
+        prior=lambda: own_parts.SmallVamp(LATENT),
+    ),
+    Composition(
+        "adversarial",
+        "test_two_levels.py::test_two_players_share_one_loss",
+        objective=lambda: own_parts.Adversarial(),
+    ),
 )
+BY_NAME = {composition.name: composition for composition in COMPOSITIONS}

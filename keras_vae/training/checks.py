@@ -225,9 +225,13 @@ class FirstBatch:
             ValueError: if the stream is empty, or its first batch not what the model expects.
         """
         if isinstance(stream, keras.utils.PyDataset):
-            if len(stream) == 0:
+            if stream.num_batches == 0:
                 raise ValueError(f"The data set is empty. Received: {type(stream).__name__} of length 0")
-            self._check(*self._parts(stream[0], classes))
+            first = stream[0]
+            self._check(*self._parts(first, classes))
+            _, y, weights = keras.utils.unpack_x_y_sample_weight(first)
+            if y is None and weights is not None and self._model.label_shape is None:
+                return _WithoutNone(stream)
         elif isinstance(stream, types.GeneratorType):
             first = next(stream, None)
             if first is None:
@@ -294,3 +298,28 @@ class FirstBatch:
                 return tf.nest.map_structure(lambda part: None if part is None else tf.identity(part), batch)
 
         return dataset.enumerate().map(check_first)
+
+
+class _WithoutNone(keras.utils.PyDataset):
+    """Batches (x, None, weights) as (x, weights, weights): Keras hands no None on to TensorFlow.
+
+    A model that takes no labels does not look at them.
+    """
+
+    def __init__(self, batches):
+        super().__init__(batches.workers, batches.use_multiprocessing, batches.max_queue_size)
+        self._batches = batches
+
+    @property
+    def num_batches(self):
+        return self._batches.num_batches
+
+    def __getitem__(self, index):
+        x, _, weights = self._batches[index]
+        return x, weights, weights
+
+    def on_epoch_begin(self):
+        self._batches.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self._batches.on_epoch_end()
