@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import own_parts
 import pytest
-from compositions import LATENT, Composition, labels
+from compositions import BY_NAME, LATENT, Composition, labels
 from keras import layers, ops
 
 import keras_vae as kv
