@@ -47,7 +47,7 @@ strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 assert strategy.num_replicas_in_sync == 2
 
 class FixedNoise(kv.posteriors.DiagonalNormal):
-    def distribution(self, features):
+    def distribution(self, features, prior=None, training=False):
         q = super().distribution(features)
         q.sample = lambda samples, seed: (q.mean() + 0.5 * q.stddev())[None]
         return q

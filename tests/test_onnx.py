@@ -8,7 +8,7 @@ import pytest
 from compositions import COMPOSITIONS, Composition
 
 import keras_vae as kv
-from keras_vae import export
+from keras_vae.export import onnx
 
 pytestmark = pytest.mark.skipif(kv.backend.NAME != "tensorflow", reason="ONNX files are written by TensorFlow")
 
@@ -27,19 +27,22 @@ def session(proto_or_path):
 
 @pytest.mark.parametrize("composition", SERVED, ids=lambda c: c.name)
 def test_computes_what_keras_does(composition, tmp_path):
-    vae, x = composition.model(), composition.images(7)
-    vae.fit(x, verbose=0)
+    vae, (x, *labels) = composition.model(), composition.data(7)
+    vae.fit(x, *labels, verbose=0)
     vae.export(tmp_path, format="onnx")
     x = x.astype("float32")
+    # Of a conditional model, an input and an argument more.
+    y = {"y": labels[0].astype("float32")} if labels else {}
+    label = [("y", ["N", *vae.label_shape])] if labels else []
     # From the middle of the prior to far outside.
-    prior = np.random.default_rng(0).normal(size=(7, *vae.posterior.event_shape)).astype("float32")
+    prior = np.random.default_rng(0).normal(size=(7, *vae.latent_shape)).astype("float32")
     scales = np.array([0.01, 0.1, 0.5, 1, 2, 5, 20], "float32")
     z = prior * scales.reshape(-1, *[1] * (prior.ndim - 1))
-    image, latent = ["N", *vae.image_shape], ["N", *vae.posterior.event_shape]
+    image, latent = ["N", *vae.image_shape], ["N", *vae.latent_shape]
     for name, signature, given, expected in (
-        ("encode", [("x", image), ("z", latent)], {"x": x}, vae.encode(x)),
-        ("decode", [("z", latent), ("image", image)], {"z": z}, vae.decode(z)),
-        ("serve", [("x", image), ("image", image)], {"x": x}, vae.reconstruct(x)),
+        ("encode", [("x", image), *label, ("z", latent)], {"x": x, **y}, vae.encode(x, **y)),
+        ("decode", [("z", latent), *label, ("image", image)], {"z": z, **y}, vae.decode(z, **y)),
+        ("serve", [("x", image), *label, ("image", image)], {"x": x, **y}, vae.reconstruct(x, **y)),
     ):
         run, found = session(tmp_path / f"{name}.onnx")
         assert found == signature
@@ -56,7 +59,7 @@ def test_expm1_is_exact_near_zero_and_far_from_it():
 
     spec = [tf.TensorSpec((None,), tf.float32, name="x")]
     proto, _ = tf2onnx.convert.from_function(
-        tf.function(tf.math.expm1, input_signature=spec), spec, custom_op_handlers=export._handlers()
+        tf.function(tf.math.expm1, input_signature=spec), spec, custom_op_handlers=onnx._handlers()
     )
     run, _ = session(proto.SerializeToString())
     sizes = np.geomspace(1e-12, 80, 50, dtype="float32")
