@@ -167,7 +167,7 @@ COMPOSITIONS = (
     # Users' own.
     Composition(
         "two_levels",
-        "test_two_levels.py::test_log_prob_of_two_levels_is_the_exact_one",
+        "test_two_levels.py::test_log_prob_of_two_levels_agrees_with_quadrature",
         make=lambda shape, seed: own_parts.TwoLevels(shape, seed=seed),
     ),
     Composition(

@@ -1,8 +1,6 @@
 """What all tests share."""
 
 import os
-import subprocess
-import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # On JAX most of the time goes into compiling, and what is compiled runs only a few times.
@@ -12,17 +10,3 @@ if os.environ.get("KERAS_BACKEND") == "jax":
 
 def pytest_addoption(parser):
     parser.addoption("--run-all", action="store_true", help="run all rows of test_relations.py, not a few of them")
-
-
-def run_python(code, *arguments, cwd, **environment):
-    """Runs `code` in a fresh process; returns what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout

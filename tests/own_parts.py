@@ -129,7 +129,7 @@ class Adversarial(kv.objectives.ELBO):
 
     def build(self, latent_shape, image_shape):
         # A part computes in float32 whatever the policy, its own networks where they say so.
-        hidden = layers.Dense(8, "relu", dtype="float32", name="hidden")
+        hidden = layers.Dense(8, "tanh", dtype="float32", name="hidden")
         output = layers.Dense(1, dtype="float32", name="output")
         self.critic = keras.Sequential([keras.Input((int(np.prod(latent_shape)),)), hidden, output], name="critic")
 

@@ -1,35 +1,20 @@
-"""The same files on JAX, with and without TensorFlow there, and a clear word to others."""
+"""From one backend to the other, with and without TensorFlow there, and a clear word to others.
 
-import os
+The suite itself runs on either: `KERAS_BACKEND=jax python -m pytest`.
+"""
+
 import pathlib
-import subprocess
-import sys
 
 import keras
 import pytest
-from test_conformance import run_python
+from processes import run_python
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = str(HERE.parent)
 
-on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="starts the tests of the other one")
-
-
-@on_tensorflow
-@pytest.mark.parametrize("file", ["conformance", "oracles", "distributions", "bad_input", "model", "zoo", "callbacks"])
-def test_the_suite_passes_on_jax(file):
-    pytest.importorskip("jax")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-W", "ignore", f"tests/test_{file}.py"],
-        cwd=ROOT,
-        # Most of the time goes into compiling, and what is compiled runs only a few times.
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-5000:]
-    assert " passed" in done.stdout
+on_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="starts a process of each backend, which one run of the suite does"
+)
 
 
 WITHOUT_TENSORFLOW = """

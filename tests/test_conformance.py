@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 from compositions import BY_NAME, COMPOSITIONS
-from conftest import run_python
+from processes import run_python
 
 import keras_vae as kv
 
