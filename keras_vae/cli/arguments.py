@@ -172,9 +172,13 @@ def _add_parts(commands):
     )
     add = parts.add_argument
     add("role", nargs="?", metavar="ROLE", help="posterior, prior, likelihood, objective, network ...; left out: all")
-    imports = recipe.FIELDS["imports"]
-    add("--import", dest="imports", action="append", default=[], metavar="MODULE", help=imports.metadata["help"])
+    _add_imports(add)
     _add_json(add)
+
+
+def _add_imports(add):
+    help_text = recipe.FIELDS["imports"].metadata["help"]
+    add("--import", dest="imports", action="append", default=[], metavar="MODULE", help=help_text)
 
 
 def _add_prepare(commands):
@@ -217,7 +221,10 @@ def _add_pretrained(commands):
             allow_abbrev=False,
         )
         if entry:
-            added.add_argument("name", metavar="NAME", help="an entry of the zoo, or the directory of a preset")
+            added.add_argument(
+                "name", metavar="NAME", help="an entry of the zoo, the directory of a preset, or hf://USER/REPO"
+            )
+            _add_imports(added.add_argument)
         return added.add_argument
 
     def add_images(add):

@@ -38,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command in ("evaluate", "export"):
             options["command"] = shlex.join(["keras-vae", *argv])
         function = {"parts": _parts, "prepare": _prepare}.get(command) or _pretrained(command)
+        if imports := options.pop("imports", ()):
+            _experiment()
+            import_parts(imports)
         failure.code = FAILURE if function(**options) else 0
     return failure.code
 
@@ -48,7 +51,7 @@ def _train(options, argv, started):
     again = shlex.join(["keras-vae", "train", dataset, "--out", str(out), "--resume"])
     command = shlex.join(["keras-vae", *argv])
     with _one_line_errors(lambda: f"; go on with: {again}" if (out / presets.CONFIG).exists() else "") as failure:
-        dataset, recipe = _recipe(dataset)
+        dataset, recipe = _recipe(dataset, options["imports"])
         if recipe:
             options = recipe | options | {"preset": options["preset"] or out / "preset"}
         experiment = _experiment()
@@ -67,11 +70,10 @@ def _train(options, argv, started):
     return 0
 
 
-def _parts(role, imports, as_json):
+def _parts(role, as_json):
     from keras_vae.cli import parts
 
     _experiment()
-    import_parts(imports)
     parts.list_parts(role, as_json)
 
 
@@ -133,7 +135,7 @@ def _pretrained(command):
     return functions[command]
 
 
-def _recipe(name):
+def _recipe(name, imports):
     """A data set's name and nothing, or those of the recipe that `name` is of, as arguments of `experiment.run`."""
     if not name.startswith(("zoo/", "hf://")) and not (Path(name) / presets.CONFIG).is_file():
         return name, {}
@@ -141,6 +143,11 @@ def _recipe(name):
     config = presets.read_config(directory / presets.CONFIG)
     if "dataset" not in config["recipe"]:
         raise UsageError(f"{presets.CONFIG} has no recipe with a dataset. Received: {name!r}")
+    # A preset may come from anyone: what it names is imported only if the user names it, too.
+    missing = [module for module in config["recipe"].get("imports", ()) if module not in (imports or ())]
+    if missing:
+        again = " ".join(f"--import {module}" for module in missing)
+        raise UsageError(f"This recipe has parts of modules that you import yourself: add {again}. Received: {name!r}")
     about = {"name": directory.resolve().name} | config["about"]
     return config["recipe"]["dataset"], {"defaults": config["recipe"], "about": about}
 

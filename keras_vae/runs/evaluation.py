@@ -16,7 +16,7 @@ from keras_vae import backend, metrics, presets
 from keras_vae.data import DataSet
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.runs import data
-from keras_vae.runs.recipe import Recipe, UsageError, import_parts
+from keras_vae.runs.recipe import Recipe, UsageError
 from keras_vae.training.stream import evenly
 
 # Images in a batch that is only evaluated.
@@ -175,7 +175,6 @@ def measure_again(
         recipe = Recipe.of(config["recipe"] | {name: value for name, value in changed.items() if value is not None})
     except UsageError as error:
         raise UsageError(f"{presets.CONFIG} has no recipe to measure by. {error}, in {directory}") from error
-    import_parts(recipe.imports)
     vae = presets.load(directory)
     vae.compile()
     images, _, evaluated = data.read(recipe, vae.likelihood)
