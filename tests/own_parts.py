@@ -9,8 +9,8 @@ from keras_vae.backend import tfd
 from keras_vae.inference import Latent
 
 
-def _normal(loc, scale):
-    return tfd.Independent(tfd.Normal(loc, scale), reinterpreted_batch_ndims=1)
+def _normal(loc, scale, rank=1):
+    return tfd.Independent(tfd.Normal(loc, scale), reinterpreted_batch_ndims=rank)
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -100,9 +100,8 @@ class SmallVamp(kv.priors.Prior):
 
     def distribution(self, y=None, temperature=1.0, encode=None):
         q = encode(ops.convert_to_tensor(self.inputs))
-        return tfd.MixtureSameFamily(
-            tfd.Categorical(logits=ops.zeros(self.components)), _normal(q.mean(), temperature * q.stddev())
-        )
+        components = _normal(q.mean(), temperature * q.stddev(), len(self.event_shape))
+        return tfd.MixtureSameFamily(tfd.Categorical(logits=ops.zeros(self.components)), components)
 
 
 @keras.saving.register_keras_serializable("tests")
