@@ -26,7 +26,7 @@ class TwoLevels(kv.LatentVariableModel):
     def __init__(self, image_shape, sizes=(2, 3), width=8, scale=None, seed=None, **kwargs):
         super().__init__(autocast=False, **kwargs)
         top, bottom = self.sizes = tuple(sizes)
-        self.latent_shape, self.width, self.scale = (top + bottom,), width, scale
+        self.width, self.scale = width, scale
         self.hidden = [layers.Dense(width, "tanh", name=name) for name in ("up", "down")]
         self.heads = [kv.parts.Head((size,), 2, name=f"head_{i}") for i, size in enumerate((top, bottom, bottom))]
         pixels = int(np.prod(image_shape))

@@ -1,5 +1,6 @@
 """Latent-variable models as Keras models: what they all can do."""
 
+import math
 import random
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,22 +24,21 @@ from keras_vae.training.step import ObjectiveTrainer
 class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
     """Base class: training, evaluation and use of a model with latent variables.
 
-    A subclass makes its networks and parts, calls `_set_up`, has `latent_shape`, and says how to `run`; all else
-    follows.
+    A subclass makes its networks and parts, calls `_set_up`, and says how to `run`; all else follows.
 
     Methods that take or return images do so in the units of the likelihood's data, as numpy arrays, in chunks of
     `batch_size`; inside a graph, use `run`, `infer` and the parts.
 
     Attributes:
         image_shape: *X, shape of one example.
-        latent_shape: shape of one z, as `encode` returns it; several groups are flattened, one after the other.
         latent_dtype: "float32", or "int32" for codes.
         label_shape: shape of one example's label, where the model is conditional; otherwise None.
         labels_optional: whether a conditional model does without labels, too.
     """
 
-    latent_shape: tuple[int, ...] | None = None
     latent_dtype: str = "float32"
+    # Found when it is asked for, unless the subclass says it.
+    _latent_shape: tuple[int, ...] | None = None
     label_shape: tuple[int, ...] | None = None
     labels_optional: bool = False
 
@@ -61,6 +61,20 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         self._functions = Functions(self)
         self.built = True
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one z, as `encode` returns it; several groups are flattened, one after the other."""
+        if self._latent_shape is None:
+            y = None if self.label_shape is None else ops.zeros((1, *self.label_shape))
+            latents, _ = self.run(draws.FromPrior(1, 1, backend.seed_pair(0)), y=y)
+            shapes = [tuple(latent.prior.event_shape) for latent in latents]
+            self._latent_shape = shapes[0] if len(shapes) == 1 else (sum(map(math.prod, shapes)),)
+        return self._latent_shape
+
+    @latent_shape.setter
+    def latent_shape(self, shape: tuple[int, ...]) -> None:
+        self._latent_shape = tuple(shape)
 
     # One pass
 
