@@ -61,12 +61,13 @@ def write(
         pictures[out / name] = caption
 
     if vae.label_shape is None:
-        save("samples.png", plotting.image_grid(vae.sample(49, seed=seed)), f"49 samples, seed {seed}")
+        caption = f"Uncurated samples, seed {seed}: each tile is the mean of p(x|z) for a z drawn from the prior"
+        save("samples.png", plotting.image_grid(vae.sample(49, seed=seed)), caption)
         shown = evenly(30, test)
         plotting.save(plotting.reconstruction_grid(shown, vae.reconstruct(shown)), out / "reconstructions.png")
     if _has_means(vae):
         _write_latents(vae, save, test, labels, seed, directions)
-    save("curves.png", plotting.curves(out / "history.csv"), "the course of the training")
+    save("curves.png", plotting.curves(out / "history.csv"), "Training and validation curves")
     return pictures
 
 
@@ -75,24 +76,30 @@ def _write_latents(vae, save, test, labels, seed, directions):
     z = _prior_draws(vae, 12, seed)
     if vae.latent_shape == (2,):
         plane = plotting.plane_latents(14, limit=1.5)
-        save("plane.png", plotting.latent_plane(vae.decode(plane), plane), "the latent plane")
+        caption = "The latent plane: the mean of p(x|z) for z on a 14x14 grid over [-1.5, 1.5]²"
+        save("plane.png", plotting.latent_plane(vae.decode(plane), plane), caption)
     else:
         # Halfway along a straight line, a latent of many units would be shorter than any from the prior.
         angles = np.linspace(0, np.pi / 2, 10)
         paths = _decoded(vae, [np.cos(t) * z[:6] + np.sin(t) * z[6:] for t in angles])
-        save("interpolations.png", plotting.interpolation_grid(paths), "from one sample to another")
+        save(
+            "interpolations.png",
+            plotting.interpolation_grid(paths),
+            "Interpolations between two samples, one pair a row",
+        )
     if directions:
         name = "Smiling" if "Smiling" in directions else min(directions)
         amounts = np.linspace(-2, 2, 9)
         moved = _decoded(vae, [z[:6] + amount * directions[name] for amount in amounts])
-        save("attribute.png", plotting.image_grid(np.concatenate(moved), 9), f"{name} moved by -2 to 2, in six samples")
+        caption = f"Six samples, one a row, moved along the direction of the attribute {name} by -2 to 2"
+        save("attribute.png", plotting.image_grid(np.concatenate(moved), 9), caption)
     means = vae.encode(test[:5000])
     means = np.reshape(means, (len(means), -1))
     if means.shape[1] == 1:
         # A line, for want of a second dimension.
         means = np.pad(means, ((0, 0), (0, 1)))
     labels = None if labels is None else labels[:5000]
-    save("latent.png", plotting.latent_scatter(means, labels), f"posterior means of {len(means)} test images")
+    save("latent.png", plotting.latent_scatter(means, labels), f"Posterior means of {len(means):,} test images")
 
 
 def _prior_draws(vae, count, seed):
