@@ -30,6 +30,12 @@ def composition(request):
     return request.param
 
 
+@pytest.fixture(scope="module", params=SERVED, ids=lambda c: c.name)
+def served(request):
+    """A composition that is used in another way than others, not only trained."""
+    return request.param
+
+
 @functools.cache
 def trained(name):
     """A model after two epochs of three batches, its weights before them, and what was logged."""
@@ -123,9 +129,9 @@ def test_terms_add_up_and_bounds_are_ordered(composition):
     assert logs["elbo"] <= np.mean(log_prob) + 0.5
 
 
-def test_use(composition):
-    model = trained(composition.name)[0]
-    x, y = data_of(composition.name, 8)
+def test_use(served):
+    model = trained(served.name)[0]
+    x, y = data_of(served.name, 8)
     z = model.encode(x, y)
     assert z.shape == (8, *model.latent_shape) and z.dtype == model.latent_dtype
     images = model.decode(z, y)
@@ -144,9 +150,9 @@ def test_use(composition):
     assert (model.sample(8, y=y, seed=2) != samples).any()
 
 
-def test_labels_are_asked_for_where_they_count(composition):
-    model = trained(composition.name)[0]
-    x, y = data_of(composition.name, 8)
+def test_labels_are_asked_for_where_they_count(served):
+    model = trained(served.name)[0]
+    x, y = data_of(served.name, 8)
     if y is None:
         assert model.label_shape is None
         with pytest.raises(ValueError, match=r"not conditional.*Received"):
@@ -159,11 +165,11 @@ def test_labels_are_asked_for_where_they_count(composition):
     assert (model.log_prob(x, y=y, samples=2, seed=1) != model.log_prob(x, y=others, samples=2, seed=1)).all()
 
 
-def test_callbacks_draw_any_model(composition, tmp_path):
-    if composition.signal:
+def test_callbacks_draw_any_model(served, tmp_path):
+    if served.signal:
         pytest.skip("a sequence is no picture")
-    model = trained(composition.name)[0]
-    x, y = data_of(composition.name, 8)
+    model = trained(served.name)[0]
+    x, y = data_of(served.name, 8)
     callbacks = [
         kv.callbacks.SampleGrid(tmp_path, count=8, y=y),
         kv.callbacks.ReconstructionGrid(tmp_path, x, y=y),
@@ -179,14 +185,14 @@ def test_callbacks_draw_any_model(composition, tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_tracks_float32(composition, policy):
-    if policy == "mixed_float16" and composition.name not in REPRESENTATIVES:
+def test_mixed_precision_tracks_float32(served, policy):
+    if policy == "mixed_float16" and served.name not in REPRESENTATIVES:
         pytest.skip("float16 on representatives alone: all compute heads and losses in float32")
-    _, before, history = trained(composition.name)
-    x, y = data_of(composition.name, 48)
+    _, before, history = trained(served.name)
+    x, y = data_of(served.name, 48)
     keras.config.set_dtype_policy(policy)
     try:
-        model = composition.model()
+        model = served.model()
         for variable, value in zip(model.trainable_variables, before.values(), strict=True):
             np.testing.assert_allclose(np.array(variable), value, rtol=1e-2, atol=1e-2)
             variable.assign(value)
@@ -276,9 +282,9 @@ def test_saved_files_hold_no_pickle(tmp_path):
     assert config["config"]["likelihood"]["registered_name"] == "keras_vae>Bernoulli"
 
 
-def test_presets_give_the_same_model(composition, tmp_path):
-    model = trained(composition.name)[0]
-    x, y = data_of(composition.name, 2)
+def test_presets_give_the_same_model(served, tmp_path):
+    model = trained(served.name)[0]
+    x, y = data_of(served.name, 2)
     model.save_to_preset(tmp_path)
     loaded = type(model).from_preset(tmp_path)
     np.testing.assert_array_equal(loaded.reconstruct(x, y), model.reconstruct(x, y))
