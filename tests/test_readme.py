@@ -179,7 +179,7 @@ def test_commands_in_sentences_and_tables_can_be_parsed(page):
 
 def table_of_parts(page):
     """{spec: (class, its arguments as they are written)} of the rows `spec` | `Class(arguments)`."""
-    rows = re.findall(r"^\| (?:`(\w+)`)? \| `(\w+)(?:\(([^`]*)\))?` \|", text_of(page), re.M)
+    rows = re.findall(r"^\| (?:`(\w+)` )?\| `(\w+)(?:\(([^`]*)\))?` \|", text_of(page), re.M)
     return {spec or made: (made, written) for spec, made, written in rows}
 
 
