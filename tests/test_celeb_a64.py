@@ -371,6 +371,7 @@ def test_without_a_source_and_without_a_network(tmp_path, monkeypatch):
         data.prepare_celeb_a64(None, tmp_path, verbose=False)
 
 
+@pytest.mark.filterwarnings("always:2 of 24 images are left out")
 def test_the_command(tmp_path, capsys):
     source, data_dir = official(tmp_path / "download"), tmp_path / "tfds"
     assert cli.main(["prepare", "celeb_a64", str(source), "--data-dir", str(data_dir)]) == 0
