@@ -15,6 +15,11 @@ import pytest
 
 import keras_vae  # noqa: F401 (registers what a saved model is made of)
 
+# One test starts the command on JAX itself.
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the command's processes run on TensorFlow"
+)
+
 ROOT = Path(__file__).parent.parent
 FILES = {"config.json", "history.csv", "timings.csv", "results.json", "model.keras"}
 PICTURES = {"samples.png", "interpolations.png", "reconstructions.png", "latent.png", "curves.png"}

@@ -7,6 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
+import keras
 import pytest
 
 import zoo
@@ -14,6 +15,8 @@ import zoo
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="notebooks export SavedModels")
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "colab").glob("*.ipynb"))

@@ -9,6 +9,7 @@ import json
 import math
 import shutil
 import tempfile
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -177,8 +178,11 @@ def load(name: str | Path) -> keras.Model:
             f"your own must be registered, so import the module that defines them first. Received: {directory}"
         ) from error
     try:
-        model.load_weights(directory / WEIGHTS)
-    except (ValueError, OSError, KeyError) as error:
+        with warnings.catch_warnings():
+            # Of layers that the file lacks Keras only warns, and leaves them as they are.
+            warnings.filterwarnings("error", "Skipping nested container", UserWarning)
+            model.load_weights(directory / WEIGHTS)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
         raise PresetError(
             f"{directory / WEIGHTS} does not fit the model of {CONFIG} ({_first_line(error)}). Received: {directory}"
         ) from error
