@@ -56,7 +56,7 @@ def forms():
         yield "tf_data_and_weights", lambda: (weighted,)
 
 
-@pytest.mark.parametrize(("name", "data"), forms(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(("name", "data"), list(forms()), ids=lambda value: value if isinstance(value, str) else "")
 def test_fits_every_form_of_data(name, data):
     vae = make()
     x, *rest = data()
