@@ -56,6 +56,8 @@ def forms():
         yield "tf_data_and_weights", lambda: (weighted,)
 
 
+# Keras' word to a generator that ends with the epoch.
+@pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
 @pytest.mark.parametrize(("name", "data"), list(forms()), ids=lambda value: value if isinstance(value, str) else "")
 def test_fits_every_form_of_data(name, data):
     vae = make()
