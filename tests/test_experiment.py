@@ -410,10 +410,13 @@ def test_parts_of_a_users_own(tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     assert cli.main(["parts", "objective", "--import", str(path), "--json"]) == 0
     (part,) = [part for part in json.loads(capsys.readouterr().out) if part["name"] == "halved"]
+    # Its own argument, and those behind its **kwargs.
+    own, *inherited = part.pop("arguments")
+    assert own == {"name": "share", "type": "float", "default": "0.5"}
+    assert [argument["name"] for argument in inherited] == ["samples", "beta", "free_bits"]
     assert part == {
         "role": "objective",
         "name": "halved",
-        "arguments": [{"name": "share", "type": "float", "default": "0.5"}],
         "description": "The ELBO, half of it.",
         "source": "nobody 2026.",
     }

@@ -268,7 +268,8 @@ def test_spatial_latents():
 
 class TestUse:
     @pytest.fixture(scope="class")
-    def vae(self):
+    @classmethod
+    def vae(cls):
         vae = make()
         vae.fit(X, epochs=5, verbose=0)
         return vae
