@@ -177,6 +177,10 @@ def test_weights_of_classes_are_weights_of_examples():
     ]
     assert runs[0] == runs[1]
     assert np.isfinite(runs[2]["loss"]).all()
+    # The validation images of a split are not weighed.
+    split = make().fit(X, Y, class_weight=by_class, validation_split=0.25, verbose=0).history
+    weighed = make().fit(X[:75], sample_weight=each[:75], validation_data=X[75:], verbose=0).history
+    assert split == weighed
 
 
 def test_zero_weights_teach_nothing():

@@ -54,6 +54,9 @@ def for_fit(
                 f"`validation_data`. Received: x of type {type(given.x).__name__}"
             )
         given, validation_data = _split(given, validation_split)
+        if class_weight is not None and model.label_shape is None:
+            # There they weigh nothing, as in Keras.
+            validation_data = validation_data._replace(y=None)
     validation = {}
     if validation_data is not None:
         x, y, weights = keras.utils.unpack_x_y_sample_weight(
