@@ -264,7 +264,9 @@ def _add_pretrained(commands):
     add("--eval-samples", type=_COUNT, help="importance samples for each of them (as results.json says)")
     add("--write", action="store_true", help="write what was measured into results.json and README.md")
     _add_json(add)
-    add = command("sample", "write images of a model's own", "mnist_mlp -n 64 --out samples.png")
+    add = command(
+        "sample", "write samples: the mean of p(x|z) for draws of z from the prior", "mnist_mlp -n 64 --out samples.png"
+    )
     add("-n", type=_COUNT, default=16, help="how many (16)")
     add("--seed", type=_SEED, default=0, help="of the latents (0)")
     add("--temperature", type=_WEIGHT, default=1.0, help="factor on the prior's standard deviation (1)")
