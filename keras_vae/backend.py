@@ -110,17 +110,28 @@ def compiled(model: keras.Model, function: Callable) -> Callable:
 
     Args:
         model: a built `keras.Model`; its `jit_compile` says whether TensorFlow uses XLA.
-        function: of tensors, it may use the model's variables.
+        function: of tensors; it may use the model's variables, and assign those that are not trainable.
     """
     if NAME == "tensorflow":
         return tf.function(function, jit_compile=model.jit_compile is True, reduce_retracing=True, autograph=False)
 
     def stateless(values, *args):
-        with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))):
-            return function(*args)
+        with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))) as scope:
+            result = function(*args)
+        # Those alone that were assigned.
+        current = {i: scope.get_current_value(v) for i, v in enumerate(model.variables) if not v.trainable}
+        return result, {i: value for i, value in current.items() if value is not None and value is not values[i]}
 
     jitted = jax.jit(stateless)
-    return lambda *args: jitted([v.value for v in model.variables], *args)
+
+    def call(*args):
+        variables = model.variables
+        result, assigned = jitted([v.value for v in variables], *args)
+        for index, value in assigned.items():
+            variables[index].assign(value)
+        return result
+
+    return call
 
 
 def noise_seed(generator: keras.random.SeedGenerator) -> Tensor:

@@ -1,16 +1,23 @@
 """What posteriors, priors, likelihoods and objectives share: float32, names, saving, a linear head."""
 
+import functools
 import math
 import numbers
+import types
 from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_vae import names, schedules
+from keras_vae import backend, names, schedules
 from keras_vae.backend import Tensor
 from keras_vae.names import check_whole
+
+# What any layer has, and no part means anything by.
+KERAS_ATTRIBUTES = frozenset(vars(keras.layers.Layer()))
+# What no compiled function reads.
+UNREAD = KERAS_ATTRIBUTES | {"version", "seen_range", "_held"}
 
 
 class Part(keras.layers.Layer):
@@ -19,18 +26,89 @@ class Part(keras.layers.Layer):
     A part has methods, not `call`: Keras' layers take only tensors in positions, and parts take and return
     distributions. Its constructor's arguments are its attributes, so that one `get_config` serves all parts.
 
+    They may be set later, to what the constructor takes, as long as the part keeps its weights: functions that were
+    compiled with the former ones are made anew. A weight of the loss, a schedule that is a number, is held in a
+    variable, so that setting it costs nothing.
+
     Attributes:
         role: "posterior", "prior", "likelihood" or "objective"; it begins the paths of the part's weights,
             "objective/critic/dense/kernel", in every process.
+        version: grows with each attribute that is set.
+
+    Raises:
+        ValueError: when an attribute is set that the constructor refuses, or that needs other weights.
     """
 
     role: str | None = None
+    version = 0
 
     def __init__(self, **kwargs: Any):
         kwargs.setdefault("dtype", "float32")
         if self.role is not None:
             kwargs.setdefault("name", self.role)
         super().__init__(**kwargs)
+        # A namespace, since Keras takes variables in an attribute or a dictionary for weights, which are saved.
+        self._held = types.SimpleNamespace()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if getattr(self, "built", False) and name not in UNREAD:
+            if name in _arguments(type(self)):
+                value = self._checked(name, value)
+            vars(self)["version"] = self.version + 1
+        super().__setattr__(name, value)
+
+    def _checked(self, name, value):
+        """`value` as the constructor takes it for the argument `name`."""
+        before = {argument: getattr(self, argument) for argument in _arguments(type(self))}
+        fresh = type(self)(**before | {name: value})
+        value = getattr(fresh, name)
+        if not isinstance(value, (float, schedules.Schedule)) or type(value) is not type(before[name]):
+            fresh.build_from_config(self.get_build_config() or {})
+            weights, others = ([(w.name, w.shape) for w in part.weights] for part in (self, fresh))
+            if weights != others:
+                raise ValueError(
+                    f"The {self.role or 'part'} has its weights, which `{name}` would change: put another one into the "
+                    f"model, vae.{self.role or 'part'} = ..., and compile it. "
+                    f"Received: {name}={value!r} in the place of {before[name]!r}"
+                )
+        self._hold(name, value)
+        return value
+
+    def _hold(self, name, value):
+        held = getattr(self._held, name, None)
+        if held is None or not isinstance(value, schedules.Constant):
+            return
+        if not backend.is_usable(held):
+            raise ValueError(
+                f"On JAX, `fit` holds the state of the model: a callback sets `{name}` by way of its own model, "
+                f"self.model.{self.role}.{name} = ... Received: {name}={value.value}"
+            )
+        held.assign(value.value)
+
+    def hold_numbers(self) -> None:
+        """Puts the schedules that are numbers into variables, which compiled functions read whenever they run."""
+        for name in _arguments(type(self)):
+            value = getattr(self, name)
+            if isinstance(value, schedules.Constant):
+                held = keras.Variable(
+                    value.value, trainable=False, dtype="float32", aggregation="only_first_replica", name=name
+                )
+                setattr(self._held, name, held)
+
+    def schedule(self, name: str) -> schedules.Schedule:
+        """The schedule that is the argument `name`, as a compiled function is to read it."""
+        value, held = getattr(self, name), getattr(self._held, name, None)
+        return schedules.Held(held) if held is not None and isinstance(value, schedules.Constant) else value
+
+    @property
+    def held(self) -> list[keras.Variable]:
+        """The variables of `hold_numbers`; they are part of the state, and no weights."""
+        return list(vars(self._held).values())
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Keras' `variables`, and those that are held."""
+        return [*super().variables, *self.held]
 
     def get_config(self) -> dict:
         """The constructor's arguments, serialised."""
@@ -53,6 +131,11 @@ class Part(keras.layers.Layer):
 
     def __repr__(self):
         return f"<{type(self).__name__} {self.spec}>" if self.role else super().__repr__()
+
+
+@functools.cache
+def _arguments(cls):
+    return tuple(p.name for p in names.arguments(cls))
 
 
 def _restored(value):

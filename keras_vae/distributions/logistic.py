@@ -24,6 +24,7 @@ class DiscretizedLogisticMixture(tfd.Distribution):
         coefficients: coupling of channel c to each channel j < c, in the order (1, 0), (2, 0), (2, 1), ...; used as
             given, so bound them (PixelCNN++ takes a tanh) before. None for independent channels.
         event_ndims: rank of the event, the channel axis included: 3 for images, 2 for signals (length, channels).
+        channel_axis: whether the event has its axis of C channels; otherwise C is 1, and the event has no such axis.
         name: name of the distribution.
 
     Shape:
@@ -49,6 +50,7 @@ class DiscretizedLogisticMixture(tfd.Distribution):
         log_scale: Tensor,
         coefficients: Tensor | None = None,
         event_ndims: int = 3,
+        channel_axis: bool = True,
         name: str = "DiscretizedLogisticMixture",
     ):
         parameters = dict(locals())
@@ -56,7 +58,9 @@ class DiscretizedLogisticMixture(tfd.Distribution):
         self._loc = ops.convert_to_tensor(loc, "float32")
         self._log_scale = ops.convert_to_tensor(log_scale, "float32")
         self._coefficients = None if coefficients is None else ops.convert_to_tensor(coefficients, "float32")
-        self._event_ndims = event_ndims
+        self._event_ndims, self._channel_axis = event_ndims, channel_axis
+        # With the channel axis, which all parameters have.
+        self._ndims = event_ndims + (0 if channel_axis else 1)
         self._check_shapes()
         super().__init__(
             dtype=self._loc.dtype,
@@ -70,7 +74,7 @@ class DiscretizedLogisticMixture(tfd.Distribution):
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):
         def ranked(extra):
-            return tfp.util.ParameterProperties(event_ndims=lambda self: self.event_ndims + extra)
+            return tfp.util.ParameterProperties(event_ndims=lambda self: self._ndims + extra)
 
         return {"logits": ranked(0), "loc": ranked(1), "log_scale": ranked(1), "coefficients": ranked(1)}
 
@@ -96,8 +100,13 @@ class DiscretizedLogisticMixture(tfd.Distribution):
 
     @property
     def event_ndims(self) -> int:
-        """Rank of the event, the channel axis included."""
+        """Rank of the event."""
         return self._event_ndims
+
+    @property
+    def channel_axis(self) -> bool:
+        """Whether the event has an axis of channels."""
+        return self._channel_axis
 
     def expected_image(self) -> Tensor:
         """Mean of the mixture before it is rounded to levels, clipped to their range.
@@ -118,14 +127,21 @@ class DiscretizedLogisticMixture(tfd.Distribution):
             means.append(loc + _shift(c, pairs, means))
         # Not softmax: TensorFlow's fails on the CPU beyond rank 5.
         weights = ops.exp(self.logits - ops.logsumexp(self.logits, axis=-1, keepdims=True))
-        return _levels(ops.stack([ops.sum(weights * mean, axis=-1) for mean in means], axis=-1))
+        return self._event(_levels(ops.stack([ops.sum(weights * mean, axis=-1) for mean in means], axis=-1)))
+
+    def _event(self, value):
+        """`value`, which has an axis of channels, as the event has it."""
+        return value if self._channel_axis else ops.squeeze(value, axis=-1)
 
     def _log_prob(self, x):
         """Nats, summed over the event."""
         x = ops.cast(x, "float32")[..., None]
+        x = x if self._channel_axis else x[..., None]
         log_mass = ops.sum(_log_mass(x, self._loc_given(x), self.log_scale), axis=-2)
-        log_prob = ops.logsumexp(self.logits + log_mass, axis=-1) - ops.logsumexp(self.logits, axis=-1)
-        return ops.sum(log_prob, axis=tuple(range(1 - self.event_ndims, 0)))
+        # The weights first: beside large logits a sum would lose the digits of the masses.
+        log_weights = self.logits - ops.logsumexp(self.logits, axis=-1, keepdims=True)
+        log_prob = ops.logsumexp(log_weights + log_mass, axis=-1)
+        return ops.sum(log_prob, axis=tuple(range(1 - self._ndims, 0)))
 
     def _loc_given(self, x):
         pairs = _pairs(self.coefficients, axis=-2)
@@ -149,26 +165,26 @@ class DiscretizedLogisticMixture(tfd.Distribution):
         levels = []
         for c, value in enumerate(ops.unstack(unshifted, axis=-1)):
             levels.append(ops.round(_levels(value + _shift(c, pairs, [_scaled(level) for level in levels]))))
-        return ops.stack(levels, axis=-1)
+        return self._event(ops.stack(levels, axis=-1))
 
     def _event_shape(self):
-        return self.loc.shape[-1 - self.event_ndims : -1]
+        return self.loc.shape[-1 - self._ndims : -1][: self.event_ndims]
 
     def _event_shape_tensor(self):
-        return ops.shape(self.loc)[-1 - self.event_ndims : -1]
+        return ops.shape(self.loc)[-1 - self._ndims : -1][: self.event_ndims]
 
     def _default_event_space_bijector(self):
         return None  # TFP's way to say that the event is discrete
 
     def _check_shapes(self):
         shape = tuple(self.loc.shape)
-        if self.event_ndims < 1 or len(shape) < self.event_ndims + 1 or None in shape[-2:]:
+        if self.event_ndims < 1 or len(shape) < self._ndims + 1 or None in shape[-2:]:
             raise ValueError(
                 "loc must have the axes (*batch, *spatial, C, M), where (*spatial, C) are event_ndims >= 1 axes, and C "
                 "and M are known when the graph is traced (a reshape to -1 loses them). "
                 f"Received: event_ndims={self.event_ndims} and loc of shape {shape}"
             )
-        *spatial, channels, components = shape[-1 - self.event_ndims :]
+        *spatial, channels, components = shape[-1 - self._ndims :]
         last = {
             "logits": (components,),
             "log_scale": (channels, components),

@@ -1,5 +1,6 @@
 """What a likelihood is."""
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -18,6 +19,7 @@ class Likelihood(Part):
         parameters: numbers that the output layer gives for each element of x.
         discrete: whether it is a mass over 8-bit levels, so that bits per dimension mean something without naming a
             dequantisation.
+        seen_range: smallest and largest value of the arrays that it was trained on; None: of none, or not known.
         adapts: whether `distribution` fits something to the batch in training, and takes its `sample_weight`.
     """
 
@@ -27,6 +29,31 @@ class Likelihood(Part):
     parameters = 1
     discrete = False
     adapts = False
+    seen_range: tuple[float, float] | None = None
+
+    def see(self, x: np.ndarray) -> None:
+        """Remembers the range of an array that training begins with."""
+        low, high = float(x.min()), float(x.max())
+        if self.seen_range is not None:
+            low, high = min(low, self.seen_range[0]), max(high, self.seen_range[1])
+        self.seen_range = (low, high)
+
+    def get_config(self) -> dict:
+        seen = {} if self.seen_range is None else {"seen_range": list(self.seen_range)}
+        return {**super().get_config(), **seen}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Likelihood":
+        config = dict(config)
+        seen = config.pop("seen_range", None)
+        likelihood = super().from_config(config)
+        likelihood.seen_range = None if seen is None else tuple(seen)
+        return likelihood
+
+    @property
+    def statistics(self) -> list[tuple[keras.Variable, float]]:
+        """Moving averages over training batches, each with its momentum."""
+        return []
 
     def build(self, features_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> None:
         """Makes the output layer.

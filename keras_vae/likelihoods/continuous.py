@@ -4,6 +4,7 @@ import math
 import numbers
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_vae.backend import Tensor, tfd
@@ -11,6 +12,9 @@ from keras_vae.inference import weighted_mean
 from keras_vae.likelihoods.base import LOG_SCALE_BOUND, Likelihood
 from keras_vae.names import one_of
 from keras_vae.parts import register, soft_clip
+
+# Of the average of a fitted scale.
+_MOMENTUM = 0.99
 
 
 class _LocationScale(Likelihood):
@@ -45,6 +49,10 @@ class _LocationScale(Likelihood):
                 weight = self.add_weight(name=name, shape=(), initializer="zeros", trainable=False, aggregation="mean")
                 setattr(self, f"_{name}", weight)
 
+    @property
+    def statistics(self) -> list[tuple[keras.Variable, float]]:
+        return [(v, _MOMENTUM) for v in (self._moment, self._mass)] if self.adapts else []
+
     def distribution(
         self,
         features: Tensor,
@@ -73,8 +81,8 @@ class _LocationScale(Likelihood):
             # Examples first: (K, B, *X) -> (B,).
             errors = ops.mean(errors, axis=(0, *range(2, len(errors.shape))))
             moment = weighted_mean(errors, sample_weight) + least
-            self._moment.assign(0.99 * self._moment + 0.01 * ops.stop_gradient(moment))
-            self._mass.assign(0.99 * self._mass + 0.01)
+            for average, value in ((self._moment, ops.stop_gradient(moment)), (self._mass, 1.0)):
+                average.assign(_MOMENTUM * average + (1 - _MOMENTUM) * value)
             return moment
         return ops.where(self._mass > 0, self._moment / ops.maximum(self._mass, 1e-9), 1.0)
 

@@ -39,6 +39,11 @@ class Categorical(_Levels):
         return ops.sum(masses * ops.arange(256, dtype="float32"), axis=-1)
 
 
+def _pixels(event_shape):
+    """The event with an axis of channels: each element of a vector is a pixel."""
+    return event_shape if len(event_shape) > 1 else (*event_shape, 1)
+
+
 class _Logistics(_Levels):
     """Logistics over 8-bit levels, one or a mixture of `components`."""
 
@@ -47,7 +52,7 @@ class _Logistics(_Levels):
     def build(self, features_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> None:
         super().build(features_shape, event_shape)
         # Components that began alike would share every gradient; these cover the levels evenly.
-        channels, m = event_shape[-1], self.components
+        channels, m = _pixels(event_shape)[-1], self.components
         start = np.zeros((self._rows(event_shape), m))
         start[1 : 1 + channels] = (2 * np.arange(m) + 1) / m - 1
         start[1 + channels : 1 + 2 * channels] = -math.log(m + 2)
@@ -55,17 +60,17 @@ class _Logistics(_Levels):
         bias.assign(np.tile(start.ravel(), bias.shape[0] // start.size))
 
     def head_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (*event_shape[:-1], self._rows(event_shape) * self.components)
+        return (*_pixels(event_shape)[:-1], self._rows(event_shape) * self.components)
 
     def _rows(self, event_shape):
         """Numbers for each component of a pixel: weight, locations, scales and couplings."""
-        return 1 + 2 * event_shape[-1] + (3 if self._coupled(event_shape) else 0)
+        return 1 + 2 * _pixels(event_shape)[-1] + (3 if self._coupled(event_shape) else 0)
 
     def _coupled(self, event_shape):
         return False
 
     def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
-        channels = self.event_shape[-1]
+        channels = _pixels(self.event_shape)[-1]
         raw = self.head(features)[..., 0]
         raw = ops.reshape(raw, (*ops.shape(raw)[:-1], self._rows(self.event_shape), self.components))
         # Not slices, whose gradients TensorFlow fills up with zeros one by one.
@@ -76,6 +81,7 @@ class _Logistics(_Levels):
             log_scale=soft_clip(log_scale, -LOG_SCALE_BOUND, LOG_SCALE_BOUND),
             coefficients=ops.tanh(coupling) if self._coupled(self.event_shape) else None,
             event_ndims=len(self.event_shape),
+            channel_axis=len(self.event_shape) > 1,
         )
 
     def image(self, distribution: tfd.Distribution) -> Tensor:
@@ -101,7 +107,8 @@ class DiscretizedLogisticMixture(_Logistics):
         self.components = int(components)
 
     def _coupled(self, event_shape):
-        return event_shape[-1] == 3
+        # Colours, and no three channels of a signal.
+        return len(event_shape) == 3 and event_shape[-1] == 3
 
 
 @register()

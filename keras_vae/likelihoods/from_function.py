@@ -83,7 +83,7 @@ class FromFunction(Likelihood):
                 "The likelihood's function is not registered in this process: import the module that registers it "
                 f"before loading. Received: {config['function']!r}"
             )
-        return cls(**config | {"function": function})
+        return super().from_config(config | {"function": function})
 
     def _registered(self):
         # Keras would save lambdas, unregistered functions and bound methods without a word, and not load them.

@@ -4,32 +4,35 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
-def squared_error(x: ArrayLike, y: ArrayLike) -> np.ndarray:
+def squared_error(x: ArrayLike, y: ArrayLike, data_range: float = 1.0) -> np.ndarray:
     """Computes the squared error of each pair of images, summed over pixels.
 
     Args:
-        x: images with values from 0 to 1.
-        y: images of the same shape, with values from 0 to 1.
+        x: images with values from 0 to `data_range`.
+        y: images of the same shape, with such values.
+        data_range: 1, or 255 for 8-bit levels.
 
     Shape:
         x, y: `(N, *X)`.
 
     Returns:
-        `(N,)` float64, in units of the squared range of values.
+        `(N,)` float64, of values divided by `data_range`.
 
     Raises:
-        ValueError: if the shapes differ or a value is not finite.
+        ValueError: if the shapes differ, a value is not finite, or values are those of another range.
     """
-    x, y = _pairs(x, y)
-    return np.array([np.sum(np.square(np.subtract(a, b, dtype="float64"))) for a, b in zip(x, y, strict=True)])
+    x, y = _pairs(x, y, data_range)
+    differences = (np.subtract(a, b, dtype="float64") / data_range for a, b in zip(x, y, strict=True))
+    return np.array([np.sum(np.square(difference)) for difference in differences])
 
 
-def psnr(x: ArrayLike, y: ArrayLike) -> np.ndarray:
+def psnr(x: ArrayLike, y: ArrayLike, data_range: float = 1.0) -> np.ndarray:
     """Computes the peak signal-to-noise ratio of each pair of images.
 
     Args:
-        x: images with values from 0 to 1.
-        y: images of the same shape, with values from 0 to 1.
+        x: images with values from 0 to `data_range`.
+        y: images of the same shape, with such values.
+        data_range: 1, or 255 for 8-bit levels.
 
     Shape:
         x, y: `(N, *X)`.
@@ -38,19 +41,20 @@ def psnr(x: ArrayLike, y: ArrayLike) -> np.ndarray:
         `(N,)` float64, decibels: -10 log10 of the mean squared error; infinite for equal images.
 
     Raises:
-        ValueError: if the shapes differ or a value is not finite.
+        ValueError: if the shapes differ, a value is not finite, or values are those of another range.
     """
-    mean = squared_error(x, y) / np.prod(np.shape(x)[1:])
+    mean = squared_error(x, y, data_range) / np.prod(np.shape(x)[1:])
     with np.errstate(divide="ignore"):
         return -10 * np.log10(mean)
 
 
-def ssim(x: ArrayLike, y: ArrayLike) -> np.ndarray:
+def ssim(x: ArrayLike, y: ArrayLike, data_range: float = 1.0) -> np.ndarray:
     """Computes the structural similarity (SSIM) of each pair of images; 1 if they are equal.
 
     Args:
-        x: images with values from 0 to 1.
-        y: images of the same shape, with values from 0 to 1.
+        x: images with values from 0 to `data_range`.
+        y: images of the same shape, with such values.
+        data_range: 1, or 255 for 8-bit levels.
 
     Shape:
         x, y: `(N, H, W, C)`, H and W of at least 11.
@@ -60,16 +64,17 @@ def ssim(x: ArrayLike, y: ArrayLike) -> np.ndarray:
 
     Raises:
         ValueError: if the shapes differ, are not those of images, or are smaller than the window, or if a value is not
-            finite.
+            finite or in range.
 
     Reference: Wang, Bovik, Sheikh and Simoncelli 2004, section III.B; computed by scikit-image.
     """
     from skimage.metrics import structural_similarity
 
-    x, y = _pairs(x, y)
+    x, y = _pairs(x, y, data_range)
     if not has_ssim(x.shape[1:]):
         raise ValueError(f"SSIM compares images (N, H, W, C) of at least 11 pixels a side. Received: shape {x.shape}")
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
+    x, y = (np.divide(a, data_range, dtype="float64") for a in (x, y))
     return np.array([structural_similarity(a, b, channel_axis=-1, **options) for a, b in zip(x, y, strict=True)])
 
 
@@ -78,10 +83,17 @@ def has_ssim(image_shape: tuple[int, ...]) -> bool:
     return len(image_shape) == 3 and min(image_shape[:2]) >= 11
 
 
-def _pairs(x, y):
+def _pairs(x, y, data_range):
     x, y = (np.asarray(a) for a in (x, y))
     if x.shape != y.shape or x.ndim < 2:
         raise ValueError(f"Pairs of images must be of the same shape. Received: shapes {x.shape} and {y.shape}")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError("Images must be finite. Received: NaN or infinite values")
+    # Some room, since noise and reconstructions may pass the ends of a range.
+    largest = max(float(a.max(initial=0)) for a in (x, y))
+    if not data_range > 0 or largest > 2 * data_range:
+        raise ValueError(
+            "Images must have values from 0 to `data_range`, which is 1 if nothing is said: give data_range=255 for "
+            f"8-bit levels. Received: data_range={data_range!r}, values to {largest:g}"
+        )
     return x, y

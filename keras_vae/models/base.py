@@ -1,8 +1,9 @@
 """Latent-variable models as Keras models: what they all can do."""
 
+import contextlib
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from keras_vae import backend, draws, export, presets
 from keras_vae.backend import Tensor
 from keras_vae.inference import Inference, Latent
 from keras_vae.likelihoods import Likelihood
+from keras_vae.models.changes import Renewal, Settings, Watched
 from keras_vae.models.functions import Functions
 from keras_vae.models.use import Use
 from keras_vae.objectives import Objective
-from keras_vae.training import checks, data, guard
+from keras_vae.training import averages, checks, data, guard
 from keras_vae.training.step import ObjectiveTrainer
 
 
@@ -41,6 +43,10 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
     _latent_shape: tuple[int, ...] | None = None
     label_shape: tuple[int, ...] | None = None
     labels_optional: bool = False
+    # A function that makes batches of what `fit` trained on; None where they cannot be had again.
+    training_batches: Callable[[], Iterable[tuple]] | None = None
+    # Whether one of Keras' loops has the variables in its hands.
+    _in_loop: bool = False
 
     def _set_up(
         self, image_shape: tuple[int, ...], likelihood: Likelihood, objective: Objective, seed: int | None
@@ -57,10 +63,78 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
         self.step = self.add_weight(
             name="step", shape=(), dtype="int32", initializer="zeros", trainable=False, aggregation="only_first_replica"
         )
-        names = ("elbo", "log_likelihood", "kl", *objective.names)
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
+        self.trackers = {}
         self._functions = Functions(self)
         self.built = True
+        self.settings = Settings(self)
+        self._take(objective)
+
+    def _take(self, objective):
+        """Has what `objective` logs logged, and what it holds held."""
+        objective.hold_numbers()
+        wanted = ("elbo", "log_likelihood", "kl", *objective.names)
+        for name in [name for name in self.trackers if name not in wanted]:
+            self.trackers.pop(name)
+        for name in wanted:
+            if name not in self.trackers:
+                self.trackers[name] = keras.metrics.Mean(name=name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        former = vars(self).get(name)
+        both = isinstance(former, keras.layers.Layer) and isinstance(value, keras.layers.Layer)
+        if both and value is not former and "settings" in vars(self):
+            # Keras would go on counting its weights; in its place, weights keep their order.
+            if self._tracker.is_in_store("layers", value):
+                self._tracker.untrack(former)
+            else:
+                self._tracker.replace_tracked_value("layers", former, value)
+            self.settings.version += 1
+        super().__setattr__(name, value)
+
+    def renew(self) -> None:
+        """Makes all compiled functions anew if what they were traced with is no longer what is set.
+
+        Raises:
+            ValueError: for weights that were added or replaced while `fit` or `evaluate` is under way.
+        """
+        if not self.settings.changed():
+            return
+        if self._in_loop and not (self.settings.same_variables() and set(self.objective.names) <= set(self.trackers)):
+            raise ValueError(
+                "Weights were added, frozen or replaced, or the objective logs other terms, since `fit` or `evaluate` "
+                "began: set such things between two calls, and call `compile` after new weights. (A schedule of "
+                f"keras_vae.schedules changes beta within one.) Received: objective={self.objective.spec}"
+            )
+        self._take(self.objective)
+        self.settings.note()
+        self._functions.clear()
+        for kind in ("train", "test", "predict"):
+            if getattr(self, f"{kind}_function") is not None:
+                getattr(self, f"make_{kind}_function")(force=True)
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Keras' own, but that it heeds what is set later; so do the two that follow."""
+        self._make("train", super().make_train_function, force)
+
+    def make_test_function(self, force: bool = False) -> None:
+        self._make("test", super().make_test_function, force)
+
+    def make_predict_function(self, force: bool = False) -> None:
+        self._make("predict", super().make_predict_function, force)
+
+    def _make(self, kind, make, force):
+        name = f"{kind}_function"
+        if getattr(self, name) is None or force:
+            make(force)
+            setattr(self, name, Watched(self, getattr(self, name), name))
+
+    def _check_compiled(self):
+        if self.compiled and tuple(map(id, self.trainable_variables)) != self._compiled_weights:
+            raise ValueError(
+                "The optimizer was made for other weights than the model has now (a part or network was replaced, "
+                "frozen, quantised or given LoRA weights): call `compile` again before `fit`. "
+                f"Received: {len(self._compiled_weights)} trainable variables then, {len(self.trainable_variables)} now"
+            )
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -218,6 +292,9 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
                 )
         super().compile(optimizer=optimizer, **kwargs)
         self.optimizer.build(self.trainable_variables)
+        # The optimizer keeps them, so that no other ones can get their identities.
+        self._compiled_weights = tuple(map(id, self.trainable_variables))
+        self._functions.clear()
 
     def compile_from_config(self, config: dict) -> None:
         config = keras.saving.deserialize_keras_object(config)
@@ -257,11 +334,13 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
             ValueError: for data that the likelihood may not see, of another shape, empty or not finite; for labels that
                 are missing, too many, or given to a model that is not conditional.
         """
+        self.renew()
+        self._check_compiled()
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
-        first = checks.FirstBatch(self)
-        train, validation, order = data.for_fit(
+        batches = checks.Batches(self)
+        train, validation, order, self.training_batches = data.for_fit(
             self,
-            first,
+            batches,
             data.Given(x, y, sample_weight),
             batch_size=batch_size,
             shuffle=shuffle,
@@ -272,11 +351,11 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
             validation_batch_size=validation_batch_size,
         )
         keeper = guard.LastGoodWeights(self)
-        with guard.usable_afterwards(self, keeper, first):
+        with self._looping(), guard.usable_afterwards(self, keeper, batches):
             history = super().fit(
                 epochs=epochs,
                 verbose=verbose,
-                callbacks=[*order, *callbacks, keeper],
+                callbacks=[*order, *callbacks, Renewal(self), keeper],
                 initial_epoch=initial_epoch,
                 **train,
                 **validation,
@@ -284,7 +363,36 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
             )
         # Keras ends with the optimiser's moving averages, where it has any, as the weights themselves.
         backend.unshare([*self.trainable_variables, *self.optimizer.variables])
+        if averages.is_averaging(self.optimizer):
+            averages.use_averages(self)
         return history
+
+    def update_statistics(self, x: Any, y: Any = None, sample_weight: Any = None, batch_size: int = 128) -> None:
+        """Estimates anew what the model keeps of its training batches: a fitted scale, batch normalisation's moments.
+
+        They belong to the weights that they were measured with. `fit` does it where the optimiser averages the weights
+        (`use_ema`); do it after you have set or averaged weights yourself.
+
+        Args:
+            x: (N, *X), training images; some thousands will do.
+            y: (N, *label_shape), where the model is conditional.
+            sample_weight: (N,).
+            batch_size: as in training.
+        """
+        batches = checks.Batches(self)
+        averages.update_statistics(self, data.batches_of(self, batches, data.Given(x, y, sample_weight), batch_size))
+
+    def observe(self, x: Any, y: Any = None, sample_weight: Any = None, *, seed: np.ndarray) -> None:
+        """One pass in training mode, as a step makes it, that changes nothing but statistics of batches."""
+        given = {"x": x, "y": y, "sample_weight": sample_weight}
+        given = {name: np.asarray(value) for name, value in given.items() if value is not None}
+        self._functions(self._observe, seed, *given.values(), names=tuple(given))
+
+    def _observe(self, seed, *arrays, names):
+        inference = self.infer(
+            seed=seed, training=True, samples=self.objective.samples, **dict(zip(names, arrays, strict=True))
+        )
+        return ops.mean(inference.log_likelihood)
 
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, sample_weight: Any = None, **kwargs: Any
@@ -295,16 +403,39 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
         self.test_seed_generator.state.assign(self._first_test_seed)
         if within_fit:
             return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **kwargs)
-        first = checks.FirstBatch(self)
-        given = data.for_evaluation(self, first, data.Given(x, y, sample_weight), batch_size)
-        with guard.usable_afterwards(self, guard.LastGoodWeights(self), first):
+        self.renew()
+        batches = checks.Batches(self)
+        given = data.for_evaluation(self, batches, data.Given(x, y, sample_weight), batch_size)
+        with self._looping(), guard.usable_afterwards(self, guard.LastGoodWeights(self), batches):
             return super().evaluate(**given, **kwargs)
+
+    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> Any:
+        """Keras' `train_on_batch`: one update, on a batch that is checked as in `fit`."""
+        self.renew()
+        self._check_compiled()
+        return super().train_on_batch(*self._batch(x, y, sample_weight), **kwargs)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> Any:
+        """Keras' `test_on_batch`, on a batch that is checked as in `fit`."""
+        self.renew()
+        return super().test_on_batch(*self._batch(x, y, sample_weight), **kwargs)
+
+    def _batch(self, x, y, sample_weight):
+        x = self._checked(x)
+        return x, self._labels(y, len(x)), checks.checked_weights(sample_weight, len(x))
+
+    def predict_on_batch(self, x: Any) -> np.ndarray:
+        """Keras' `predict_on_batch`: reconstructions, of a model that is not conditional."""
+        self._labels(None, None)
+        self.renew()
+        return super().predict_on_batch(self._checked(x))
 
     def predict(self, x: Any, y: Any = None, **kwargs: Any) -> np.ndarray:
         """Keras' `predict`: reconstructions, as from `reconstruct`; those of a conditional model need `y`."""
         if self.label_shape is not None:
             return self.reconstruct(x, y, batch_size=kwargs.get("batch_size") or 32)
         self._labels(y, None)
+        self.renew()
         return super().predict(self._checked(x) if checks.is_array(x) else x, **kwargs)
 
     def export(self, filepath: str | Path, format: str = "tf_saved_model", **kwargs: Any) -> None:
@@ -368,9 +499,17 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
 
     # State
 
+    @contextlib.contextmanager
+    def _looping(self):
+        before, self._in_loop = self._in_loop, True
+        try:
+            yield
+        finally:
+            self._in_loop = before
+
     def _seed_states(self):
-        weights = {id(v) for v in self.weights}
-        return [v for v in self.non_trainable_variables if id(v) not in weights]
+        others = {id(v) for v in (*self.weights, *self.objective.held)}
+        return [v for v in self.non_trainable_variables if id(v) not in others]
 
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)

@@ -20,11 +20,20 @@ class Functions:
 
     def __call__(self, function: Callable, *arrays: np.ndarray, **sizes: Any) -> Any:
         """`function(*arrays, **sizes)`."""
+        self._model.renew()
         key = (function.__name__, *(np.shape(a) for a in arrays), *sorted(sizes.items()))
-        if key not in self._compiled:
-            # Not a lambda: TensorFlow would take all of them for one function, and warn that it is traced so often.
-            self._compiled[key] = backend.compiled(self._model, partial(function, **sizes))
-        return self._compiled[key](*arrays)
+        if key in self._compiled:
+            return self._compiled[key](*arrays)
+        # Not a lambda: TensorFlow would take all of them for one function, and warn that it is traced so often.
+        self._compiled[key] = backend.compiled(self._model, partial(function, **sizes))
+        result = self._compiled[key](*arrays)
+        # Tracing may set attributes, too.
+        self._model.settings.note()
+        return result
+
+    def clear(self) -> None:
+        """Forgets what was compiled."""
+        self._compiled.clear()
 
     def map(self, function: Callable, batch_size: int, *arrays: np.ndarray | None) -> np.ndarray:
         """`function` of each chunk of the arrays (None is left out), put together again as a numpy array."""

@@ -19,9 +19,7 @@ class Use:
     """Encoding, decoding, sampling and scoring, all by `run`; mixed into `LatentVariableModel`."""
 
     def _checked(self, x):
-        x = np.asarray(x)
-        checks.check_array(x, self.image_shape, self.likelihood)
-        return x
+        return checks.check_array(x, self.image_shape, self.likelihood)
 
     def _labels(self, y, count):
         return checks.checked_labels(y, count, self.label_shape, self.labels_optional)

@@ -16,6 +16,8 @@ from keras_vae.objectives import Objective
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import Prior
 
+_PIECES = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
+
 
 @keras.saving.register_keras_serializable("keras_vae")
 class VAE(LatentVariableModel):
@@ -63,48 +65,52 @@ class VAE(LatentVariableModel):
         **kwargs: Any,
     ):
         super().__init__(name=name, autocast=False, **kwargs)
-        image_shape = shapes.input_shape(encoder, image_shape, "encoder", "image_shape=(28, 28, 1)")
+        self.image_shape = shapes.input_shape(encoder, image_shape, "encoder", "image_shape=(28, 28, 1)")
+        self._given_label_shape = label_shape
+        given = {"encoder": encoder, "decoder": decoder, "posterior": posterior, "prior": prior}
+        pieces = self._fitted(**given, likelihood=likelihood, objective=objective)
+        for piece in ("encoder", "decoder", "posterior", "prior"):
+            setattr(self, piece, pieces[piece])
+        self._set_up(self.image_shape, pieces["likelihood"], pieces["objective"], seed)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _PIECES and "settings" in vars(self):
+            value = self._fitted(**{piece: getattr(self, piece) for piece in _PIECES} | {name: value})[name]
+        super().__setattr__(name, value)
+
+    def _fitted(self, encoder, decoder, posterior, prior, likelihood, objective):
+        """Networks and parts by name, all of them built, if they fit each other; `label_shape` follows from them."""
         size = getattr(posterior, "size", None) or shapes.latent_size(decoder)
-        self.encoder, self.decoder = encoder, decoder
-        self.posterior = posteriors.get("diagonal_normal" if posterior is None else posterior, size)
-        self.prior = priors.get("standard_normal" if prior is None else prior, self.posterior.size)
-        if self.prior.event_shape != self.posterior.event_shape:
+        posterior = posteriors.get("diagonal_normal" if posterior is None else posterior, size)
+        prior = priors.get("standard_normal" if prior is None else prior, posterior.size)
+        likelihood, objective = likelihoods.get(likelihood), objectives.get(objective)
+        if prior.event_shape != posterior.event_shape:
             raise ValueError(
                 "Posterior and prior must be over latents of the same size. "
-                f"Received: posterior of size {self.posterior.size}, prior of size {self.prior.size}"
+                f"Received: posterior of size {posterior.size}, prior of size {prior.size}"
             )
-        self._encoder_labels, self._decoder_labels = (shapes.label_shape(n, label_shape) for n in (encoder, decoder))
-        found = {self._encoder_labels, self._decoder_labels, self.prior.label_shape} - {None}
+        labels = [shapes.label_shape(network, self._given_label_shape) for network in (encoder, decoder)]
+        found = {*labels, prior.label_shape} - {None}
         if len(found) > 1:
             raise ValueError(f"Encoder, decoder and prior must take labels of one shape. Received: {sorted(found)}")
-        self.label_shape = found.pop() if found else None
-        self._build_parts(
-            image_shape, likelihood := likelihoods.get(likelihood), objective := objectives.get(objective)
-        )
-        self._set_up(image_shape, likelihood, objective, seed)
-
-    def _build_parts(self, image_shape, likelihood, objective):
-        # Those that Keras built already, while it deserialised them, are left alone.
-        features = shapes.output_shape(self.encoder, image_shape, "encoder", "images", self._encoder_labels)
-        if not self.posterior.built:
-            self.posterior.build(features)
-        if not self.prior.built:
-            self.prior.build(image_shape)
+        features = shapes.output_shape(encoder, self.image_shape, "encoder", "images", labels[0])
+        _build(posterior, features)
+        _build(prior, self.image_shape)
         what = "latents of the posterior's size"
-        shape = self.posterior.embedding_shape
-        features = shapes.output_shape(self.decoder, shape, "decoder", what, self._decoder_labels)
-        if not likelihood.built:
-            try:
-                likelihood.build(features, image_shape)
-            except ValueError as error:
-                raise ValueError(f"The decoder does not fit the images. {error}") from error
-        if not objective.built:
-            objective.build(self.latent_shape, image_shape)
+        features = shapes.output_shape(decoder, posterior.embedding_shape, "decoder", what, labels[1])
+        try:
+            _build(likelihood, features, self.image_shape)
+        except ValueError as error:
+            raise ValueError(f"The decoder does not fit the images. {error}") from error
+        _build(objective, posterior.event_shape, self.image_shape)
+        self._encoder_labels, self._decoder_labels = labels
+        self.label_shape = found.pop() if found else None
+        pieces = (encoder, decoder, posterior, prior, likelihood, objective)
+        return dict(zip(_PIECES, pieces, strict=True))
 
     def get_config(self) -> dict:
-        parts = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
         return {
-            **{part: keras.saving.serialize_keras_object(getattr(self, part)) for part in parts},
+            **{piece: keras.saving.serialize_keras_object(getattr(self, piece)) for piece in _PIECES},
             "seed": self.seed,
             "image_shape": self.image_shape,
             "label_shape": self.label_shape,
@@ -178,3 +184,16 @@ class VAE(LatentVariableModel):
         x = self._checked(x)
         y = self._labels(y, len(x))
         return self._posterior(ops.convert_to_tensor(x), y, self._prior(y, 1.0, False))
+
+
+def _build(part, *shapes):
+    """Builds a part; one that has weights already, those of a file or another model, must have been built alike."""
+    if not part.built:
+        part.build(*shapes)
+        return
+    before = (part.get_build_config() or {}).get("shapes_dict") or part.get_build_config() or {}
+    if part.weights and [tuple(shape) for shape in before.values()] != [tuple(shape) for shape in shapes]:
+        raise ValueError(
+            f"This {part.role} has weights already, for networks of other shapes: make a new one. "
+            f"Received: {part!r}, built for {before}, expected {shapes}"
+        )

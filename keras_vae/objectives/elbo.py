@@ -46,7 +46,7 @@ class ELBO(Objective):
 
     def terms(self, inference: Inference) -> dict[str, Tensor]:
         kl = inference.mean(inference.kl) if self.free_bits == 0 else self._floored_kl(inference)
-        weighed = self.beta.weigh(kl, inference.step, inference.batch_mean)
+        weighed = self.schedule("beta").weigh(kl, inference.step, inference.batch_mean)
         loss = weighed - inference.mean(inference.log_likelihood) + inference.mean(inference.penalty)
         return {"loss": loss, **{name: self.beta(inference.step) for name in self.names}}
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_vae import likelihoods, names, networks, objectives, posteriors, priors, schedules
 from keras_vae.models.vae import VAE
-from keras_vae.runs.recipe import Recipe, UsageError, understood
+from keras_vae.runs.recipe import Recipe, understood
 
 _OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
 
@@ -101,11 +101,6 @@ def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.nda
     keras.config.set_dtype_policy(recipe.precision)
     try:
         encoder, decoder = names.make("network", recipe.network, image_shape, recipe.latent_size, **suiting)
-        if recipe.ema is not None and any(map(_is_normalisation, (*encoder.layers, *decoder.layers))):
-            raise UsageError(
-                "Batch normalisation keeps statistics of the weights as they are, which are not those of their "
-                f"averages: leave out `ema` or the normalisation. Received: ema={recipe.ema}, network={recipe.network}"
-            )
         vae = VAE(
             encoder,
             decoder,
@@ -140,7 +135,3 @@ def _suiting(image_shape):
         # A kernel that the stride divides leaves no checkerboard in the images.
         networks.conv: {"widths": (32, 64, 128, 256, 256)[:levels], "kernel_size": 4},
     }
-
-
-def _is_normalisation(layer):
-    return isinstance(layer, keras.layers.BatchNormalization)

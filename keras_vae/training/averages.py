@@ -1,12 +1,16 @@
 """The optimiser's moving averages of the weights, in the place of the weights."""
 
 import contextlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
 
 from keras_vae import backend
+
+# Batches that statistics are estimated from: their error then is far below that of one epoch's noise.
+BATCHES = 50
 
 
 @contextlib.contextmanager
@@ -15,19 +19,69 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
 
     (Keras' `SwapEMAWeights` swaps by additions, whose rounding a resumed run would not repeat.)
     """
-    weights = [np.array(keras.ops.convert_to_numpy(v)) for v in model.trainable_variables]
+    kept = _values([*model.trainable_variables, *(v for v, _ in statistics(model))])
     use_averages(model)
     try:
         yield
     finally:
-        for variable, value in zip(model.trainable_variables, weights, strict=True):
-            variable.assign(value)
+        _put_back(kept)
+
+
+def is_averaging(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether an optimiser keeps moving averages of the weights."""
+    return bool(getattr(getattr(optimizer, "inner_optimizer", optimizer), "use_ema", False))
 
 
 def use_averages(model: keras.Model) -> None:
-    """Puts the optimiser's moving averages in the place of the weights."""
+    """Puts the optimiser's moving averages in the place of the weights, and statistics of theirs beside them."""
     model.optimizer.finalize_variable_values(model.trainable_variables)
     backend.unshare([*model.trainable_variables, *model.optimizer.variables])
+    if model.training_batches is not None:
+        update_statistics(model, model.training_batches())
+
+
+def statistics(model: keras.Model) -> list[tuple[keras.Variable, float]]:
+    """What a model keeps of the batches it is trained on, (variable, momentum): those of batch normalisation, and of
+    likelihoods that are fitted to the batch.
+
+    They belong to the weights that the batches were seen with.
+    """
+    normalisations = [v for v in model._flatten_layers() if isinstance(v, keras.layers.BatchNormalization)]
+    found = [(v, layer.momentum) for layer in normalisations for v in (layer.moving_mean, layer.moving_variance)]
+    return [*found, *model.likelihood.statistics]
+
+
+def update_statistics(model: keras.Model, batches: Iterable[tuple]) -> None:
+    """Estimates anew, from at most `BATCHES` batches, what a model keeps of the batches it is trained on.
+
+    Args:
+        model: a `LatentVariableModel`; nothing else of it changes, no state of a seed either.
+        batches: tuples (x,), (x, y) or (x, y, sample_weight) of equal sizes.
+    """
+    estimated = statistics(model)
+    if not estimated:
+        return
+    own = {id(v) for v, _ in estimated}
+    kept = _values([v for v in model.non_trainable_variables if id(v) not in own])
+    for variable, _ in estimated:
+        variable.assign(np.zeros(variable.shape))
+    count = 0
+    for count, batch in enumerate(itertools.islice(batches, BATCHES), start=1):
+        model.observe(*batch, seed=backend.seed_pair(model.seed, count))
+    for variable, momentum in estimated:
+        # A moving average that began at zero has this much of the batches.
+        variable.assign(np.array(variable) / (1 - momentum**count))
+    _put_back(kept)
+
+
+def _values(variables):
+    # numpy may share memory with the backend, which writes in place: hence the copy.
+    return [(v, np.array(keras.ops.convert_to_numpy(v))) for v in variables]
+
+
+def _put_back(kept):
+    for variable, value in kept:
+        variable.assign(value)
 
 
 class ValidatedAverage(keras.callbacks.Callback):

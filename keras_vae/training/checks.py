@@ -1,6 +1,8 @@
 """What data may reach a step, checked before Keras starts."""
 
+import itertools
 import types
+import warnings
 from typing import Any
 
 import keras
@@ -13,6 +15,7 @@ KINDS = {
     "8-bit levels": "8-bit levels: whole numbers from 0 to 255",
     "real": "real numbers of moderate size, such as pixels in [0, 1]",
 }
+_BITS = "12- and 16-bit levels are divided by 4095 and 65535, 8-bit ones by 255."
 
 # What to do with data of one kind, found where a likelihood expects another.
 _ADVICE = {
@@ -30,62 +33,134 @@ _ADVICE = {
 }
 
 
+# The largest absolute value that a network can be trained on, and the one from which on it hardly can.
+LARGEST, LARGE = 1000.0, 100.0
+# float32's rounding of values that are scaled to [0, 1].
+_ROUNDING = 1e-6
+
+
+def as_array(x: Any) -> np.ndarray:
+    """What a user calls an array, as numpy has it; floats as float32, which is what a model sees.
+
+    Args:
+        x: numpy array, a backend's tensor, nested lists, a DataFrame, or a scipy.sparse matrix.
+
+    Raises:
+        ValueError: for masked values, dictionaries, streams, and what else is no array of numbers.
+    """
+    if isinstance(x, dict):
+        key = next(iter(x), "image")
+        raise ValueError(
+            f"Expected an array of images, not a dictionary: pass its images, x[{key!r}]; of a stream of dictionaries, "
+            f"stream.map(lambda batch: batch[{key!r}]). Received: a dict with the keys {', '.join(map(repr, x))}"
+        )
+    if not is_array(x):
+        raise ValueError(
+            "Expected an array: a stream (tf.data, PyDataset, generator) is used batch by batch, e.g. "
+            "np.concatenate([vae.encode(batch) for batch in stream]). "
+            f"Received: {type(x).__name__}"
+        )
+    if np.ma.is_masked(x):
+        raise ValueError(
+            "The data has masked values, which a model would see as they are stored: replace them, x.filled(value), "
+            f"or leave those examples out. Received: {int(np.ma.count_masked(x))} masked values"
+        )
+    x = x.toarray() if _is_sparse(x) else np.asarray(x)
+    if not (np.issubdtype(x.dtype, np.number) or x.dtype == bool) or np.iscomplexobj(x):
+        raise ValueError(f"Images must be arrays of numbers. Received: dtype={x.dtype}")
+    if np.issubdtype(x.dtype, np.inexact) and x.dtype != np.float32:
+        with np.errstate(over="ignore"):
+            return x.astype("float32")
+    return x
+
+
+def _is_sparse(x):
+    return hasattr(x, "toarray") and hasattr(x, "nnz")
+
+
 def kind_of(x: np.ndarray) -> str:
     """The narrowest kind of data that a finite array looks like: binary, unit interval, 8-bit levels or real."""
-    if x.dtype == bool:
-        return "binary"
-    low, high = x.min(), x.max()
-    whole = np.issubdtype(x.dtype, np.integer) or bool(np.all(x == np.round(x)))
-    if low < 0 or high > 255:
-        return "real"
-    if whole and high <= 1:
-        return "binary"
-    if whole:
-        return "8-bit levels"
-    return "unit interval" if high <= 1 else "real"
+    fits = (
+        kind
+        for kind in ("binary", "8-bit levels", "unit interval")
+        if _supports(kind, x, float(x.min()), float(x.max()))
+    )
+    return next(fits, "real")
 
 
-def check_values(x: np.ndarray, likelihood: Any) -> None:
+def _supports(kind, x, low, high):
+    """Whether values of `kind` can be those of an array whose smallest and largest are `low` and `high`."""
+    if kind == "binary":
+        return bool(low >= 0 and high <= 1 and np.all((x == 0) | (x == 1)))
+    if kind == "8-bit levels":
+        return bool(low >= 0 and high <= 255 and (x.dtype.kind in "iub" or np.all(x == np.round(x))))
+    if kind == "unit interval":
+        return bool(low >= -_ROUNDING and high <= 1 + _ROUNDING)
+    if kind == "open unit interval":
+        return bool(low > 0 and high < 1)
+    # Whole numbers in integers are counts, levels or classes, but for a mask.
+    return max(-low, high) <= LARGEST and (x.dtype.kind not in "iu" or (low >= 0 and high <= 1))
+
+
+def check_values(x: np.ndarray, likelihood: Any, whole: bool = False) -> None:
     """Refuses an array that `likelihood` cannot see.
 
     Args:
-        x: numpy array of images, not empty.
-        likelihood: has `data`, one of `KINDS`.
+        x: array of images, as of `as_array`, not empty.
+        likelihood: has `data`, one of `KINDS`, and `seen_range`.
+        whole: whether `x` is a whole data set: then its kind is guessed at, too, and a range that makes training hard
+            is warned of.
 
     Raises:
         ValueError: for NaN, infinities, or another kind of data; it names the likelihood for what was found.
     """
     name, wanted = type(likelihood).__name__, likelihood.data
-    if not (np.issubdtype(x.dtype, np.number) or x.dtype == bool) or np.iscomplexobj(x):
-        raise ValueError(f"Images must be arrays of numbers. Received: dtype={x.dtype}")
-    if np.issubdtype(x.dtype, np.inexact) and not np.isfinite(x).all():
+    low, high = float(x.min()), float(x.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
         raise ValueError(
-            f"The images contain NaN or infinite values; remove or replace them. Received: {x[where]} at index {where}"
+            "The images contain NaN or infinite values, or some too large for float32; remove or replace them. "
+            f"Received: {x[where]} at index {where}"
         )
-    # A dark image in bytes still is one of 8-bit levels, and bytes are never meant as real numbers.
-    if x.dtype == np.uint8 and (wanted == "8-bit levels" or (wanted == "real" and x.max() <= 1)):
+    # A dark image in bytes still is one of 8-bit levels; so may be a black image alone.
+    guessed = whole or (likelihood.seen_range is None and len(x) > 1)
+    misread = wanted == "8-bit levels" and guessed and x.dtype != np.uint8 and _supports("binary", x, low, high)
+    if _supports(wanted, x, low, high) and not misread:
+        _check_range(low, high, likelihood, whole)
         return
     found = kind_of(x)
-    fits = {
-        "binary": found == "binary",
-        "unit interval": found in ("binary", "unit interval"),
-        "open unit interval": found == "unit interval" and x.min() > 0 and x.max() < 1,
-        "8-bit levels": found == "8-bit levels",
-        "real": x.dtype != np.uint8,
-    }[wanted]
-    if fits:
-        return
     advice = _ADVICE[found]
     if wanted == "open unit interval" and found in ("binary", "unit interval"):
         advice = (
-            "A density on the open interval is zero or infinite at 0 and 1: pass (levels + 0.5) / 256 instead of "
-            "levels / 255 (keras_vae.data.convert does it), or use likelihood='continuous_bernoulli'."
+            "A density on the open interval is zero or infinite at 0 and 1, and float32 rounds what is near to them: "
+            "pass (levels + 0.5) / 256 instead of levels / 255 (keras_vae.data.convert does it), or use "
+            "likelihood='continuous_bernoulli'."
         )
+    elif found == "real" and max(-low, high) > 1:
+        advice = f"Standardise real numbers, (x - x.mean(0)) / x.std(0), for 'normal' or 'laplace', as float32. {_BITS}"
     raise ValueError(
-        f"{name} expects {KINDS[wanted]}; the data looks like {KINDS[found]}. {advice} "
-        f"Received: dtype={x.dtype}, smallest {x.min()}, largest {x.max()}"
+        f"{name} expects {KINDS[wanted]}; the data looks like {KINDS[found] if found != 'real' else 'other numbers'}. "
+        f"{advice} Received: dtype={x.dtype}, smallest {low}, largest {high}"
     )
+
+
+def _check_range(low, high, likelihood, whole):
+    if likelihood.data != "real":
+        return
+    if whole and max(-low, high) > LARGE:
+        warnings.warn(
+            f"Values as large as these are hard to train on: standardise them, (x - x.mean(0)) / x.std(0). {_BITS} "
+            f"Received: smallest {low}, largest {high}",
+            stacklevel=2,
+        )
+    elif not whole and likelihood.seen_range is not None:
+        least, most = likelihood.seen_range
+        span = max(most - least, 1e-6)
+        if low < least - 100 * span or high > most + 100 * span:
+            raise ValueError(
+                "These values are in other units than those that the model was fitted to: scale them in the same way. "
+                f"Received: smallest {low}, largest {high}; fitted to values from {least:.6g} to {most:.6g}"
+            )
 
 
 def check_shape(shape: tuple[int | None, ...], image_shape: tuple[int, ...]) -> None:
@@ -110,17 +185,26 @@ def check_shape(shape: tuple[int | None, ...], image_shape: tuple[int, ...]) -> 
     raise ValueError(f"Expected images of shape (N, {', '.join(map(str, image_shape))}). {hint}Received: shape {shape}")
 
 
-def check_array(x: np.ndarray, image_shape: tuple[int, ...], likelihood: Any) -> None:
-    """Refuses an array that is empty, of another shape, or of another kind of data."""
+def check_array(x: Any, image_shape: tuple[int, ...], likelihood: Any, whole: bool = False) -> np.ndarray:
+    """`x` as an array; refuses one that is empty, of another shape, or of another kind of data.
+
+    Args:
+        x: what a user calls an array.
+        image_shape: shape of one image.
+        likelihood: see `check_values`.
+        whole: whether it is a whole data set.
+    """
+    x = as_array(x)
     check_shape(x.shape, image_shape)
     if len(x) == 0:
         raise ValueError(f"The data set is empty. Received: shape {x.shape}")
-    check_values(x, likelihood)
+    check_values(x, likelihood, whole)
+    return x
 
 
 def is_array(x: Any) -> bool:
     """Whether `x` is an array in memory (numpy, a backend's tensor, nested lists), not a stream of batches."""
-    return isinstance(x, (np.ndarray, list)) or keras.ops.is_tensor(x) or hasattr(x, "__array__")
+    return isinstance(x, (np.ndarray, list)) or keras.ops.is_tensor(x) or hasattr(x, "__array__") or _is_sparse(x)
 
 
 def checked_labels(
@@ -202,8 +286,8 @@ def checked_weights(weights: Any, count: int) -> np.ndarray | None:
     return weights.reshape(-1)
 
 
-class FirstBatch:
-    """Checks the first batch of a stream, which Keras would otherwise train on, or fail on late and obscurely.
+class Batches:
+    """Checks each batch of a stream, which Keras would otherwise train on, or fail on late and obscurely.
 
     Args:
         model: has image_shape, likelihood (with `data`, one of `KINDS`), label_shape and labels_optional.
@@ -213,9 +297,11 @@ class FirstBatch:
         self._model = model
         # A pipeline wraps what is raised inside it in an error of its own; `fit` raises this one instead.
         self.error = None
+        # Batches that passed.
+        self.passed = 0
 
     def wrap(self, stream: Any, classes: bool = False) -> Any:
-        """`stream`, checked now (PyDataset, generator) or as its first batch comes (tf.data); others unchanged.
+        """`stream`, its batches checked as they come; the first one at once, but for tf.data; others unchanged.
 
         Args:
             stream: batches, in a form that Keras takes.
@@ -227,96 +313,113 @@ class FirstBatch:
         if isinstance(stream, keras.utils.PyDataset):
             if stream.num_batches == 0:
                 raise ValueError(f"The data set is empty. Received: {type(stream).__name__} of length 0")
-            first = stream[0]
-            self._check(*self._parts(first, classes))
-            _, y, weights = keras.utils.unpack_x_y_sample_weight(first)
-            if y is None and weights is not None and self._model.label_shape is None:
-                return _WithoutNone(stream)
-        elif isinstance(stream, types.GeneratorType):
+            return _Checked(stream, lambda batch: self._checked(batch, classes))
+        if isinstance(stream, types.GeneratorType):
             first = next(stream, None)
             if first is None:
                 raise ValueError("The data set is empty. Received: a generator that yields nothing")
-            self._check(*self._parts(first, classes))
-            # Keras takes tuples alone.
-            batches = (batch for batches in ((first,), stream) for batch in batches)
-            return (batch if isinstance(batch, tuple) else (batch,) for batch in batches)
-        elif hasattr(stream, "element_spec") and hasattr(stream, "enumerate"):
+            first = self._checked(first, classes)
+            return itertools.chain([first], (self._checked(batch, classes) for batch in stream))
+        if hasattr(stream, "element_spec") and hasattr(stream, "enumerate"):
             return self._wrap_tf_data(stream, classes)
         return stream
 
     def _parts(self, batch, classes):
         """(x, y, sample_weight) of a batch, y None where it only weighs the examples."""
+        if isinstance(batch, dict):
+            as_array(batch)
         x, y, weights = keras.utils.unpack_x_y_sample_weight(tuple(batch) if isinstance(batch, list) else batch)
+        if isinstance(x, dict):
+            as_array(x)
         if classes and y is None:
             raise ValueError("`class_weight` needs labels: data that yields (x, y). Received: batches of images alone")
         return x, None if classes and self._model.label_shape is None else y, weights
 
-    def _check(self, x, y=None, weights=None):
+    def _checked(self, batch, classes):
+        """`batch` as Keras takes it, a tuple of arrays."""
+        given = self._parts(batch, classes)
+        self.check(*given)
+        if not isinstance(batch, tuple):
+            batch = tuple(batch) if isinstance(batch, list) else (batch,)
+        if len(batch) == 3 and batch[1] is None and self._model.label_shape is None:
+            # Keras hands no None on to TensorFlow; the model takes no labels.
+            batch = (batch[0], batch[2], batch[2])
+        return batch
+
+    def check(self, x: Any, y: Any = None, weights: Any = None) -> np.int64:
+        """Refuses a batch that the model does not expect.
+
+        Raises:
+            ValueError: saying what was found, and what to do.
+        """
         model = self._model
         try:
-            x = np.asarray(x)
-            check_array(x, model.image_shape, model.likelihood)
+            x = check_array(x, model.image_shape, model.likelihood)
             checked_labels(y, len(x), model.label_shape, model.labels_optional)
             checked_weights(weights, len(x))
         except ValueError as error:
             self.error = error
             raise
+        self.passed += 1
         return np.int64(0)
 
     def _wrap_tf_data(self, dataset, classes):
         # Whoever has a tf.data.Dataset has TensorFlow, also under JAX.
         import tensorflow as tf
 
+        model = self._model
         specs = self._parts(dataset.element_spec, classes)
         x, y, weights = specs = [None if isinstance(spec, tf.NoneTensorSpec) else spec for spec in specs]
         if dataset.cardinality() == 0:
             raise ValueError("The data set is empty. Received: a tf.data.Dataset of cardinality 0")
         if x.shape.rank is not None:
-            check_shape(x.shape, self._model.image_shape)
-        if y is None or self._model.label_shape is None:
-            checked_labels(y, None, self._model.label_shape, self._model.labels_optional)
+            if x.shape.as_list() == list(model.image_shape):
+                raise ValueError(
+                    "The data set yields single images: batch it, dataset.batch(128). "
+                    f"Received: elements of shape {tuple(x.shape)}"
+                )
+            check_shape(x.shape, model.image_shape)
+        if y is None or model.label_shape is None:
+            checked_labels(y, None, model.label_shape, model.labels_optional)
         elif y.shape.rank is not None:
-            check_label_shape(y.shape, None, self._model.label_shape)
-
+            check_label_shape(y.shape, None, model.label_shape)
         if weights is not None and weights.shape.rank not in (None, 1) and weights.shape[1:] != (1,):
             raise ValueError(
                 f"`sample_weight` must be one number for each example. Received: batches of shape {weights.shape}"
             )
 
+        def check(*parts):
+            parts = iter(parts)
+            return self.check(*(None if spec is None else next(parts) for spec in specs))
+
         # Peeking instead would start the pipeline and move on an order that reshuffles.
-        def check_first(index, batch):
+        def checked(*batch):
+            batch = batch[0] if len(batch) == 1 else batch
             parts = [part for spec, part in zip(specs, self._parts(batch, classes), strict=True) if spec is not None]
+            done = tf.numpy_function(check, parts, tf.int64)
+            with tf.control_dependencies([done]):
+                batch = tf.nest.map_structure(lambda part: None if part is None else tf.identity(part), batch)
+            tf.nest.flatten(batch)[0].set_shape((None, *model.image_shape))
+            return batch
 
-            def check(*parts):
-                parts = iter(parts)
-                return self._check(*(None if spec is None else next(parts) for spec in specs))
-
-            checked = tf.cond(
-                index == 0, lambda: tf.numpy_function(check, parts, tf.int64), lambda: tf.zeros((), tf.int64)
-            )
-            with tf.control_dependencies([checked]):
-                return tf.nest.map_structure(lambda part: None if part is None else tf.identity(part), batch)
-
-        return dataset.enumerate().map(check_first)
+        return dataset.map(checked)
 
 
-class _WithoutNone(keras.utils.PyDataset):
-    """Batches (x, None, weights) as (x, weights, weights): Keras hands no None on to TensorFlow.
+class _Checked(keras.utils.PyDataset):
+    """Another PyDataset's batches, each by way of a function."""
 
-    A model that takes no labels does not look at them.
-    """
-
-    def __init__(self, batches):
+    def __init__(self, batches, function):
         super().__init__(batches.workers, batches.use_multiprocessing, batches.max_queue_size)
-        self._batches = batches
+        self._batches, self._function = batches, function
+        # The first one now, before Keras starts.
+        function(batches[0])
 
     @property
     def num_batches(self):
         return self._batches.num_batches
 
     def __getitem__(self, index):
-        x, _, weights = self._batches[index]
-        return x, weights, weights
+        return self._function(self._batches[index])
 
     def on_epoch_begin(self):
         self._batches.on_epoch_begin()

@@ -1,5 +1,6 @@
 """What a user gives `fit` and `evaluate`, checked, split, wrapped and put in order, once."""
 
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import keras
@@ -24,7 +25,7 @@ class Given(NamedTuple):
 
 def for_fit(
     model: keras.Model,
-    first: checks.FirstBatch,
+    batches: checks.Batches,
     given: Given,
     *,
     batch_size: int | None,
@@ -34,12 +35,13 @@ def for_fit(
     validation_split: float,
     validation_data: Any,
     validation_batch_size: int | None,
-) -> tuple[dict, dict, list[keras.callbacks.Callback]]:
-    """Keras' arguments for training and validation, and the callbacks that keep the data's order.
+) -> tuple[dict, dict, list[keras.callbacks.Callback], Callable[[], Iterable[tuple]] | None]:
+    """Keras' arguments for training and validation, the callbacks that keep the data's order, and a function that makes
+    batches of the training data again, or None.
 
     Args:
         model: a `LatentVariableModel`.
-        first: what checks the first batches of streams.
+        batches: what checks the batches of streams.
         given: x, y and sample_weight.
         (others): as of `fit`.
 
@@ -63,28 +65,32 @@ def for_fit(
             tuple(validation_data) if isinstance(validation_data, list) else validation_data
         )
         size = validation_batch_size or batch_size
-        validation["validation_data"] = for_evaluation(model, first, Given(x, y, weights), size)["x"]
+        validation["validation_data"] = for_evaluation(model, batches, Given(x, y, weights), size)["x"]
     if given.arrays:
-        feed = _feed(model, given, batch_size, class_weight, shuffle=bool(shuffle), steps_per_epoch=steps_per_epoch)
-        class_weight = None
+        feed = _feed(
+            model, given, batch_size, class_weight, whole=True, shuffle=bool(shuffle), steps_per_epoch=steps_per_epoch
+        )
     elif isinstance(given.x, ArrayFeed):
         feed = given.x
         feed.check(model)
+        if not feed.binarize:
+            model.likelihood.see(feed.x)
     else:
         _check_stream(given)
-        stream = first.wrap(given.x, classes=class_weight is not None)
+        stream = batches.wrap(given.x, classes=class_weight is not None)
         train = {"x": stream, "steps_per_epoch": steps_per_epoch, "class_weight": class_weight}
         # Keras shuffles the batches of a PyDataset unless told not to, and warns where it cannot.
-        return {**train, "shuffle": isinstance(stream, keras.utils.PyDataset) and shuffle}, validation, []
-    return {"x": feed.stream(), "shuffle": False}, validation, [StepOrder(feed, model)]
+        train["shuffle"] = isinstance(stream, keras.utils.PyDataset) and shuffle
+        return train, validation, [], _again(stream)
+    return {"x": feed.stream(), "shuffle": False}, validation, [StepOrder(feed, model)], feed.again
 
 
-def for_evaluation(model: keras.Model, first: checks.FirstBatch, given: Given, batch_size: int | None) -> dict:
+def for_evaluation(model: keras.Model, batches: checks.Batches, given: Given, batch_size: int | None) -> dict:
     """Keras' arguments for a test: {"x": a stream}, in the order of the data.
 
     Args:
         model: a `LatentVariableModel`.
-        first: what checks the first batches of streams.
+        batches: what checks the batches of streams.
         given: x, y and sample_weight.
         batch_size: of arrays; None: 32.
 
@@ -92,17 +98,39 @@ def for_evaluation(model: keras.Model, first: checks.FirstBatch, given: Given, b
         ValueError: for data that the model cannot see.
     """
     if given.arrays:
-        return {"x": _feed(model, given, batch_size, None, shuffle=False).stream()}
+        return {"x": _feed(model, given, batch_size, None, whole=False, shuffle=False).stream()}
     if isinstance(given.x, ArrayFeed):
         given.x.check(model)
         return {"x": given.x.stream()}
     _check_stream(given)
-    return {"x": first.wrap(given.x)}
+    return {"x": batches.wrap(given.x)}
 
 
-def _feed(model, given, batch_size, class_weight, **order):
-    x = np.asarray(given.x)
-    checks.check_array(x, model.image_shape, model.likelihood)
+def batches_of(model: keras.Model, batches: checks.Batches, given: Given, batch_size: int) -> Iterable[tuple]:
+    """Batches of training data, arrays or a stream, tuples of numpy arrays."""
+    if given.arrays:
+        return _feed(model, given, batch_size, None, whole=False, shuffle=True).again()
+    _check_stream(given)
+    return (_again(batches.wrap(given.x)) or (lambda: given.x))()
+
+
+def _again(stream):
+    """A function that makes a stream's batches, or None for those that come once."""
+    if isinstance(stream, keras.utils.PyDataset):
+        return lambda: (_tuple(stream[index]) for index in range(stream.num_batches))
+    if hasattr(stream, "as_numpy_iterator"):
+        return lambda: map(_tuple, stream.as_numpy_iterator())
+    return None
+
+
+def _tuple(batch):
+    return batch if isinstance(batch, tuple) else (batch,)
+
+
+def _feed(model, given, batch_size, class_weight, whole, **order):
+    x = checks.check_array(given.x, model.image_shape, model.likelihood, whole)
+    if whole:
+        model.likelihood.see(x)
     y, weights = given.y, checks.checked_weights(given.sample_weight, len(x))
     if class_weight is not None:
         weights = _class_weights(y, weights, class_weight)
@@ -117,6 +145,8 @@ def _feed(model, given, batch_size, class_weight, **order):
 def _check_stream(given):
     if given.x is None:
         raise ValueError("Give the images: fit(x). Received: x=None")
+    if isinstance(given.x, dict):
+        checks.as_array(given.x)
     for name in ("y", "sample_weight"):
         if getattr(given, name) is not None:
             raise ValueError(
@@ -129,7 +159,7 @@ def _split(given, fraction):
     """Keras' `validation_split`: the last share of the arrays, before they are shuffled."""
     if not 0 < fraction < 1:
         raise ValueError(f"`validation_split` must be between 0 and 1. Received: validation_split={fraction!r}")
-    arrays = [None if a is None else np.asarray(a) for a in given]
+    arrays = [checks.as_array(given.x), *(None if a is None else np.asarray(a) for a in given[1:])]
     cut = int(len(arrays[0]) * (1 - fraction))
     if cut in (0, len(arrays[0])):
         raise ValueError(f"Too few images to split. Received: {len(arrays[0])} images, validation_split={fraction!r}")

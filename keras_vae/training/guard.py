@@ -8,12 +8,13 @@ import keras
 import numpy as np
 
 from keras_vae import backend
-from keras_vae.training.checks import FirstBatch
+from keras_vae.training.checks import Batches
 
 
 def _state(model):
     optimizer = model.optimizer.variables if getattr(model, "optimizer", None) else []
-    return [*model.variables, *model.metrics_variables, *optimizer]
+    held = {id(v) for v in model.objective.held}
+    return [*(v for v in model.variables if id(v) not in held), *model.metrics_variables, *optimizer]
 
 
 class LastGoodWeights(keras.callbacks.Callback):
@@ -79,22 +80,23 @@ class LastGoodWeights(keras.callbacks.Callback):
 
 
 @contextlib.contextmanager
-def usable_afterwards(model: keras.Model, keeper: LastGoodWeights, first_batch: FirstBatch) -> Iterator[None]:
+def usable_afterwards(model: keras.Model, keeper: LastGoodWeights, batches: Batches) -> Iterator[None]:
     """Runs Keras' `fit` or `evaluate`; when it fails, `model` stays as usable as it was.
 
     Args:
         model: the model.
         keeper: its `LastGoodWeights`.
-        first_batch: the `FirstBatch` that watches the data, whose error is raised instead of the pipeline's.
+        batches: what checks the data, whose error is raised instead of the pipeline's.
     """
     try:
         yield
     except BaseException:
         # A step that failed while it was traced is half made.
         model.train_function = model.test_function = None
-        # Refused data means that no step was made; what TensorFlow ran beside the failing pipeline is undone.
-        if first_batch.error is not None or not all(backend.is_usable(v) for v in _state(model)):
+        # A first batch that was refused means that no step was made; what TensorFlow ran beside it is undone.
+        refused = batches.error is not None and not batches.passed
+        if refused or not all(backend.is_usable(v) for v in _state(model)):
             keeper.restore()
-        if first_batch.error is not None:
-            raise first_batch.error from None
+        if batches.error is not None:
+            raise batches.error from None
         raise

@@ -1,5 +1,6 @@
 """Arrays to batches, in an order that a resumed run can go on with."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -106,6 +107,16 @@ class ArrayFeed:
     def stream(self) -> Any:
         """What Keras' `fit` takes: a tf.data.Dataset on TensorFlow, a PyDataset on JAX; x, (x, y) or (x, y, w)."""
         return self._tf_data() if backend.NAME == "tensorflow" else _Batches(self)
+
+    def again(self) -> Iterable[tuple[np.ndarray, ...]]:
+        """The batches of one more pass, all of the same size, in numpy; they change nothing of the order."""
+        size = min(self.batch_size, len(self.x))
+        settings = {"shuffle": self.shuffle, "binarize": self.binarize, "flip": self.flip}
+        arrays = (self.x, self.y, self.sample_weight)
+        feed = ArrayFeed(*arrays, size, self.seed, steps_per_epoch=len(self.x) // size, **settings)
+        if backend.NAME == "tensorflow":
+            return feed.stream().as_numpy_iterator()
+        return map(_Batches(feed).__getitem__, range(feed.steps))
 
     def _pack(self, x, y, sample_weight):
         if sample_weight is not None:

@@ -1,0 +1,127 @@
+"""What compiled functions were made with, and whether it is still what is set."""
+
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_vae.parts import UNREAD, Part
+from keras_vae.schedules import Schedule
+
+# What `compile` and `fit` set themselves.
+_OF_TRAINING = {*vars(keras.Model()), "optimizer", "stop_training", "history", "training_batches"}
+_PLAIN = (numbers.Number, str, type(None), Schedule)
+_BY_IDENTITY = (keras.Variable, keras.layers.Layer, np.ndarray)
+
+
+class Settings:
+    """What the compiled functions of a model may have read while they were traced: attributes, its own and its layers'.
+
+    What they read when they run, variables and the numbers that objectives hold in variables, is none of it.
+
+    Args:
+        model: a `keras.Model`.
+    """
+
+    def __init__(self, model: keras.Model):
+        self._model = model
+        # Set by the model where a layer of its own is replaced.
+        self.version = 0
+        self.note()
+
+    def note(self) -> None:
+        """Remembers what is set now."""
+        layers = self._model._flatten_layers(include_self=False)
+        self._parts = [layer for layer in layers if isinstance(layer, Part)]
+        # Kept, so that no other ones can get their identities.
+        self._variables = self._model.variables
+        self._noted, self._count = self._read(layers), self._versions()
+
+    def changed(self) -> bool:
+        """Whether anything is set otherwise than when it was noted."""
+        return not _same(self._read(self._model._flatten_layers(include_self=False)), self._noted)
+
+    def part_changed(self) -> bool:
+        """`changed`, but for the attributes of layers that are no parts; quick enough for each step."""
+        count = self._versions()
+        if count == self._count:
+            return False
+        self._count = count
+        return self.changed()
+
+    def same_variables(self) -> bool:
+        """Whether the model has the variables that it had, those of them trainable that were."""
+        return [id(v) for v in self._model.variables] == [id(v) for v in self._variables]
+
+    def _read(self, layers):
+        own = {n: v for n, v in vars(self._model).items() if n[0] != "_" and n not in _OF_TRAINING and _counts(v)}
+        return own, *map(_settings, layers)
+
+    def _versions(self):
+        return self.version + sum(part.version for part in self._parts)
+
+
+class Watched:
+    """A compiled step of a model, which is made anew where what it was traced with has changed.
+
+    Args:
+        model: a `LatentVariableModel`.
+        step: the compiled step.
+        name: of the model's attribute that holds it.
+    """
+
+    def __init__(self, model: keras.Model, step: Callable, name: str):
+        self._model, self._step, self._name = model, step, name
+        self._traced = False
+
+    def __call__(self, *args: Any) -> Any:
+        settings = self._model.settings
+        if settings.part_changed():
+            self._model.renew()
+            return getattr(self._model, self._name)(*args)
+        result = self._step(*args)
+        if not self._traced:
+            # Tracing may set attributes, too.
+            settings.note()
+            self._traced = True
+        return result
+
+
+class Renewal(keras.callbacks.Callback):
+    """Heeds at the beginning of each epoch what callbacks before it have set."""
+
+    def __init__(self, model: keras.Model):
+        super().__init__()
+        # Not `self.model`, which on JAX takes the state out of the running loop at each look.
+        self._watched = model
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._watched.renew()
+
+
+def _settings(layer):
+    held = vars(layer._held) if isinstance(layer, Part) else ()
+    values = {
+        name: type(value) if name in held else value
+        for name, value in vars(layer).items()
+        if name not in UNREAD and _counts(value)
+    }
+    return layer, layer.trainable, layer.dtype_policy, values
+
+
+def _counts(value):
+    return isinstance(value, (*_PLAIN, *_BY_IDENTITY, tuple)) or callable(value)
+
+
+def _same(a, b):
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_same(a[name], b[name]) for name in a)
+    return isinstance(a, (*_PLAIN, keras.DTypePolicy)) and a == b
