@@ -34,6 +34,9 @@ tfd = tfp.distributions
 Tensor = Any
 
 
+# Whether Keras' loops take the values out of the variables, so that a step that fails loses them.
+LOOPS_TAKE_STATE = NAME == "jax"
+
 _SEED_DTYPE = "int32" if NAME == "tensorflow" else "uint32"
 # 2^32 over the golden ratio: its multiples are far from each other.
 _GOLDEN = 0x9E3779B1

@@ -59,9 +59,9 @@ class Part(keras.layers.Layer):
 
     def _checked(self, name, value):
         """`value` as the constructor takes it for the argument `name`."""
-        before = {argument: getattr(self, argument) for argument in _arguments(type(self))}
+        before = {argument: self.argument(argument) for argument in _arguments(type(self))}
         fresh = type(self)(**before | {name: value})
-        value = getattr(fresh, name)
+        value = fresh.argument(name)
         if not isinstance(value, (float, schedules.Schedule)) or type(value) is not type(before[name]):
             fresh.build_from_config(self.get_build_config() or {})
             weights, others = ([(w.name, w.shape) for w in part.weights] for part in (self, fresh))
@@ -110,9 +110,13 @@ class Part(keras.layers.Layer):
         """Keras' `variables`, and those that are held."""
         return [*super().variables, *self.held]
 
+    def argument(self, name: str) -> Any:
+        """What the constructor was given as `name`: the attribute of that name."""
+        return getattr(self, name)
+
     def get_config(self) -> dict:
         """The constructor's arguments, serialised."""
-        own = {p.name: keras.saving.serialize_keras_object(getattr(self, p.name)) for p in names.arguments(type(self))}
+        own = {p.name: keras.saving.serialize_keras_object(self.argument(p.name)) for p in names.arguments(type(self))}
         return {**super().get_config(), **own}
 
     @classmethod
@@ -123,9 +127,9 @@ class Part(keras.layers.Layer):
     def spec(self) -> str:
         """The part as a spec, "vamp:components=500": its name, and the arguments that are not their defaults."""
         options = {
-            p.name: _told(getattr(self, p.name))
+            p.name: _told(self.argument(p.name))
             for p in names.arguments(type(self))
-            if p.default is not p.empty and not _same(_told(getattr(self, p.name)), p.default)
+            if p.default is not p.empty and not _same(_told(self.argument(p.name)), p.default)
         }
         return str(names.Spec(names.name_of(self.role, type(self)), options=options))
 

@@ -40,6 +40,14 @@ BAD = {
     "greys_for_levels": ("discretized_logistic_mixture", UNIT, "uint8"),
     "binary_for_levels": ("categorical", BINARY, "'bernoulli'"),
     "edges_for_beta": ("beta", UNIT, r"\+ 0\.5\) / 256"),
+    "edges_after_rounding_for_beta": ("beta", np.full((2, 8, 8, 1), 1 - 1e-12), "float32 rounds"),
+    "beyond_the_unit_interval": ("continuous_bernoulli", np.full((2, 8, 8, 1), 1.01), "0, 1"),
+    "too_large_for_float32": ("normal", np.full((2, 8, 8, 1), 1e200), "too large for float32"),
+    "counts_for_normal": ("normal", np.arange(128, dtype="uint16").reshape(2, 8, 8, 1), "Standardise|by 255"),
+    "twelve_bits_for_normal": ("normal", np.linspace(0, 4095, 128).reshape(2, 8, 8, 1), "Standardise.*4095"),
+    "twelve_bits_for_levels": ("categorical", np.arange(128).reshape(2, 8, 8, 1) * 32, "65535"),
+    "masked": ("normal", np.ma.masked_greater(UNIT, 0.9), "masked"),
+    "a_dictionary": ("bernoulli", {"image": BINARY}, r"x\['image'\]"),
 }
 
 
@@ -104,6 +112,82 @@ def test_streams(name):
             with pytest.raises(ValueError, match=f"(?s){message}.*Received: "):
                 use(stream)
     assert_usable_as_it_was(vae, before, GOOD[likelihood])
+
+
+def test_the_whole_of_a_stream_is_checked():
+    levels = [BINARY[:16], digits()[:16].astype("float32")]
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return levels[index]
+
+    given = [Batches(), (batch for batch in levels)]
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        given.append(tf.data.Dataset.from_tensor_slices(np.concatenate(levels)).batch(16))
+    for stream in given:
+        vae = make()
+        with pytest.raises(ValueError, match=r"(?s)Bernoulli expects binary.*Received"):
+            vae.fit(stream, verbose=0)
+        assert np.isfinite(vae.fit(BINARY, verbose=0).history["loss"][0])
+
+
+@pytest.mark.parametrize("method", ["train_on_batch", "test_on_batch", "predict_on_batch"])
+def test_single_batches_are_checked(method):
+    vae = make()
+    for x, message in ((UNIT, "continuous_bernoulli"), (with_nan(BINARY), "NaN"), (BINARY[0], r"x\[None\]")):
+        with pytest.raises(ValueError, match=f"(?s){message}.*Received"):
+            getattr(vae, method)(x)
+    assert np.isfinite(getattr(vae, method)(BINARY[:8])).all()
+
+
+def test_a_black_image_alone_is_one_of_the_levels_that_were_trained_on(tmp_path):
+    levels = digits()[:48].astype("float32")
+    vae = make("discretized_logistic")
+    vae.fit(levels, verbose=0)
+    vae.save(tmp_path / "vae.keras")
+    black = np.zeros((2, 8, 8, 1), "float32")
+    for model in (vae, keras.saving.load_model(tmp_path / "vae.keras")):
+        assert np.isfinite(model.log_prob(black, samples=2)).all()
+        assert model.encode(black).shape == (2, 3)
+
+
+def test_other_units_than_those_of_training_are_refused():
+    vae = make("normal")
+    vae.fit(UNIT, verbose=0)
+    vae.log_prob(UNIT * 20, samples=2)
+    with pytest.raises(ValueError, match=r"other units.*from 0 to 1"):
+        vae.log_prob(UNIT * 255, samples=2)
+
+
+def test_large_values_are_warned_of():
+    with pytest.warns(UserWarning, match=r"standardise.*largest 255"):
+        make("normal").fit(UNIT * 255, verbose=0)
+
+
+def test_what_rounding_makes_of_data_is_taken():
+    for x in (UNIT.astype("float64") * 1.0000000000000002, UNIT * (1 + 1e-7)):
+        assert np.isfinite(make("continuous_bernoulli").fit(x, verbose=0).history["loss"][0])
+
+
+def test_forms_of_arrays():
+    pandas, sparse = pytest.importorskip("pandas"), pytest.importorskip("scipy.sparse")
+    rows = BINARY.reshape(48, 64)
+    vae = kv.VAE(*kv.networks.mlp((64,), 3, widths=(16,)), seed=0)
+    vae.compile("adam")
+    for x in (pandas.DataFrame(rows), sparse.csr_matrix(rows)):
+        np.testing.assert_allclose(vae.encode(x), vae.encode(rows), atol=1e-6)
+        assert np.isfinite(vae.fit(x, verbose=0).history["loss"][0])
+
+
+def test_a_stream_in_the_place_of_an_array_says_how_to_go_on():
+    for use in (make().encode, make().log_prob, make().reconstruct):
+        with pytest.raises(ValueError, match=r"np\.concatenate.*Received: generator"):
+            use(batch for batch in [BINARY])
 
 
 def test_empty_streams():
@@ -236,6 +320,13 @@ MISFITS = {
     "sample_none": (lambda: make().sample(0), "at least 1"),
     "latents_of_other_size": (lambda: make().decode(np.zeros((2, 4))), r"\(N, 3\)"),
     "ends_of_other_shape": (lambda: make().interpolate(BINARY[0], BINARY[:2]), "both sides"),
+    "channels_first": (
+        lambda: kv.VAE(
+            keras.Sequential([keras.Input((1, 8, 8)), keras.layers.Conv2D(2, 3, data_format="channels_first")]),
+            identity((3,)),
+        ),
+        "channels_last",
+    ),
     "export_format": (lambda: make().export("m", format="litert"), "tf_saved_model"),
 }
 

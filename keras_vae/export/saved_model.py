@@ -41,7 +41,7 @@ def saved_model(model: keras.Model, path: str | Path) -> None:
             part = model._log_sum_weights(ops.stack([seed, index]), valid, x, *y, samples=CHUNK)
             return index + 1, ops.logaddexp(total, part)
 
-        start = (0, ops.full((ops.shape(x)[0],), -float("inf")))
+        start = (0, ops.full((ops.shape(x)[0],), -float("inf"), dtype="float32"))
         _, total = tf.while_loop(lambda index, _: index * CHUNK < samples, add, start)
         return total - ops.log(ops.cast(samples, "float32"))
 

@@ -21,13 +21,14 @@ class _LocationScale(Likelihood):
     """Independent densities around a location that the decoder gives.
 
     Args:
-        scale: a positive number; "learned", one for all pixels; "per_pixel", given by the decoder; or "optimal", the
-            one that maximises the likelihood of the batch in training, and its moving average otherwise.
+        scale: "learned", one for all pixels; "per_pixel", given by the decoder; "optimal", the one that maximises the
+            likelihood of the batch in training, and its moving average otherwise; or a positive number, which weighs
+            the errors against the KL: 1, say, is far too much for values in [0, 1], and collapses the posterior.
     """
 
     MODES = ("learned", "per_pixel", "optimal")
 
-    def __init__(self, scale: float | str = 1.0, **kwargs: Any):
+    def __init__(self, scale: float | str = "learned", **kwargs: Any):
         super().__init__(**kwargs)
         if isinstance(scale, numbers.Real) and not isinstance(scale, bool):
             scale = float(scale)
@@ -92,9 +93,8 @@ class Normal(_LocationScale):
     """Independent Normal pixels; with a fixed scale s, squared errors divided by 2 s^2, plus the constants.
 
     Args:
-        scale: the standard deviation: a positive number; "learned", one for all pixels; "per_pixel", given by the
-            decoder; or "optimal", the root mean squared error of the batch in training, and its moving average
-            otherwise.
+        scale: the standard deviation: "learned", one for all pixels; "per_pixel", given by the decoder; "optimal", the
+            root mean squared error of the batch in training, and its moving average otherwise; or a positive number.
 
     Reference: Rybkin, Daniilidis and Levine 2021, "Simple and effective VAE training with calibrated decoders"
     (optimal: section 3.2).
@@ -108,8 +108,8 @@ class Laplace(_LocationScale):
     """Independent Laplace pixels; with a fixed scale, absolute errors divided by it, plus the constants.
 
     Args:
-        scale: a positive number; "learned", one for all pixels; "per_pixel", given by the decoder; or "optimal", the
-            mean absolute error of the batch in training, and its moving average otherwise.
+        scale: "learned", one for all pixels; "per_pixel", given by the decoder; "optimal", the mean absolute error of
+            the batch in training, and its moving average otherwise; or a positive number.
     """
 
     family, power = tfd.Laplace, 1

@@ -140,7 +140,7 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
     def latent_shape(self) -> tuple[int, ...]:
         """Shape of one z, as `encode` returns it; several groups are flattened, one after the other."""
         if self._latent_shape is None:
-            y = None if self.label_shape is None else ops.zeros((1, *self.label_shape))
+            y = None if self.label_shape is None else ops.zeros((1, *self.label_shape), dtype="float32")
             latents, _ = self.run(draws.FromPrior(1, 1, backend.seed_pair(0)), y=y)
             shapes = [tuple(latent.prior.event_shape) for latent in latents]
             self._latent_shape = shapes[0] if len(shapes) == 1 else (sum(map(math.prod, shapes)),)
@@ -197,6 +197,9 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
         if seed is None:
             seed = backend.noise_seed(self.seed_generator if training else self.test_seed_generator)
         x = ops.cast(x, "float32")
+        if self.likelihood.data == "unit interval":
+            # Scaled data may pass the ends by its rounding, where densities are infinite.
+            x = ops.clip(x, 0.0, 1.0)
         batch = x.shape[0] if len(seed.shape) == 2 else ops.shape(x)[0]
         latents, features = self.run(draws.FromPosterior(samples, batch, seed), x, y, training=training)
         weights = {"sample_weight": sample_weight} if self.likelihood.adapts else {}
@@ -277,7 +280,7 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
         loss_weights: None = None,
         **kwargs: Any,
     ) -> None:
-        """Keras' `compile`, without a loss: that is the objective's.
+        """Keras' `compile`, without a loss: that is the objective's. The loss is scaled if any layer is in float16.
 
         Raises:
             ValueError: if a loss or metrics are given.
@@ -290,6 +293,12 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
                     "log_likelihood and kl are logged. Give `objective=` to the constructor, and measure what else you "
                     f"need in a callback. Received: {name}={value!r}"
                 )
+        optimizer = keras.optimizers.get(optimizer)
+        halves = any(layer.compute_dtype == "float16" for layer in self._flatten_layers())
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        if halves and kwargs.get("auto_scale_loss", True) and not scaled:
+            # Keras looks at the model's own policy alone, and begins at a scale that is too large for losses in nats.
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**10)
         super().compile(optimizer=optimizer, **kwargs)
         self.optimizer.build(self.trainable_variables)
         # The optimizer keeps them, so that no other ones can get their identities.
@@ -406,7 +415,8 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
         self.renew()
         batches = checks.Batches(self)
         given = data.for_evaluation(self, batches, data.Given(x, y, sample_weight), batch_size)
-        with self._looping(), guard.usable_afterwards(self, guard.LastGoodWeights(self), batches):
+        keeper = guard.LastGoodWeights(self) if backend.LOOPS_TAKE_STATE else None
+        with self._looping(), guard.usable_afterwards(self, keeper, batches):
             return super().evaluate(**given, **kwargs)
 
     def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> Any:

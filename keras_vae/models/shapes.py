@@ -105,6 +105,12 @@ def output_shape(
     Raises:
         ValueError: if the network cannot take that, or returns no tensor.
     """
+    layers = network._flatten_layers() if isinstance(network, keras.layers.Layer) else ()
+    if any(getattr(layer, "data_format", None) == "channels_first" for layer in layers):
+        raise ValueError(
+            "Images have their channels on the last axis: make networks by keras.config.set_image_data_format("
+            f"'channels_last'). Received: the {what} with data_format='channels_first'"
+        )
     given = [keras.KerasTensor((None, *s)) for s in (shape, labels) if s is not None]
     try:
         output = network(given if len(given) > 1 else given[0])

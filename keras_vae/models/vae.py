@@ -183,7 +183,7 @@ class VAE(LatentVariableModel):
         """
         x = self._checked(x)
         y = self._labels(y, len(x))
-        return self._posterior(ops.convert_to_tensor(x), y, self._prior(y, 1.0, False))
+        return self._posterior(ops.convert_to_tensor(x, dtype="float32"), y, self._prior(y, 1.0, False))
 
 
 def _build(part, *shapes):

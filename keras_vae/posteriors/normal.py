@@ -82,7 +82,7 @@ class FullCovarianceNormal(Posterior):
         (size,) = self.event_shape
         raw = self.head(features)[..., 0]
         factor = tfp.math.fill_triangular(raw[..., size:])
-        eye = ops.eye(size)
+        eye = ops.eye(size, dtype="float32")
         diagonal = ops.softplus(ops.diagonal(factor, axis1=-2, axis2=-1)) + self.floor
         scale_tril = factor * (1.0 - eye) + diagonal[..., None] * eye
         return tfd.MultivariateNormalTriL(raw[..., :size], scale_tril)

@@ -25,7 +25,7 @@ class StandardNormal(Prior):
         temperature: float | Tensor = 1.0,
         encode: Callable[[Tensor], tfd.Distribution] | None = None,
     ) -> tfd.Distribution:
-        loc = ops.zeros(self.event_shape)
+        loc = ops.zeros(self.event_shape, dtype="float32")
         return tfd.Independent(
             tfd.Normal(loc, ops.ones_like(loc) * temperature), reinterpreted_batch_ndims=len(self.event_shape)
         )

@@ -117,9 +117,6 @@ def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.nda
     averaging = {} if recipe.ema is None else {"use_ema": True, "ema_momentum": recipe.ema}
     rate = learning_rate(recipe, steps)
     optimizer = _OPTIMIZERS[recipe.optimizer](rate, global_clipnorm=recipe.clip, **averaging)
-    if recipe.precision == "mixed_float16":
-        # Keras' own initial scale is too large for losses in nats.
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**10)
     # Small dense networks spend most of a step outside it.
     vae.compile(optimizer, steps_per_execution=16 if network is networks.mlp else 1)
     return vae

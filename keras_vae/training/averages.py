@@ -63,14 +63,15 @@ def update_statistics(model: keras.Model, batches: Iterable[tuple]) -> None:
         return
     own = {id(v) for v, _ in estimated}
     kept = _values([v for v in model.non_trainable_variables if id(v) not in own])
-    for variable, _ in estimated:
-        variable.assign(np.zeros(variable.shape))
-    count = 0
-    for count, batch in enumerate(itertools.islice(batches, BATCHES), start=1):
-        model.observe(*batch, seed=backend.seed_pair(model.seed, count))
-    for variable, momentum in estimated:
-        # A moving average that began at zero has this much of the batches.
-        variable.assign(np.array(variable) / (1 - momentum**count))
+    seen = []
+    for number, batch in enumerate(itertools.islice(batches, BATCHES), start=1):
+        for variable, _ in estimated:
+            variable.assign(np.zeros(variable.shape))
+        model.observe(*batch, seed=backend.seed_pair(model.seed, number))
+        # A moving average that began at zero has this much of the batch.
+        seen.append([np.array(variable) / (1 - momentum) for variable, momentum in estimated])
+    for (variable, _), values in zip(estimated, zip(*seen, strict=True), strict=True):
+        variable.assign(np.mean(values, axis=0))
     _put_back(kept)
 
 

@@ -1,6 +1,5 @@
 """What data may reach a step, checked before Keras starts."""
 
-import itertools
 import types
 import warnings
 from typing import Any
@@ -319,7 +318,8 @@ class Batches:
             if first is None:
                 raise ValueError("The data set is empty. Received: a generator that yields nothing")
             first = self._checked(first, classes)
-            return itertools.chain([first], (self._checked(batch, classes) for batch in stream))
+            # Keras takes generators, and no other iterators.
+            return (batch for batches in ((first,), (self._checked(b, classes) for b in stream)) for batch in batches)
         if hasattr(stream, "element_spec") and hasattr(stream, "enumerate"):
             return self._wrap_tf_data(stream, classes)
         return stream

@@ -80,12 +80,12 @@ class LastGoodWeights(keras.callbacks.Callback):
 
 
 @contextlib.contextmanager
-def usable_afterwards(model: keras.Model, keeper: LastGoodWeights, batches: Batches) -> Iterator[None]:
+def usable_afterwards(model: keras.Model, keeper: LastGoodWeights | None, batches: Batches) -> Iterator[None]:
     """Runs Keras' `fit` or `evaluate`; when it fails, `model` stays as usable as it was.
 
     Args:
         model: the model.
-        keeper: its `LastGoodWeights`.
+        keeper: its `LastGoodWeights`; None where nothing can be lost.
         batches: what checks the data, whose error is raised instead of the pipeline's.
     """
     try:
@@ -95,7 +95,7 @@ def usable_afterwards(model: keras.Model, keeper: LastGoodWeights, batches: Batc
         model.train_function = model.test_function = None
         # A first batch that was refused means that no step was made; what TensorFlow ran beside it is undone.
         refused = batches.error is not None and not batches.passed
-        if refused or not all(backend.is_usable(v) for v in _state(model)):
+        if keeper and (refused or not all(backend.is_usable(v) for v in _state(model))):
             keeper.restore()
         if batches.error is not None:
             raise batches.error from None
