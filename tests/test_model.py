@@ -468,3 +468,28 @@ def test_weights_alone_reload(tmp_path):
     other = make(seed=5)
     other.load_weights(tmp_path / "v.weights.h5")
     np.testing.assert_array_equal(other.log_prob(X, samples=2, seed=0), vae.log_prob(X, samples=2, seed=0))
+
+
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="on JAX several steps are a Python loop")
+def test_fit_chooses_how_many_steps_are_made_at_a_time(tmp_path):
+    class EachBatch(keras.callbacks.Callback):
+        batches = 0
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.batches += 1
+
+    chosen, one = make(), make(steps_per_execution=1)
+    histories = [vae.fit(X, batch_size=25, epochs=2, verbose=0).history for vae in (chosen, one)]
+    assert (chosen.steps_per_execution, one.steps_per_execution) == (16, 1)
+    assert histories[0] == histories[1]
+    for callback, steps in ((EachBatch(), 1), (keras.callbacks.ModelCheckpoint(tmp_path / "m.keras"), 16)):
+        chosen.fit(X, batch_size=25, verbose=0, callbacks=callback)
+        assert chosen.steps_per_execution == steps
+        assert getattr(callback, "batches", 4) == 4
+    again = keras.saving.load_model(tmp_path / "m.keras")
+    again.fit(X, batch_size=25, verbose=0)
+    assert again.steps_per_execution == 16
+    conv = kv.VAE(*kv.networks.conv((8, 8, 1), 3, widths=(4,)), seed=0)
+    conv.compile("adam")
+    conv.fit(X, verbose=0)
+    assert conv.steps_per_execution == 1

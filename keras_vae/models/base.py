@@ -19,7 +19,7 @@ from keras_vae.models.changes import Renewal, Settings, Watched
 from keras_vae.models.functions import Functions
 from keras_vae.models.use import Use
 from keras_vae.objectives import Objective
-from keras_vae.training import averages, checks, data, guard
+from keras_vae.training import averages, checks, data, execution, guard
 from keras_vae.training.step import ObjectiveTrainer
 
 
@@ -45,6 +45,8 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
     labels_optional: bool = False
     # A function that makes batches of what `fit` trained on; None where they cannot be had again.
     training_batches: Callable[[], Iterable[tuple]] | None = None
+    # Whether `fit` chooses how many steps are made at a time.
+    _chooses_steps: bool = False
     # Whether one of Keras' loops has the variables in its hands.
     _in_loop: bool = False
 
@@ -278,9 +280,15 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
         metrics: None = None,
         weighted_metrics: None = None,
         loss_weights: None = None,
+        steps_per_execution: int | str = "auto",
         **kwargs: Any,
     ) -> None:
         """Keras' `compile`, without a loss: that is the objective's. The loss is scaled if any layer is in float16.
+
+        Args:
+            steps_per_execution: how many steps Keras makes at a time, which changes no number; callbacks hear of the
+                last of them. "auto": several, where the networks are small and no callback of yours wants each batch.
+            (others): as Keras has them.
 
         Raises:
             ValueError: if a loss or metrics are given.
@@ -299,11 +307,18 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
         if halves and kwargs.get("auto_scale_loss", True) and not scaled:
             # Keras looks at the model's own policy alone, and begins at a scale that is too large for losses in nats.
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**10)
-        super().compile(optimizer=optimizer, **kwargs)
+        self._chooses_steps = steps_per_execution == "auto"
+        super().compile(
+            optimizer=optimizer, steps_per_execution=1 if self._chooses_steps else steps_per_execution, **kwargs
+        )
         self.optimizer.build(self.trainable_variables)
         # The optimizer keeps them, so that no other ones can get their identities.
         self._compiled_weights = tuple(map(id, self.trainable_variables))
         self._functions.clear()
+
+    def get_compile_config(self) -> dict | None:
+        config = super().get_compile_config()
+        return config | {"steps_per_execution": "auto"} if config and self._chooses_steps else config
 
     def compile_from_config(self, config: dict) -> None:
         config = keras.saving.deserialize_keras_object(config)
@@ -346,6 +361,10 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
         self.renew()
         self._check_compiled()
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
+        steps = execution.steps_per_execution(self, callbacks) if self._chooses_steps else self.steps_per_execution
+        if steps != self.steps_per_execution:
+            self.steps_per_execution = steps
+            self.train_function = self.test_function = self.predict_function = None
         batches = checks.Batches(self)
         train, validation, order, self.training_batches = data.for_fit(
             self,

@@ -1,0 +1,37 @@
+"""How many steps Keras makes at a time."""
+
+from collections.abc import Iterable
+
+import keras
+
+from keras_vae import backend
+
+# Enough to hide what Python costs between the steps of a small network.
+SEVERAL = 16
+
+_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+
+
+def steps_per_execution(model: keras.Model, callbacks: Iterable[keras.callbacks.Callback]) -> int:
+    """How many steps are fastest: several for networks without convolutions, whose steps Python would hold up.
+
+    Args:
+        model: the model.
+        callbacks: those of a user; where one wants to be called at each batch, it is one step.
+    """
+    if backend.NAME != "tensorflow" or any(map(_wants_batches, callbacks)):
+        return 1
+    slow = (keras.layers.RNN, keras.layers.MultiHeadAttention)
+    layers = model._flatten_layers()
+    return 1 if any(isinstance(layer, slow) or hasattr(layer, "kernel_size") for layer in layers) else SEVERAL
+
+
+def _wants_batches(callback):
+    overridden = any(
+        getattr(getattr(callback, hook), "__func__", None) is not getattr(keras.callbacks.Callback, hook)
+        for hook in _HOOKS
+    )
+    # Keras' own, such as TensorBoard, look at batches by a frequency alone; but one has functions of a user's.
+    own = type(callback).__module__.startswith("keras.") and not isinstance(callback, keras.callbacks.LambdaCallback)
+    counts = any(isinstance(getattr(callback, name, None), int) for name in ("save_freq", "update_freq"))
+    return overridden and (counts or not own)
