@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_vae.backend import Tensor, tfd
 from keras_vae.likelihoods.base import Likelihood
+from keras_vae.names import plain
 from keras_vae.parts import Head
 
 
@@ -39,7 +40,7 @@ class FromFunction(Likelihood):
         super().__init__(**kwargs)
         if not callable(function):
             raise ValueError(f"`function` must be a function of features. Received: {function!r}")
-        self.function, self.channels, self._data = function, channels, data
+        self.function, self.channels, self._data = function, plain(channels), data
         if not self._registered():
             warnings.warn(
                 f"This likelihood trains but cannot be saved: {self._advice()} Received: {function!r}", stacklevel=2
