@@ -4,7 +4,7 @@ import math
 import warnings
 
 import keras
-from keras import ops
+from keras import layers, ops
 
 from keras_vae.backend import Tensor
 from keras_vae.names import plain
@@ -61,9 +61,10 @@ def warn_of_output_layer(decoder: keras.layers.Layer, features: tuple[int, ...],
         features: shape of its output for one example.
         image_shape: *X.
     """
-    last = decoder
-    while getattr(last, "layers", None):
-        last = last.layers[-1]
+    ends = [decoder]
+    while ends and getattr(ends[-1], "layers", None):
+        ends = [layer for layer in ends[-1].layers if not isinstance(layer, (layers.Reshape, layers.Flatten))]
+    last = ends[-1] if ends else decoder
     name = getattr(getattr(last, "activation", last), "__name__", type(last).__name__).lower()
     if name in _OF_OUTPUTS and math.prod(features) == math.prod(image_shape):
         warnings.warn(

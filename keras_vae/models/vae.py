@@ -64,6 +64,7 @@ class VAE(LatentVariableModel):
     ):
         super().__init__(name=name, autocast=False, **kwargs)
         image_shape = shapes.input_shape(encoder, image_shape, "encoder", "image_shape=(28, 28, 1)")
+        shapes.check_order(encoder, decoder, image_shape)
         size = getattr(posterior, "size", None) or shapes.latent_size(decoder)
         self.encoder, self.decoder = encoder, decoder
         self.posterior = posteriors.get("diagonal_normal" if posterior is None else posterior, size)
@@ -98,6 +99,8 @@ class VAE(LatentVariableModel):
                 likelihood.build(features, image_shape)
             except ValueError as error:
                 raise ValueError(f"The decoder does not fit the images. {error}") from error
+        if getattr(likelihood, "head", None) is not None:
+            shapes.warn_of_output_layer(self.decoder, features, image_shape)
         if not objective.built:
             objective.build(self.latent_shape, image_shape)
 
