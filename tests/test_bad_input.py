@@ -289,7 +289,7 @@ def test_latents_are_finite():
 @pytest.mark.parametrize("batch_size", [0, -1, 1.5, True])
 def test_a_batch_has_at_least_one_image(batch_size):
     vae = make()
-    calls = (vae.encode, vae.reconstruct, vae.fit, vae.evaluate)
+    calls = (vae.encode, vae.reconstruct, vae.fit, vae.evaluate, vae.predict)
     for call in (*calls, lambda x, **given: vae.decode(np.zeros((2, 3)), **given)):
         with pytest.raises(ValueError, match=r"`batch_size` must be a whole number of at least 1\. Received"):
             call(BINARY, batch_size=batch_size)

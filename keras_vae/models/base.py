@@ -16,8 +16,9 @@ from keras_vae.inference import Inference, Latent
 from keras_vae.likelihoods import Likelihood
 from keras_vae.models.functions import Functions
 from keras_vae.models.use import Use
+from keras_vae.names import check_whole
 from keras_vae.objectives import Objective
-from keras_vae.training import checks, data, guard
+from keras_vae.training import checks, data, guard, monitors
 from keras_vae.training.step import ObjectiveTrainer
 
 
@@ -258,6 +259,7 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
                 are missing, too many, or given to a model that is not conditional.
         """
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
+        monitors.tell(callbacks)
         first = checks.FirstBatch(self)
         train, validation, order = data.for_fit(
             self,
@@ -302,6 +304,8 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
 
     def predict(self, x: Any, y: Any = None, **kwargs: Any) -> np.ndarray:
         """Keras' `predict`: reconstructions, as from `reconstruct`; those of a conditional model need `y`."""
+        if kwargs.get("batch_size") is not None:
+            check_whole(batch_size=kwargs["batch_size"])
         if self.label_shape is not None:
             return self.reconstruct(x, y, batch_size=kwargs.get("batch_size") or 32)
         self._labels(y, None)
