@@ -38,7 +38,7 @@ def check_order(encoder: keras.layers.Layer, decoder: keras.layers.Layer, image_
     Raises:
         ValueError: for networks that say by their names or by the shapes of their inputs that they are swapped.
     """
-    names = encoder.name, decoder.name
+    names = getattr(encoder, "name", None), getattr(decoder, "name", None)
     inputs = getattr(decoder, "inputs", None)
     # Images of a vector each, and latents of three axes.
     shapes = len(image_shape) == 1 and bool(inputs) and len(inputs[0].shape) > 3
