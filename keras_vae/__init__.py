@@ -8,6 +8,10 @@ __version__ = "0.1.0"
 # Of the docstrings, for pdoc.
 __docformat__ = "google"
 
+# Where Python is embedded there may be none, and TensorFlow reads it while it is imported.
+if not hasattr(sys, "argv"):
+    sys.argv = [""]
+
 # Imported when they are asked for (PEP 562): the command's help, say, need not wait for TensorFlow.
 _MODULES = (
     "backend",
@@ -53,7 +57,7 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted([*globals(), *__all__])
+    return [*__all__, "__version__"]
 
 
 def _import_models():

@@ -221,7 +221,7 @@ def bound(role: str, spec: "str | Spec", *leading: Any, **given: Any) -> tuple[C
     missing = [p.name for p in parameters if p.default is p.empty and p.name not in options and p.name not in given]
     if missing:
         raise ValueError(f"{spec.name} needs {_listed(missing)}. Received: {str(spec)!r}")
-    return made, {**given, **{name: _plain(value) for name, value in options.items()}}
+    return made, {**given, **{name: plain(value) for name, value in options.items()}}
 
 
 def arguments(made: Callable) -> list[inspect.Parameter]:
@@ -257,10 +257,14 @@ def _signatures(made):
                 return
 
 
-def _plain(value):
+def plain(value: Any) -> Any:
+    """`value` as it is saved: Python's numbers in the place of numpy's, tuples in that of arrays and lists."""
     if isinstance(value, Name):
         return str(value)
-    return tuple(map(_plain, value)) if isinstance(value, tuple) else value
+    # Without numpy, for which the command's help need not wait.
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        value = value.tolist()
+    return tuple(map(plain, value)) if isinstance(value, (list, tuple)) else value
 
 
 def check_type(name: str, value: Any, hint: Any, owner: str = "") -> None:
@@ -269,8 +273,9 @@ def check_type(name: str, value: Any, hint: Any, owner: str = "") -> None:
     Raises:
         ValueError: saying what is expected.
     """
+    value = plain(value)
     if not _fits(value, hint):
-        raise ValueError(f"{owner}`{name}` must be {_described(hint)}. Received: {name}={_plain(value)!r}")
+        raise ValueError(f"{owner}`{name}` must be {_described(hint)}. Received: {name}={value!r}")
 
 
 def _fits(value, hint):
@@ -293,12 +298,20 @@ def _fits(value, hint):
     if hint is int:
         return isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if hint is float:
-        return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+        return _is_finite(value)
     if hint in (str, type(None), list, tuple, dict):
         kind = (list, tuple) if hint in (list, tuple) else hint
         return isinstance(value, kind)
     # Of other classes: only objects, which no spec can write.
     return isinstance(value, hint) if inspect.isclass(hint) else True
+
+
+def _is_finite(value):
+    try:
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        # A whole number that is no float.
+        return False
 
 
 _DESCRIPTIONS = {
@@ -352,5 +365,14 @@ def one_of(value: Any, choices: Iterable, what: str) -> Any:
 def check_whole(least: int = 1, **values: Any) -> None:
     """Refuses arguments, given by name, that are not whole numbers of at least `least`."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        number = plain(value)
+        if isinstance(number, bool) or not isinstance(number, numbers.Integral) or number < least:
             raise ValueError(f"`{name}` must be a whole number of at least {least}. Received: {name}={value!r}")
+
+
+def check_number(zero: bool = True, **values: Any) -> None:
+    """Refuses arguments, given by name, that are not finite numbers above 0; 0 itself will do where `zero`."""
+    for name, value in values.items():
+        if not _is_finite(plain(value)) or value < 0 or not (zero or value > 0):
+            least = "of at least 0" if zero else "above 0"
+            raise ValueError(f"`{name}` must be a finite number {least}. Received: {name}={value!r}")

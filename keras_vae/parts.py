@@ -2,7 +2,6 @@
 
 import functools
 import math
-import numbers
 import types
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +11,7 @@ from keras import ops
 
 from keras_vae import backend, names, schedules
 from keras_vae.backend import Tensor
-from keras_vae.names import check_whole
+from keras_vae.names import check_whole, plain
 
 # What any layer has, and no part means anything by.
 KERAS_ATTRIBUTES = frozenset(vars(keras.layers.Layer()))
@@ -215,13 +214,12 @@ class LatentPart(Part):
 
     def __init__(self, size: int | tuple[int, ...], **kwargs: Any):
         super().__init__(**kwargs)
-        shape = (size,) if isinstance(size, numbers.Integral) else size
-        if not isinstance(shape, (tuple, list)) or not shape:
+        self.size = plain(size)
+        self.event_shape = (self.size,) if isinstance(self.size, int) else self.size
+        if not isinstance(self.event_shape, tuple) or not self.event_shape:
             raise ValueError(f"A latent size is a positive integer, or a tuple of them. Received: size={size!r}")
-        for axis in shape:
+        for axis in self.event_shape:
             check_whole(size=axis)
-        self.size = int(size) if isinstance(size, numbers.Integral) else tuple(map(int, size))
-        self.event_shape = tuple(map(int, shape))
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -243,8 +241,7 @@ class Head(Part):
 
     def __init__(self, event_shape: tuple[int, ...], parameters: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
-        self.event_shape = tuple(event_shape)
-        self.parameters = parameters
+        self.event_shape, self.parameters = plain(tuple(event_shape)), plain(parameters)
 
     def build(self, features_shape: tuple[int, ...]) -> None:
         features_shape, event_shape = tuple(features_shape), self.event_shape

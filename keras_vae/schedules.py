@@ -1,7 +1,6 @@
 """Numbers that change with the training step, and how they weigh the KL in a loss."""
 
 import dataclasses
-import math
 import numbers
 from collections.abc import Callable
 
@@ -10,11 +9,16 @@ from keras import ops
 
 from keras_vae import names
 from keras_vae.backend import Tensor
-from keras_vae.names import known_as
+from keras_vae.names import check_number, known_as
 
 
 class Schedule:
     """A function of the training step; subclasses are frozen dataclasses, so that they compare, print and save."""
+
+    def __post_init__(self):
+        # Numbers of numpy's would be no part of a recipe, and TensorFlow casts none of them.
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, names.plain(value))
 
     def __call__(self, step: Tensor) -> Tensor:
         """The value at `step`.
@@ -56,11 +60,6 @@ class Schedule:
         return cls(**config)
 
 
-def _require(condition, message, received):
-    if not condition:
-        raise ValueError(f"{message} Received: {received}")
-
-
 def _progress(step, start, steps):
     return ops.clip((ops.cast(step, "float32") - start) / steps, 0.0, 1.0)
 
@@ -78,7 +77,8 @@ class Constant(Schedule):
     value: float = 1.0
 
     def __post_init__(self):
-        _require(math.isfinite(self.value) and self.value >= 0, "A weight must be finite and not negative.", self)
+        super().__post_init__()
+        check_number(value=self.value)
 
     def __call__(self, step: Tensor) -> Tensor:
         return ops.convert_to_tensor(self.value, dtype="float32")
@@ -105,8 +105,9 @@ class LinearWarmup(Schedule):
     delay: int = 0
 
     def __post_init__(self):
-        _require(self.steps > 0 and self.delay >= 0, "`steps` must be positive and `delay` not negative.", self)
-        _require(min(self.start, self.end) >= 0, "`start` and `end` must not be negative.", self)
+        super().__post_init__()
+        check_number(zero=False, steps=self.steps)
+        check_number(start=self.start, end=self.end, delay=self.delay)
 
     def __call__(self, step: Tensor) -> Tensor:
         return self.start + (self.end - self.start) * _progress(step, self.delay, self.steps)
@@ -135,9 +136,13 @@ class Cyclical(Schedule):
     cycles: int | None = None
 
     def __post_init__(self):
-        _require(self.period > 0 and 0 < self.ratio <= 1, "`period` must be positive and `ratio` in (0, 1].", self)
-        _require(min(self.start, self.end) >= 0, "`start` and `end` must not be negative.", self)
-        _require(self.cycles is None or self.cycles > 0, "`cycles` must be positive.", self)
+        super().__post_init__()
+        check_number(zero=False, period=self.period, ratio=self.ratio)
+        check_number(start=self.start, end=self.end)
+        if self.ratio > 1:
+            raise ValueError(f"`ratio` is a share of the period, at most 1. Received: ratio={self.ratio!r}")
+        if self.cycles is not None:
+            check_number(zero=False, cycles=self.cycles)
 
     def __call__(self, step: Tensor) -> Tensor:
         # In integers, since float32 cannot tell neighbouring steps apart beyond 2**24.
@@ -167,8 +172,11 @@ class Sigmoid(Schedule):
     end: float = 1.0
 
     def __post_init__(self):
-        _require(self.midpoint > 0 and self.end >= 0, "`midpoint` must be positive and `end` not negative.", self)
-        _require(self.width is None or self.width > 0, "`width` must be positive.", self)
+        super().__post_init__()
+        check_number(zero=False, midpoint=self.midpoint)
+        check_number(end=self.end)
+        if self.width is not None:
+            check_number(zero=False, width=self.width)
 
     def __call__(self, step: Tensor) -> Tensor:
         width = self.midpoint / 10 if self.width is None else self.width
@@ -199,7 +207,8 @@ class Capacity(Schedule):
     start: float = 0.0
 
     def __post_init__(self):
-        _require(min(self.epsilon, self.start, self.steps, self.gamma) >= 0, "No argument may be negative.", self)
+        super().__post_init__()
+        check_number(epsilon=self.epsilon, steps=self.steps, gamma=self.gamma, start=self.start)
 
     def __call__(self, step: Tensor) -> Tensor:
         if self.steps == 0:
@@ -235,6 +244,7 @@ def get(value: float | str | names.Spec | Schedule) -> Schedule:
         return value
     if isinstance(value, (str, names.Spec)):
         return names.make("schedule", value)
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return Constant(float(value))
+    number = names.plain(value)
+    if isinstance(number, numbers.Real) and not isinstance(number, bool):
+        return Constant(float(number))
     raise ValueError(f"Expected a number, a spec or a schedule of keras_vae.schedules. Received: {value!r}")

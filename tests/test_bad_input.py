@@ -361,3 +361,66 @@ def test_a_likelihood_that_cannot_be_saved_says_so(tmp_path):
 def test_a_function_that_makes_no_distribution_of_images(function, message):
     with pytest.raises(ValueError, match=f"{message}.*Received"):
         make(kv.likelihoods.FromFunction(function, channels=1))
+
+
+@pytest.mark.parametrize("temperature", [np.nan, np.inf, -1.0, "hot", None, [1.0, 2.0]])
+def test_a_temperature_is_a_number_that_is_not_negative(temperature):
+    with pytest.raises(ValueError, match=r"`temperature` must be a finite number of at least 0\. Received"):
+        make().sample(2, temperature=temperature)
+
+
+def test_latents_are_finite():
+    vae = make()
+    for value in (np.nan, np.inf, 1e300):
+        with pytest.raises(ValueError, match=r"Latents must be finite\. Received"):
+            vae.decode(np.full((2, 3), value))
+    np.testing.assert_array_equal(vae.decode([[0, 0, 0]]), vae.decode(np.zeros((1, 3))))
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 1.5, True])
+def test_a_batch_has_at_least_one_image(batch_size):
+    vae = make()
+    calls = (vae.encode, vae.reconstruct, vae.fit, vae.evaluate, vae.predict)
+    for call in (*calls, lambda x, **given: vae.decode(np.zeros((2, 3)), **given)):
+        with pytest.raises(ValueError, match=r"`batch_size` must be a whole number of at least 1\. Received"):
+            call(BINARY, batch_size=batch_size)
+
+
+def test_swapped_networks_are_refused():
+    for networks in (kv.networks.mlp((8, 8, 1), 3, widths=(4,)), kv.networks.conv((8, 8, 1), 3, widths=(4,))):
+        with pytest.raises(ValueError, match=r"The encoder comes first.*Received: encoder='decoder'"):
+            kv.VAE(*networks[::-1])
+    mine = [
+        keras.Sequential([keras.Input(s), keras.layers.Flatten(), keras.layers.Dense(4)]) for s in ((8, 8, 1), (3,))
+    ]
+    with pytest.raises(ValueError, match=r"The encoder comes first.*of inputs \(3,\)"):
+        kv.VAE(*mine[::-1])
+    # More latents than pixels are no mistake.
+    kv.VAE(*kv.networks.mlp((2,), 5, widths=(4,)), likelihood="normal")
+
+
+def decoder(*layers):
+    return keras.Sequential([keras.Input((3,)), *layers])
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax", "tanh", "hard_sigmoid"])
+def test_an_output_layer_in_front_of_the_likelihoods_is_warned_of(activation):
+    encoder, _ = kv.networks.mlp((8, 8, 1), 3, widths=(4,))
+    dense, reshape = keras.layers.Dense, keras.layers.Reshape
+    layer = dense(64, activation=activation)
+    for last in ([layer], [layer, reshape((8, 8, 1))], [dense(64), keras.layers.Activation(activation)]):
+        with pytest.warns(UserWarning, match=rf"ends in a {activation} of the images' size.*Received: layer"):
+            kv.VAE(encoder, decoder(*last))
+
+
+def test_hidden_layers_of_any_activation_are_not_warned_of():
+    encoder, _ = kv.networks.mlp((8, 8, 1), 3, widths=(4,))
+    dense = keras.layers.Dense
+    for last in (
+        dense(64, activation="relu"),
+        dense(64),
+        dense(32, activation="tanh"),
+        dense(65, activation="sigmoid"),
+    ):
+        kv.VAE(encoder, decoder(last))
+    kv.VAE(*kv.networks.conv((8, 8, 1), 3, widths=(4,), activation="tanh"))

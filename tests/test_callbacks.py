@@ -416,3 +416,16 @@ def test_a_number_that_is_not_logged_is_said_once(tmp_path):
         fit([kv.callbacks.BestCheckpoints(tmp_path)], epochs=3)
     assert len([w for w in caught if "val_elbo" in str(w.message)]) == 1
     assert names(tmp_path) == []
+
+
+def test_callbacks_of_keras_know_which_way_is_better(tmp_path):
+    stop = keras.callbacks.EarlyStopping("val_elbo", patience=2)
+    keep = keras.callbacks.ModelCheckpoint(
+        tmp_path / "{epoch}.weights.h5", "val_elbo", save_best_only=True, save_weights_only=True
+    )
+    low = keras.callbacks.EarlyStopping("kl", patience=9, mode="min")
+    _, history = fit([Logs("val_elbo", [-3.0, -1.0, -2.0, -1.5, 0.0]), stop, keep, low], epochs=5)
+    assert len(history["loss"]) == 4 and stop.best == keep.best == -1.0 and low.mode == "min"
+    assert names(tmp_path) == ["1.weights.h5", "2.weights.h5"]
+    with pytest.raises(ValueError, match=r"monitor=kl.*Pass `mode='max'`"):
+        fit([keras.callbacks.EarlyStopping("kl")], epochs=1)

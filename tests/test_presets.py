@@ -174,8 +174,12 @@ def test_a_recipe_alone_is_no_preset(copy):
     (copy / presets.CONFIG).write_text(json.dumps(config))
     with pytest.raises(presets.PresetError, match=r"never finished.*Received"):
         kv.VAE.from_preset(copy)
-    with pytest.raises(presets.UnknownName, match=r"neither an entry of the zoo nor a directory.*Received: 'nowhere'"):
-        kv.VAE.from_preset("nowhere")
+    for name in ("nowhere", "x" * 5000, "~nobody_of_this_name/preset", "a\0b", "a\nb"):
+        with pytest.raises(
+            presets.UnknownName, match=r"neither an entry of the zoo nor a directory.*Received"
+        ) as caught:
+            kv.VAE.from_preset(name)
+        assert str(caught.value).isprintable()
     with pytest.raises(presets.PresetError, match=r"directory with config\.json.*Received: .*config\.json"):
         presets.read(copy / presets.CONFIG)
 

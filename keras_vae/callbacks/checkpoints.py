@@ -10,6 +10,7 @@ import keras
 
 from keras_vae import files
 from keras_vae.names import check_whole, one_of
+from keras_vae.training import monitors
 
 
 class BestCheckpoints(keras.callbacks.Callback):
@@ -77,13 +78,8 @@ class BestCheckpoints(keras.callbacks.Callback):
             other.unlink()
 
 
-_HIGH = ("elbo", "log_likelihood", "log_prob", "iwae", "active_units", "ssim", "psnr", "accuracy")
-
-_LOW = ("loss", "bits_per_dim", "error", "mse", "fid")
-
-
 def _mode(monitor):
-    for mode, endings in (("max", _HIGH), ("min", _LOW)):
-        if monitor.endswith(endings):
-            return mode
+    mode = monitors.mode(monitor)
+    if mode is not None:
+        return mode
     raise ValueError(f"Whether a high or a low `{monitor}` is better is not known: give `mode`. Received: mode=None")

@@ -10,7 +10,7 @@ from keras import ops
 from keras_vae.backend import Tensor, tfd
 from keras_vae.inference import weighted_mean
 from keras_vae.likelihoods.base import LOG_SCALE_BOUND, Likelihood
-from keras_vae.names import one_of
+from keras_vae.names import one_of, plain
 from keras_vae.parts import register, soft_clip
 
 # Of the average of a fitted scale.
@@ -30,6 +30,7 @@ class _LocationScale(Likelihood):
 
     def __init__(self, scale: float | str = "learned", **kwargs: Any):
         super().__init__(**kwargs)
+        scale = plain(scale)
         if isinstance(scale, numbers.Real) and not isinstance(scale, bool):
             scale = float(scale)
             if not (scale > 0 and math.isfinite(scale)):

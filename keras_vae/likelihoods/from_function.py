@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_vae.backend import Tensor, tfd
 from keras_vae.likelihoods.base import Likelihood
+from keras_vae.names import plain
 from keras_vae.parts import Head
 
 _ADVICE = 'register its function, @keras.saving.register_keras_serializable("my_project").'
@@ -48,7 +49,7 @@ class FromFunction(Likelihood):
                 "`function` must be a function of features, and `image` of a distribution. "
                 f"Received: function={function!r}, image={image!r}"
             )
-        self.function, self.channels, self._data, self._image = function, channels, data, image
+        self.function, self.channels, self._data, self._image = function, plain(channels), data, image
         for one in self._unregistered():
             warnings.warn(f"This likelihood trains but cannot be saved: {_ADVICE} Received: {one!r}", stacklevel=2)
 

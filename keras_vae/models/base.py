@@ -18,8 +18,9 @@ from keras_vae.likelihoods import Likelihood
 from keras_vae.models.changes import Renewal, Settings, Watched
 from keras_vae.models.functions import Functions
 from keras_vae.models.use import Use
+from keras_vae.names import check_whole
 from keras_vae.objectives import Objective
-from keras_vae.training import averages, checks, data, execution, guard
+from keras_vae.training import averages, checks, data, execution, guard, monitors
 from keras_vae.training.step import ObjectiveTrainer
 
 
@@ -361,6 +362,7 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
         self.renew()
         self._check_compiled()
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
+        monitors.tell(callbacks)
         steps = execution.steps_per_execution(self, callbacks) if self._chooses_steps else self.steps_per_execution
         if steps != self.steps_per_execution:
             self.steps_per_execution = steps
@@ -461,6 +463,8 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
 
     def predict(self, x: Any, y: Any = None, **kwargs: Any) -> np.ndarray:
         """Keras' `predict`: reconstructions, as from `reconstruct`; those of a conditional model need `y`."""
+        if kwargs.get("batch_size") is not None:
+            check_whole(batch_size=kwargs["batch_size"])
         if self.label_shape is not None:
             return self.reconstruct(x, y, batch_size=kwargs.get("batch_size") or 32)
         self._labels(y, None)

@@ -1,9 +1,13 @@
 """What shapes go into and come out of a user's network, and networks over any leading axes."""
 
+import math
+import warnings
+
 import keras
-from keras import ops
+from keras import layers, ops
 
 from keras_vae.backend import Tensor
+from keras_vae.names import plain
 
 
 def input_shape(network: keras.layers.Layer, given: tuple[int, ...] | None, what: str, example: str) -> tuple[int, ...]:
@@ -22,10 +26,53 @@ def input_shape(network: keras.layers.Layer, given: tuple[int, ...] | None, what
                 f"This {what} has no input shape of its own (no `keras.Input`): say it, {example}. "
                 f"Received: {what}={network!r}"
             ) from None
-    shape = tuple(shape)
+    shape = plain(tuple(shape))
     if not shape or None in shape:
         raise ValueError(f"The shape of one example must be fixed. Received: {shape} from the {what}")
     return shape
+
+
+def check_order(encoder: keras.layers.Layer, decoder: keras.layers.Layer, image_shape: tuple[int, ...]) -> None:
+    """Refuses a decoder in the place of the encoder.
+
+    Raises:
+        ValueError: for networks that say by their names or by the shapes of their inputs that they are swapped.
+    """
+    names = getattr(encoder, "name", None), getattr(decoder, "name", None)
+    inputs = getattr(decoder, "inputs", None)
+    # Images of a vector each, and latents of three axes.
+    shapes = len(image_shape) == 1 and bool(inputs) and len(inputs[0].shape) > 3
+    if names == ("decoder", "encoder") or shapes:
+        raise ValueError(
+            "The encoder comes first, VAE(encoder, decoder): these look swapped. "
+            f"Received: encoder={names[0]!r} of inputs {image_shape}, decoder={names[1]!r}"
+        )
+
+
+# Activations whose values are no numbers that a linear layer would be given: those of an output layer.
+_OF_OUTPUTS = ("sigmoid", "hard_sigmoid", "softmax", "tanh")
+
+
+def warn_of_output_layer(decoder: keras.layers.Layer, features: tuple[int, ...], image_shape: tuple[int, ...]) -> None:
+    """Warns of a decoder that ends in an output layer for images, in front of the likelihood's own.
+
+    Args:
+        decoder: Keras model or layer.
+        features: shape of its output for one example.
+        image_shape: *X.
+    """
+    ends = [decoder]
+    while ends and getattr(ends[-1], "layers", None):
+        ends = [layer for layer in ends[-1].layers if not isinstance(layer, (layers.Reshape, layers.Flatten))]
+    last = ends[-1] if ends else decoder
+    name = getattr(getattr(last, "activation", last), "__name__", type(last).__name__).lower()
+    if name in _OF_OUTPUTS and math.prod(features) == math.prod(image_shape):
+        warnings.warn(
+            f"The decoder ends in a {name} of the images' size, which looks like an output layer; the likelihood has "
+            "its own, a linear one, and takes it for hidden features: end the decoder with its last hidden layer. "
+            f"Received: layer {last.name!r}",
+            stacklevel=4,
+        )
 
 
 def latent_size(decoder: keras.layers.Layer) -> int | tuple[int, ...]:
@@ -56,7 +103,7 @@ def label_shape(network: keras.layers.Layer, given: tuple[int, ...] | None) -> t
     """
     inputs = getattr(network, "inputs", None)
     if not inputs:
-        return given
+        return plain(given)
     if len(inputs) > 2:
         raise ValueError(
             "A network takes images or latents, and beside them at most one input, the labels. "

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_vae import backend
 from keras_vae.models.functions import padded, power_of_two
-from keras_vae.names import check_whole
+from keras_vae.names import check_number, check_whole
 from keras_vae.training import checks
 
 # Importance samples of one example that are drawn together, at most, and samples of the prior.
@@ -34,7 +34,7 @@ class Use:
         """
         check_whole(batch_size=batch_size)
         x = self._checked(x)
-        return self._functions.map(self._encode, batch_size, x, self._labels(y, len(x)))
+        return self._functions.map(self._encode, int(batch_size), x, self._labels(y, len(x)))
 
     def decode(self, z: Any, y: Any = None, batch_size: int = 256) -> np.ndarray:
         """The image of each latent, (N, *X), in the units of the likelihood's data.
@@ -45,11 +45,16 @@ class Use:
             batch_size: how many are decoded at a time.
         """
         check_whole(batch_size=batch_size)
-        z = np.asarray(z, dtype=self.latent_dtype)
+        with np.errstate(invalid="ignore", over="ignore"):
+            given, z = np.asarray(z), np.asarray(z).astype(self.latent_dtype)
         if z.shape[1:] != tuple(self.latent_shape) or len(z) == 0:
             expected = ", ".join(map(str, self.latent_shape))
             raise ValueError(f"Expected latents of shape (N, {expected}). Received: shape {z.shape}")
-        return self._functions.map(self._decode, batch_size, z, self._labels(y, len(z)))
+        whole = self.latent_dtype != "float32"
+        if not np.isfinite(z).all() or (whole and not np.array_equal(z, given)):
+            expected = "whole numbers, codes" if whole else "finite"
+            raise ValueError(f"Latents must be {expected}. Received: smallest {given.min()}, largest {given.max()}")
+        return self._functions.map(self._decode, int(batch_size), z, self._labels(y, len(z)))
 
     def reconstruct(self, x: Any, y: Any = None, batch_size: int = 256) -> np.ndarray:
         """Each image by way of the point that stands for it, (N, *X), in the units of the likelihood's data.
@@ -61,7 +66,7 @@ class Use:
         """
         check_whole(batch_size=batch_size)
         x = self._checked(x)
-        return self._functions.map(self.call, batch_size, x, self._labels(y, len(x)))
+        return self._functions.map(self.call, int(batch_size), x, self._labels(y, len(x)))
 
     def interpolate(self, a: Any, b: Any, steps: int = 10, spherical: bool = False, y: Any = None) -> np.ndarray:
         """Images on the way from `a` to `b`, by way of their latents.
@@ -84,6 +89,7 @@ class Use:
         if a.shape != b.shape:
             raise ValueError(f"Expected as many images on both sides. Received: shapes {a.shape} and {b.shape}")
         check_whole(least=2, steps=steps)
+        steps = int(steps)
         if self.latent_dtype != "float32":
             raise ValueError(
                 "Between codes, which are whole numbers, there is no way: this model cannot interpolate. "
@@ -116,6 +122,8 @@ class Use:
             (n, *X), the likelihood's means (`likelihood.image`), in the units of its data.
         """
         check_whole(n=n, batch_size=batch_size)
+        check_number(temperature=temperature)
+        n, batch_size = int(n), int(batch_size)
         y = self._labels(y, n)
         size = max(BLOCK, min(batch_size // BLOCK * BLOCK, power_of_two(n)))
         seed = int(backend.seed_pair(seed)[0])
@@ -158,6 +166,7 @@ class Use:
         Reference: Burda, Grosse and Salakhutdinov 2016, equation 8; Rezende, Mohamed and Wierstra 2014, appendix E.
         """
         check_whole(samples=samples, chunk=chunk)
+        samples, chunk = int(samples), int(chunk)
         x = self._checked(x)
         y = self._labels(y, len(x))
         keys = np.arange(len(x)) if keys is None else np.asarray(keys)

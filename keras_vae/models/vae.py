@@ -80,6 +80,7 @@ class VAE(LatentVariableModel):
 
     def _fitted(self, encoder, decoder, posterior, prior, likelihood, objective):
         """Networks and parts by name, all of them built, if they fit each other; `label_shape` follows from them."""
+        shapes.check_order(encoder, decoder, self.image_shape)
         size = getattr(posterior, "size", None) or shapes.latent_size(decoder)
         posterior = posteriors.get("diagonal_normal" if posterior is None else posterior, size)
         prior = priors.get("standard_normal" if prior is None else prior, posterior.size)
@@ -102,6 +103,8 @@ class VAE(LatentVariableModel):
             _build(likelihood, features, self.image_shape)
         except ValueError as error:
             raise ValueError(f"The decoder does not fit the images. {error}") from error
+        if getattr(likelihood, "head", None) is not None:
+            shapes.warn_of_output_layer(decoder, features, self.image_shape)
         _build(objective, posterior.event_shape, self.image_shape)
         self._encoder_labels, self._decoder_labels = labels
         self.label_shape = found.pop() if found else None

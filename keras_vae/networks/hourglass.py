@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from keras_vae.names import plain
+
 
 def check_sizes(**sizes: Any) -> None:
     """Raise unless every argument is a positive integer.
@@ -16,7 +18,7 @@ def check_sizes(**sizes: Any) -> None:
         ValueError: at the first argument that is not.
     """
     for name, value in sizes.items():
-        if not _is_size(value):
+        if not _is_size(plain(value)):
             raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
 
 
@@ -27,12 +29,14 @@ def check_tuples(**tuples: Any) -> None:
         ValueError: at the first argument that is not.
     """
     for name, value in tuples.items():
-        if not isinstance(value, (tuple, list)) or not value or not all(map(_is_size, value)):
+        sizes = plain(value)
+        if not isinstance(sizes, tuple) or not sizes or not all(map(_is_size, sizes)):
             raise ValueError(f"`{name}` must be a non-empty tuple of positive integers. Received: {name}={value!r}")
 
 
 def as_tuple(value: Any) -> Any:
-    """`value`, a number as a tuple of one."""
+    """`value`, a number as a tuple of one, numpy's numbers and arrays as Python's."""
+    value = plain(value)
     return (value,) if isinstance(value, Integral) else value
 
 
@@ -80,6 +84,7 @@ def hourglass(
         ValueError: where a size is not a positive integer, a side of the image cannot be halved so often, or a latent
             map has other sides than the image then has.
     """
+    image_shape, kernel_size, dense = plain((image_shape, kernel_size, dense))
     widths, latent_shape = as_tuple(widths), as_tuple(latent_size)
     check_tuples(widths=widths)
     check_tuples(latent_size=latent_shape)

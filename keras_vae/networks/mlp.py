@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 from keras import layers
 
-from keras_vae.names import known_as
+from keras_vae.names import known_as, plain
 from keras_vae.networks.hourglass import as_tuple, check_sizes, check_tuples
 
 
@@ -39,7 +39,7 @@ def mlp(
         >>> decoder.output_shape
         (None, 500)
     """
-    widths = as_tuple(widths)
+    image_shape, latent_size, widths = plain(image_shape), plain(latent_size), as_tuple(widths)
     check_tuples(image_shape=image_shape, widths=widths)
     check_sizes(latent_size=latent_size)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 from keras import layers
 
-from keras_vae.names import known_as
+from keras_vae.names import known_as, plain
 from keras_vae.networks.hourglass import as_tuple, check_axes, check_sizes, check_tuples, hourglass
 
 
@@ -49,9 +49,9 @@ def resnet(
         ((None, 8192), (None, 32, 32, 64))
     """
     check_axes(image_shape, "(H, W, C)", "(length, channels)")
-    widths = as_tuple(widths)
+    widths, blocks = as_tuple(widths), plain(blocks)
     check_tuples(widths=widths)
-    if isinstance(blocks, (tuple, list)):
+    if isinstance(blocks, tuple):
         if len(blocks) != len(widths) or not all(type(n) is int and n >= 0 for n in blocks):
             raise ValueError(
                 f"`blocks` must be a positive integer, or one whole number for each width. Received: blocks={blocks!r}"

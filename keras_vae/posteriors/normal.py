@@ -5,7 +5,7 @@ from typing import Any, Literal
 from keras import ops
 
 from keras_vae.backend import Tensor, tfd, tfp
-from keras_vae.names import one_of
+from keras_vae.names import check_number, one_of
 from keras_vae.parts import Head, register, soft_clip
 from keras_vae.posteriors.base import Posterior
 
@@ -35,9 +35,8 @@ class DiagonalNormal(Posterior):
     ):
         super().__init__(size, **kwargs)
         self.parameterization = one_of(parameterization, ("log_variance", "softplus"), "parameterization")
-        if not floor > 0:
-            raise ValueError(f"`floor` is a variance and must be positive. Received: floor={floor!r}")
-        self.floor = floor
+        check_number(zero=False, floor=floor)
+        self.floor = float(floor)
 
     def build(self, features_shape: tuple[int, ...]) -> None:
         self.head = Head(self.event_shape, parameters=2, name="head")
@@ -69,7 +68,8 @@ class FullCovarianceNormal(Posterior):
         super().__init__(size, **kwargs)
         if len(self.event_shape) != 1:
             raise ValueError(f"A full covariance needs a latent vector, not a map. Received: size={size!r}")
-        self.floor = floor
+        check_number(floor=floor)
+        self.floor = float(floor)
 
     def build(self, features_shape: tuple[int, ...]) -> None:
         (size,) = self.event_shape

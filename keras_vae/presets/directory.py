@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import draws, files
-from keras_vae.presets import cards, hub, schema
+from keras_vae.presets import cards, hub, schema, trust
 from keras_vae.presets.location import find
 from keras_vae.presets.schema import (
     ATTRIBUTES,
@@ -169,22 +169,32 @@ def load(name: str | Path) -> keras.Model:
     """
     directory = find(name)
     config, results = read(directory)
+    described = trust.checked(config["model"], directory / CONFIG)
     _verify(directory, results)
+    numbers, whole = trust.numbers_in(directory / WEIGHTS)
     try:
-        model = keras.saving.deserialize_keras_object(config["model"], safe_mode=True)
-    except Exception as error:  # Keras raises nearly anything for parts that it does not know.
+        with trust.no_more_than(numbers, directory / WEIGHTS):
+            model = keras.saving.deserialize_keras_object(described, safe_mode=True)
+    except PresetError:
+        raise
+    except Exception as error:  # Keras and users' own parts raise nearly anything for what they cannot be made of.
         raise PresetError(
-            f"{directory / CONFIG} does not describe a model that can be made here ({_first_line(error)}): parts of "
-            f"your own must be registered, so import the module that defines them first. Received: {directory}"
+            f"{directory / CONFIG} does not describe a model that can be made here ({_told(error)}). "
+            f"Received: {directory}"
         ) from error
+    trust.check_whole_numbers(model, whole, directory / WEIGHTS)
     try:
-        with warnings.catch_warnings():
-            # Of layers that the file lacks Keras only warns, and leaves them as they are.
-            warnings.filterwarnings("error", "Skipping nested container", UserWarning)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.filterwarnings("always", "Skipping nested container", UserWarning)
             model.load_weights(directory / WEIGHTS)
-    except (ValueError, OSError, KeyError, UserWarning) as error:
+        for warning in warned:
+            # Of layers in lists that the file lacks Keras only warns, and leaves them as they are.
+            if str(warning.message).startswith("Skipping nested container"):
+                raise warning.message
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    except Exception as error:  # As above.
         raise PresetError(
-            f"{directory / WEIGHTS} does not fit the model of {CONFIG} ({_first_line(error)}). Received: {directory}"
+            f"{directory / WEIGHTS} does not fit the model of {CONFIG} ({_told(error)}). Received: {directory}"
         ) from error
     return model
 
@@ -204,8 +214,19 @@ def attributes(name: str | Path) -> dict[str, np.ndarray]:
     path = find(name) / ATTRIBUTES
     if not path.is_file():
         return {}
-    directions = schema.read_attributes(path)["directions"]
-    return {name: np.asarray(direction, dtype="float32") for name, direction in directions.items()}
+    found = {}
+    for name, direction in schema.read_attributes(path)["directions"].items():
+        try:
+            with np.errstate(over="ignore"):
+                found[name] = np.array(direction, dtype="float32")
+        except (ValueError, TypeError, OverflowError):
+            found[name] = np.float32(np.nan)
+        if not np.all(np.isfinite(found[name])) or found[name].shape != next(iter(found.values())).shape:
+            raise PresetError(
+                f"`directions.{name}` of {path} must be finite numbers, of one shape for all attributes. "
+                f"Received: {str(direction)[:100]}"
+            )
+    return found
 
 
 def verify(directory: str | Path) -> None:
@@ -302,5 +323,7 @@ def fixed_batch_score(model: keras.Model) -> np.ndarray:
     return ops.convert_to_numpy(log_prob)[0].astype("float64")
 
 
-def _first_line(error):
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+def _told(error):
+    # Keras tells first what else may be wrong.
+    said = str(error).rpartition("Exception encountered: ")[2]
+    return " ".join(said.split())[:300] or type(error).__name__

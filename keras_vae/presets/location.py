@@ -1,5 +1,6 @@
 """Where a preset is: an entry of the zoo, a directory, or a repository of the Hugging Face Hub."""
 
+import contextlib
 import fnmatch
 from pathlib import Path
 
@@ -54,9 +55,11 @@ def find(name: str | Path, trained: bool = True) -> Path:
             f"This entry has a recipe but no weights yet: keras-vae train zoo/{entry} makes them. With weights: "
             f"{', '.join(map(repr, known)) or 'none'}. Received: {str(name)!r}"
         )
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
+    # Names of nobody's home, and of more characters than a file's.
+    with contextlib.suppress(OSError, RuntimeError):
+        path = Path(name).expanduser()
+        if path.is_dir():
+            return path
     try:
         return ZOO / names.one_of(entry, known, "preset, neither an entry of the zoo nor a directory")
     except ValueError as error:
