@@ -493,3 +493,20 @@ def test_fit_chooses_how_many_steps_are_made_at_a_time(tmp_path):
     conv.compile("adam")
     conv.fit(X, verbose=0)
     assert conv.steps_per_execution == 1
+
+
+@pytest.mark.parametrize(
+    "likelihood", ["bernoulli", "normal:scale=0.2", "categorical", "discretized_logistic_mixture:3"]
+)
+def test_draws_are_data(likelihood):
+    keras.utils.set_random_seed(0)
+    vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 3, widths=(16,)), likelihood=likelihood, seed=0)
+    means, draws = (vae.sample(400, seed=0, mean=mean) for mean in (True, False))
+    np.testing.assert_array_equal(vae.sample(5, seed=0, mean=False, batch_size=16), draws[:5])
+    if likelihood.startswith("normal"):
+        np.testing.assert_allclose((draws - means).std(), 0.2, rtol=0.02)
+    else:
+        assert set(np.unique(draws)) <= set(range(2 if likelihood == "bernoulli" else 256))
+    # 25,600 draws with a standard deviation of at most 75 levels.
+    spread = 75 if likelihood in ("categorical", "discretized_logistic_mixture:3") else 0.5
+    assert abs(draws.mean() - means.mean()) < 5 * spread / 160

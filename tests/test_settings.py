@@ -262,3 +262,9 @@ def test_nothing_is_compiled_anew_where_nothing_changed():
     used(vae, GREY)
     now = [vae.train_function, vae.test_function, *vae._functions._compiled.values()]
     assert [id(f) for f in functions] == [id(f) for f in now]
+
+
+def test_a_part_of_two_models_is_warned_of():
+    vae = make("normal:scale=1.0")
+    with pytest.warns(UserWarning, match=r"likelihood.*another model.*shares its weights"):
+        make(vae.likelihood)

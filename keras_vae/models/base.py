@@ -436,7 +436,7 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
         self.renew()
         batches = checks.Batches(self)
         given = data.for_evaluation(self, batches, data.Given(x, y, sample_weight), batch_size)
-        keeper = guard.LastGoodWeights(self) if backend.LOOPS_TAKE_STATE else None
+        keeper = guard.Kept(self) if backend.LOOPS_TAKE_STATE else None
         with self._looping(), guard.usable_afterwards(self, keeper, batches):
             return super().evaluate(**given, **kwargs)
 

@@ -107,9 +107,15 @@ class Use:
         return images[0] if single else images
 
     def sample(
-        self, n: int, y: Any = None, seed: int | None = None, temperature: float = 1.0, batch_size: int = 256
+        self,
+        n: int,
+        y: Any = None,
+        seed: int | None = None,
+        temperature: float = 1.0,
+        batch_size: int = 256,
+        mean: bool = True,
     ) -> np.ndarray:
-        """Samples: the mean of p(x|z) for each of `n` draws of z from the prior.
+        """Samples: the mean of p(x|z), or a draw from it, for each of `n` draws of z from the prior.
 
         Args:
             n: how many.
@@ -117,9 +123,11 @@ class Use:
             seed: int; None: another one at each call. The first samples are the same whatever `n` and `batch_size`.
             temperature: factor on the prior's standard deviation.
             batch_size: how many are made at a time.
+            mean: whether they are means (`likelihood.image`), as pictures show them; False: draws, such as counts, bits
+                or levels, with all the noise that the likelihood has.
 
         Returns:
-            (n, *X), the likelihood's means (`likelihood.image`), in the units of its data.
+            (n, *X), in the units of the likelihood's data.
         """
         check_whole(n=n, batch_size=batch_size)
         check_number(temperature=temperature)
@@ -132,12 +140,18 @@ class Use:
         for start in range(0, n, size):
             labels = [] if y is None else [padded(y[start : start + size], size)]
             seeds = backend.seed_pairs(seed, range(start // BLOCK, (start + size) // BLOCK))
-            chunks.append(self._functions(self._sample, temperature, seeds, *labels, n=size))
+            chunks.append(self._functions(self._sample, temperature, seeds, *labels, n=size, mean=bool(mean)))
         return np.concatenate([ops.convert_to_numpy(c) for c in chunks])[:n]
 
-    def _sample(self, temperature, seed, y=None, *, n):
+    def _sample(self, temperature, seed, y=None, *, n, mean):
         features = self.generate(n, y=y, seed=seed, temperature=temperature)
-        return self.likelihood.image(self.likelihood.distribution(features))
+        if mean:
+            return self.likelihood.image(self.likelihood.distribution(features))
+        # Block by block, as z is drawn, so that no draw depends on how many there are.
+        blocks = ops.split(features, n // BLOCK)
+        seeds = backend.folded(seed, 2**15)
+        draws = [self.likelihood.distribution(block).sample(seed=seeds[i]) for i, block in enumerate(blocks)]
+        return ops.concatenate([ops.cast(draw, "float32") for draw in draws])
 
     def log_prob(
         self,

@@ -1,5 +1,7 @@
 """The variational autoencoder: one group of latent variables, put together from five parts."""
 
+import warnings
+import weakref
 from typing import Any
 
 import keras
@@ -16,6 +18,8 @@ from keras_vae.objectives import Objective
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import Prior
 
+# {part: a reference to its model}.
+_OWNERS = weakref.WeakKeyDictionary()
 _PIECES = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
 
 
@@ -72,10 +76,25 @@ class VAE(LatentVariableModel):
         for piece in ("encoder", "decoder", "posterior", "prior"):
             setattr(self, piece, pieces[piece])
         self._set_up(self.image_shape, pieces["likelihood"], pieces["objective"], seed)
+        for piece in _PIECES[2:]:
+            self._own(pieces[piece])
+
+    def _own(self, part):
+        owner = _OWNERS.get(part, lambda: None)()
+        if owner not in (None, self) and part.weights:
+            warnings.warn(
+                f"This {part.role} is a part of another model, too, and shares its weights with it: training one model "
+                "changes the other. Make a new part for each, or name it by a spec, unless that is what you want. "
+                f"Received: {part!r}, of {owner.name!r} and {self.name!r}",
+                stacklevel=3,
+            )
+        _OWNERS[part] = weakref.ref(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _PIECES and "settings" in vars(self):
             value = self._fitted(**{piece: getattr(self, piece) for piece in _PIECES} | {name: value})[name]
+            if name not in _PIECES[:2]:
+                self._own(value)
         super().__setattr__(name, value)
 
     def _fitted(self, encoder, decoder, posterior, prior, likelihood, objective):

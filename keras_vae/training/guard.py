@@ -17,6 +17,24 @@ def _state(model):
     return [*(v for v in model.variables if id(v) not in held), *model.metrics_variables, *optimizer]
 
 
+class Kept:
+    """A copy of a model's state.
+
+    Args:
+        model: the model; its state is copied at once.
+    """
+
+    def __init__(self, model: keras.Model):
+        self._model = model
+        # numpy may share memory with the backend, which writes in place: hence the copy.
+        self.values = [np.array(keras.ops.convert_to_numpy(v)) for v in _state(model)]
+
+    def restore(self) -> None:
+        """Puts it back."""
+        for variable, value in zip(_state(self._model), self.values, strict=True):
+            variable.assign(value)
+
+
 class LastGoodWeights(keras.callbacks.Callback):
     """Stops a run whose loss is no longer finite, and keeps the last weights that were good.
 
@@ -34,23 +52,22 @@ class LastGoodWeights(keras.callbacks.Callback):
         super().__init__()
         # Not `self.model`, which on JAX takes the state out of the running loop at each look.
         self._watched = model
-        self._values = self._finite_state()
+        self._kept = self._finite_state()
         self._next_look = 0
 
     def _finite_state(self):
         """A copy of the model's state, or None if it has NaN or infinite values."""
-        # numpy may share memory with the backend, which writes in place: hence the copy.
-        values = [np.array(keras.ops.convert_to_numpy(v)) for v in _state(self._watched)]
-        return values if all(np.isfinite(v).all() for v in values if v.dtype.kind == "f") else None
+        kept = Kept(self._watched)
+        return kept if all(np.isfinite(v).all() for v in kept.values if v.dtype.kind == "f") else None
 
     def restore(self) -> None:
         """Puts the remembered state back, if there is one."""
-        for variable, value in zip(_state(self._watched), self._values or (), strict=self._values is not None):
-            variable.assign(value)
+        if self._kept is not None:
+            self._kept.restore()
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         # Once more, since a callback before this one may have loaded a checkpoint.
-        self._values = self._finite_state()
+        self._kept = self._finite_state()
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._next_look = 0
@@ -63,9 +80,9 @@ class LastGoodWeights(keras.callbacks.Callback):
                 self._watched.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        values = self._finite_state() if np.isfinite(logs["loss"]) else None
-        if values is not None:
-            self._values = values
+        kept = self._finite_state() if np.isfinite(logs["loss"]) else None
+        if kept is not None:
+            self._kept = kept
             return
         self.restore()
         self._watched.stop_training = True
@@ -80,12 +97,12 @@ class LastGoodWeights(keras.callbacks.Callback):
 
 
 @contextlib.contextmanager
-def usable_afterwards(model: keras.Model, keeper: LastGoodWeights | None, batches: Batches) -> Iterator[None]:
+def usable_afterwards(model: keras.Model, keeper: Kept | LastGoodWeights | None, batches: Batches) -> Iterator[None]:
     """Runs Keras' `fit` or `evaluate`; when it fails, `model` stays as usable as it was.
 
     Args:
         model: the model.
-        keeper: its `LastGoodWeights`; None where nothing can be lost.
+        keeper: has `restore`; None where nothing can be lost.
         batches: what checks the data, whose error is raised instead of the pipeline's.
     """
     try:
