@@ -424,3 +424,25 @@ def test_hidden_layers_of_any_activation_are_not_warned_of():
     ):
         kv.VAE(encoder, decoder(last))
     kv.VAE(*kv.networks.conv((8, 8, 1), 3, widths=(4,), activation="tanh"))
+
+
+@keras.saving.register_keras_serializable("tests")
+def logit_normal(features):
+    return kv.backend.tfd.Independent(kv.backend.tfd.LogitNormal(features, 1.0), 3)
+
+
+@keras.saving.register_keras_serializable("tests")
+def median(distribution):
+    return distribution.distribution.quantile(0.5)
+
+
+@pytest.mark.filterwarnings("ignore:This likelihood trains")
+def test_a_distribution_without_a_mean_needs_an_image(tmp_path):
+    with pytest.raises(ValueError, match=r"no mean.*`image`.*Received"):
+        make(kv.likelihoods.FromFunction(logit_normal, channels=1))
+    with pytest.raises(ValueError, match=r"`image` must make"):
+        make(kv.likelihoods.FromFunction(logit_normal, channels=1, image=lambda d: median(d)[..., 0]))
+    vae = make(kv.likelihoods.FromFunction(logit_normal, channels=1, data="open unit interval", image=median))
+    vae.save(tmp_path / "vae.keras")
+    again = keras.saving.load_model(tmp_path / "vae.keras")
+    np.testing.assert_allclose(again.sample(4, seed=0), vae.sample(4, seed=0), rtol=1e-5)

@@ -107,8 +107,10 @@ class FromFunction(Likelihood):
     @classmethod
     def from_config(cls, config: dict) -> "FromFunction":
         config = dict(config)
-        for key in {"function", "image"} & config.keys():
-            name = config[key]
+        for key in ("function", "image"):
+            name = config.get(key)
+            if name is None:
+                continue
             config[key] = keras.saving.get_registered_object(name)
             if config[key] is None:
                 raise ValueError(

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import random
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -303,9 +304,16 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
                     f"need in a callback. Received: {name}={value!r}"
                 )
         optimizer = keras.optimizers.get(optimizer)
-        halves = any(layer.compute_dtype == "float16" for layer in self._flatten_layers())
+        dtypes = {layer.compute_dtype for layer in self._flatten_layers()}
+        if "bfloat16" in dtypes and not backend.has_bfloat16():
+            warnings.warn(
+                "This processor has no bfloat16 and emulates it, which is several times slower than float32: make the "
+                "networks under keras.config.set_dtype_policy('float32') here; their weights are the same. "
+                "Received: layers with the policy mixed_bfloat16",
+                stacklevel=2,
+            )
         scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-        if halves and kwargs.get("auto_scale_loss", True) and not scaled:
+        if "float16" in dtypes and kwargs.get("auto_scale_loss", True) and not scaled:
             # Keras looks at the model's own policy alone, and begins at a scale that is too large for losses in nats.
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**10)
         self._chooses_steps = steps_per_execution == "auto"
