@@ -1,4 +1,5 @@
 import re
+import time
 import warnings
 
 import keras
@@ -416,3 +417,26 @@ def test_a_number_that_is_not_logged_is_said_once(tmp_path):
         fit([kv.callbacks.BestCheckpoints(tmp_path)], epochs=3)
     assert len([w for w in caught if "val_elbo" in str(w.message)]) == 1
     assert names(tmp_path) == []
+
+
+def test_a_deadline_stops_at_a_step_unless_it_cannot_be_saved():
+    asked = []
+
+    def save(answers=iter((False, True))):  # noqa: B008 (one iterator is what is meant)
+        asked.append(int(model.step))
+        return next(answers)
+
+    model = COMPOSITION.model()
+    deadline = kv.callbacks.Deadline(time.monotonic() - 1, save)
+    with pytest.raises(kv.callbacks.OutOfTime):
+        fit([deadline], model=model)
+    assert asked == [1, 2] and int(model.step) == 2
+
+    class Stops(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            deadline.stop = True
+
+    model, deadline = COMPOSITION.model(), kv.callbacks.Deadline()
+    with pytest.raises(kv.callbacks.OutOfTime):
+        fit([Stops(), deadline], model=model)
+    assert int(model.step) == 3

@@ -217,7 +217,7 @@ print(*({"keras", "tensorflow", "jax", "numpy"} & set(sys.modules)))
 
     for arguments in (["--help"], ["train", "--help"], ["parts", "--help"], ["train", "digits", "--epochs", "0"]):
         assert imported(*arguments)[0] == set()
-    assert "did you mean --epochs?" in imported("train", "digits", "--epoch", "3")[1]
+    assert "no option --epoch, did you mean --epochs" in imported("train", "digits", "--epoch", "3")[1]
     # Nor do failures that can be told without.
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine.txt").touch()

@@ -660,24 +660,6 @@ def test_binary_data_is_not_binarised_again(monkeypatch):
     assert train.x.min() == evaluated["test"].min() == 1
 
 
-def test_a_table_has_whole_lines_only(tmp_path):
-    path = tmp_path / "history.csv"
-    table = Table(path, [])
-    assert not path.exists() and Table.read(path) == []
-    for epoch in range(3):
-        table.append({"epoch": epoch, "loss": 0.1 + epoch})
-    for torn in ("3,3.", "3\n", "3,\0\0\n", "\xff\n"):
-        with open(path, "a", encoding="latin-1") as file:
-            file.write(torn)
-        rows = Table.read(path)
-        assert rows == [{"epoch": epoch, "loss": 0.1 + epoch} for epoch in range(3)]
-        table = Table(path, rows[:2])
-        table.append({"epoch": 2, "loss": 2.1})
-    table.append({"epoch": 3, "loss": 1 / 3})
-    assert path.read_text() == "epoch,loss\n0,0.1\n1,1.1\n2,2.1\n3,0.3333333333333333\n"
-    assert table.column("loss") == [0.1, 1.1, 2.1, 1 / 3]
-
-
 # Nothing lost
 
 
