@@ -47,6 +47,8 @@ def replace_together(writers: dict[Path, Callable[[Path], Any]], keep_previous: 
                 os.replace(partial, path)
             _flush_entries(path.parent)
     except OSError as error:
+        if error.errno is None and path.name in str(error):
+            raise
         if error.errno is None:
             raise OSError(f"{error}. Received: {path}") from error
         named = str(error.filename or path).replace(f"{_PARTIAL}{path.name}", path.name)

@@ -509,6 +509,15 @@ def test_a_complete_run_is_left_alone(finished):
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
+@pytest.mark.parametrize("name", ["model.keras", presets.WEIGHTS])
+def test_a_complete_run_whose_model_is_damaged_is_not_complete(finished, tmp_path, monkeypatch, name):
+    out = tmp_path / "digits"
+    shutil.copytree(finished[0], out)
+    (out / name).write_bytes((out / name).read_bytes()[:-100])
+    monkeypatch.setattr(experiment, "_run", lambda *_: "again")
+    assert experiment.run("digits", out, resume=True, verbose=False) == "again"
+
+
 def test_a_run_of_before_there_were_flips_is_complete_and_has_none(finished, tmp_path):
     out = tmp_path / "digits"
     shutil.copytree(finished[0], out)

@@ -194,6 +194,11 @@ def state(out: Path) -> tuple[Path | None, dict]:
     return None, {}
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a Keras archive is there, and not damaged."""
+    return _record(path) is not None
+
+
 def _record(path):
     """What `add_record` put into a state; None if the file is damaged."""
     try:

@@ -6,6 +6,7 @@ The run directory's `state.keras` knows its step, within an epoch, too, so that 
 
 import contextlib
 import importlib.util
+import os
 import signal
 import statistics
 import threading
@@ -89,11 +90,19 @@ def run(
     out = Path(out)
     with directory.locked(out):
         recipe, about, results = plan(dataset, out, resume, defaults, preset, overwrite, about, **given)
-        if results and not evaluation.is_cut(results):
+        if results and not evaluation.is_cut(results) and _is_intact(out):
             if verbose:
                 print(f"{out} is complete: {recipe.epochs} epochs are done.")
             return results
         return _run(recipe, out, about, ends, verbose, command, preset)
+
+
+def _is_intact(out):
+    """Whether the weights of a complete run are those that were tested."""
+    with contextlib.suppress(presets.PresetError):
+        presets.verify(out)
+        return directory.is_whole(out / directory.MODEL)
+    return False
 
 
 def _run(recipe, out, about, ends, verbose, command, preset):
@@ -208,6 +217,8 @@ def _interruptible(deadline: Deadline) -> Iterator[Any]:
 
     def stop(*_):
         deadline.stop = True
+        # Not `print`, which may be what was interrupted.
+        os.write(2, b"\nStopping at the next step, for the evaluation; Ctrl-C again quits at once.\n")
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     if ours:
