@@ -24,6 +24,7 @@ setup(
         "importlib_resources",
         "tensorboard",
         "numpy",
+        "filelock",
         "scikit-learn",
         "scikit-image",
         "matplotlib",

@@ -1,4 +1,5 @@
 import re
+import time
 import warnings
 
 import keras
@@ -429,3 +430,26 @@ def test_callbacks_of_keras_know_which_way_is_better(tmp_path):
     assert names(tmp_path) == ["1.weights.h5", "2.weights.h5"]
     with pytest.raises(ValueError, match=r"monitor=kl.*Pass `mode='max'`"):
         fit([keras.callbacks.EarlyStopping("kl")], epochs=1)
+
+
+def test_a_deadline_stops_at_a_step_unless_it_cannot_be_saved():
+    asked = []
+
+    def save(answers=iter((False, True))):  # noqa: B008 (one iterator is what is meant)
+        asked.append(int(model.step))
+        return next(answers)
+
+    model = COMPOSITION.model()
+    deadline = kv.callbacks.Deadline(time.monotonic() - 1, save)
+    with pytest.raises(kv.callbacks.OutOfTime):
+        fit([deadline], model=model)
+    assert asked == [1, 2] and int(model.step) == 2
+
+    class Stops(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            deadline.stop = True
+
+    model, deadline = COMPOSITION.model(), kv.callbacks.Deadline()
+    with pytest.raises(kv.callbacks.OutOfTime):
+        fit([Stops(), deadline], model=model)
+    assert int(model.step) == 3

@@ -21,7 +21,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 ROOT = Path(__file__).parent.parent
-FILES = {"config.json", "history.csv", "timings.csv", "results.json", "model.keras"}
+FILES = {"config.json", "history.csv", "timings.csv", "results.json", "model.keras", "model.weights.h5", "README.md"}
+FILES |= {"state.keras", "previous.state.keras", ".lock"}
 PICTURES = {"samples.png", "interpolations.png", "reconstructions.png", "latent.png", "curves.png"}
 SHORT = ("--epochs", "4", "--eval-samples", "20")
 
@@ -61,8 +62,8 @@ def results(out):
 
 
 def variables(out):
-    """All that a saved model remembers, the optimiser and the seeds included."""
-    model = keras.saving.load_model(out / "model.keras")
+    """All that a run goes on from, the optimiser and the seeds included."""
+    model = keras.saving.load_model(out / "state.keras")
     return [keras.ops.convert_to_numpy(v) for v in (*model.variables, *model.optimizer.variables)]
 
 
@@ -133,7 +134,7 @@ def test_minutes_end_a_run_in_time(finished, tmp_path):
     measured = json.loads(done.stdout)
     assert measured == results(out)
     assert 0 < measured["epochs"] < measured["epochs_planned"] == 100_000
-    assert f"after epoch {measured['epochs']} of 100000" in done.stderr and "--resume" in done.stderr
+    assert f"the end of epoch {measured['epochs'] + 1} of 100000" in done.stderr and "--resume" in done.stderr
     rows = history(out)
     assert len(rows) == measured["epochs"]
     common = min(len(rows), 4)
@@ -150,14 +151,16 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     until = time.monotonic() + 120
-    while not (out / "model.keras").exists():
+    while not (out / "state.keras").exists():
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130
     assert said.splitlines()[-1].endswith(f"go on with: keras-vae train digits --out {out} --resume")
     assert "Traceback" not in said
+    # What there was was evaluated.
+    assert results(out)["metrics"]["log_prob"]["images"] == 300 and (out / "samples.png").exists()
 
 
 def test_a_folder_of_images_as_json(tmp_path):
@@ -196,7 +199,7 @@ def test_failures_are_one_line(tmp_path):
         assert "Did you mean 'mnist_mlp'" in refused(*arguments, code=2)
 
 
-def test_help_waits_for_no_framework():
+def test_help_and_slips_wait_for_no_framework(tmp_path):
     code = """
 import sys
 from keras_vae.cli.main import main
@@ -206,11 +209,30 @@ except SystemExit as end:
     assert end.code in (0, 2)
 print(*({"keras", "tensorflow", "jax", "numpy"} & set(sys.modules)))
 """
+
+    def imported(*arguments):
+        start = [sys.executable, "-c", code, *map(str, arguments)]
+        done = subprocess.run(start, check=True, **environment(), capture_output=True)
+        return set(done.stdout.splitlines()[-1].split()), done.stderr
+
     for arguments in (["--help"], ["train", "--help"], ["parts", "--help"], ["train", "digits", "--epochs", "0"]):
-        done = subprocess.run(
-            [sys.executable, "-c", code, *arguments], check=True, **environment(), capture_output=True
-        )
-        assert done.stdout.splitlines()[-1] == ""
+        assert imported(*arguments)[0] == set()
+    assert "no option --epoch, did you mean --epochs" in imported("train", "digits", "--epoch", "3")[1]
+    # Nor do failures that can be told without.
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").touch()
+    for *arguments, said in (
+        ("train", "minst", "did you mean 'mnist'"),
+        ("train", "digits", "--import", "gone.py", "gone.py"),
+        ("train", "digits", "--out", tmp_path / "run", "--resume"),
+        ("train", "digits", "--out", tmp_path / "new", "--preset", ROOT / "zoo" / "mnist_mlp", "--overwrite"),
+        ("sample", "mnist_mpl", "--out", "x.png", "Did you mean 'mnist_mlp'"),
+        ("sample", tmp_path / "run", "--out", "x.png", "config.json"),
+        ("score", "mnist_mlp", "gone.png", "'gone.png'"),
+        ("export", "mnist_mlp", "--out", tmp_path / "run", "--overwrite"),
+    ):
+        found, error = imported(*arguments)
+        assert found <= {"numpy"} and said in error and len(error.splitlines()) == 1
 
 
 REGISTERED = """

@@ -3,8 +3,11 @@
 import dataclasses
 import json
 import math
+import os
 import shlex
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,13 +16,13 @@ import numpy as np
 import pytest
 
 from keras_vae import data, files, likelihoods, metrics, names, presets, schedules
-from keras_vae.callbacks import Deadline, OutOfTime
+from keras_vae.callbacks import Deadline
 from keras_vae.cli import arguments
 from keras_vae.cli import main as cli
 from keras_vae.files import Table
 from keras_vae.models.vae import VAE
 from keras_vae.runs import data as run_data
-from keras_vae.runs import directory, model, pictures
+from keras_vae.runs import directory, evaluation, model, pictures, recorder
 from keras_vae.runs import run as experiment
 from keras_vae.runs.recipe import FIELDS, Recipe, UsageError, import_parts, written
 from keras_vae.training.averages import ValidatedAverage
@@ -40,18 +43,38 @@ def quick(monkeypatch):
     monkeypatch.setattr(pictures, "write", lambda *_: {})
 
 
+STEPS = math.ceil(1297 / 32)
+
+
+def results_history(out):
+    """{column: numbers} of a run's history.csv."""
+    rows = Table.read(out / "history.csv")
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def stopping_after(steps):
+    """A deadline that comes once the model has made so many steps."""
+
+    class Soon(Deadline):
+        def on_train_batch_end(self, batch, logs=None):
+            self._deadline = 0 if int(self.model.step) > steps else math.inf
+            super().on_train_batch_end(batch, logs)
+
+    return Soon
+
+
 def same(a, b):
     """Whether two results, JSON or not, are of the same numbers."""
     return a["epochs"] == b["epochs"] and a["metrics"] == b["metrics"]
 
 
-def run_killed_between_history_and_model(out, monkeypatch, **recipe):
-    """A run that dies in its third epoch, when that is in the history and not yet in the model."""
+def run_killed_between_history_and_state(out, monkeypatch, **recipe):
+    """A run that dies in its third epoch, when that is in the history and not yet in the state."""
 
-    def dying_replace(path, write, real=files.replace):
-        if path.name == "model.keras" and len((out / "history.csv").read_text().splitlines()) == 4:
+    def dying_replace(path, write, keep_previous=False, real=files.replace):
+        if path.name == "state.keras" and len((out / "history.csv").read_text().splitlines()) == 4:
             raise KeyboardInterrupt
-        real(path, write)
+        real(path, write, keep_previous)
 
     with monkeypatch.context() as patch:
         patch.setattr(files, "replace", dying_replace)
@@ -59,10 +82,10 @@ def run_killed_between_history_and_model(out, monkeypatch, **recipe):
             experiment.run("digits", out, **recipe)
 
 
-def test_a_run_killed_between_history_and_model(finished, tmp_path, monkeypatch):
+def test_a_run_killed_between_history_and_state(finished, tmp_path, monkeypatch):
     uninterrupted, results = finished
     out = tmp_path / "digits"
-    run_killed_between_history_and_model(out, monkeypatch, **SHORT)
+    run_killed_between_history_and_state(out, monkeypatch, **SHORT)
     resumed = experiment.run("digits", out, resume=True, verbose=False)
     assert same(resumed, results)
     assert (out / "history.csv").read_bytes() == (uninterrupted / "history.csv").read_bytes()
@@ -81,27 +104,62 @@ def test_a_run_out_of_time_in_the_midst_of_an_epoch(finished, tmp_path, monkeypa
     uninterrupted, results = finished
     out = tmp_path / "digits"
 
-    class Soon(Deadline):
-        def on_train_batch_end(self, batch, logs=None):
-            if len(self._begun) == 3 and batch > 20:
-                raise OutOfTime
-
     with monkeypatch.context() as patch:
-        patch.setattr(experiment, "Deadline", Soon)
+        patch.setattr(experiment, "Deadline", stopping_after(2 * STEPS + 10))
         stopped = experiment.run("digits", out, minutes=60, **SHORT)
     assert (stopped["epochs"], stopped["epochs_planned"]) == (2, 4)
     assert json.loads((out / "results.json").read_text()) == stopped
+    assert 0 < int(keras.saving.load_model(out / "state.keras").step) % STEPS < STEPS
     resumed = experiment.run("digits", out, resume=True, verbose=False)
     assert same(resumed, results)
     assert (out / "history.csv").read_bytes() == (uninterrupted / "history.csv").read_bytes()
+    for here, there in zip(
+        *(keras.saving.load_model(d / "state.keras").get_weights() for d in (out, uninterrupted)), strict=True
+    ):
+        np.testing.assert_array_equal(here, there)
 
 
-def test_too_few_minutes_for_an_epoch_leave_a_run_that_can_begin(finished, tmp_path):
+def test_a_minute_that_is_too_short_leaves_a_model_and_results(tmp_path):
     out = tmp_path / "digits"
-    assert experiment.run("digits", out, minutes=1e-6, **SHORT) is None
-    assert not (out / "results.json").exists()
-    resumed = experiment.run("digits", out, resume=True, verbose=False)
-    assert same(resumed, finished[1])
+    stopped = experiment.run("digits", out, minutes=1e-6, **SHORT)
+    assert stopped["epochs"] == 0 and "seconds_per_epoch" not in stopped
+    log_prob = stopped["metrics"]["log_prob"]
+    # Not even these fitted; a SavedModel and pictures take their time, too.
+    assert (log_prob["images"], log_prob["samples"]) == (100, 10) and "cut to the time" in log_prob["protocol"]
+    assert stopped["metrics"]["elbo"]["images"] == 16
+    assert evaluation.is_cut(stopped)
+    VAE.from_preset(out)
+
+
+def test_an_evaluation_is_cut_to_the_time_that_is_left():
+    costs, wanted = evaluation.Costs(image=0.001, sample=1e-5), evaluation.Extent(10_000, 5000, 500)
+    assert costs.seconds(wanted) == pytest.approx(15 + 40 + 25)
+    assert costs.extent(wanted, 80.1) == wanted
+    for seconds in (70, 40, 25):
+        extent = costs.extent(wanted, seconds)
+        assert extent.cut and 0.9 * seconds < costs.seconds(extent) <= seconds
+    assert costs.extent(wanted, 0) == evaluation.Extent(16, 100, 10, cut=True)
+
+
+def test_ctrl_c_stops_at_a_step_and_evaluates(tmp_path, monkeypatch):
+    out = tmp_path / "digits"
+
+    class Pressed(Deadline):
+        def on_train_batch_end(self, batch, logs=None):
+            signal.raise_signal(signal.SIGINT)
+            super().on_train_batch_end(batch, logs)
+
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(experiment, "Deadline", Pressed)
+            with pytest.raises(experiment.Interrupted) as stopped:
+                experiment.run("digits", out, **SHORT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert stopped.value.results["epochs"] == 0 and not evaluation.is_cut(stopped.value.results)
+    assert directory.read(out)[1] == stopped.value.results
 
 
 def test_more_epochs_for_a_complete_run(finished, tmp_path):
@@ -135,7 +193,7 @@ def full(tmp_path_factory):
 def test_a_killed_run_with_averages_goes_on_to_the_bit(full, tmp_path, monkeypatch):
     uninterrupted, results = full
     out = tmp_path / "full"
-    run_killed_between_history_and_model(out, monkeypatch, **FULL)
+    run_killed_between_history_and_state(out, monkeypatch, **FULL)
     resumed = experiment.run("digits", out, resume=True, preset=out / "preset", verbose=False)
     assert same(resumed, results) and resumed["epoch_kept"] == results["epoch_kept"]
     assert (out / "history.csv").read_bytes() == (uninterrupted / "history.csv").read_bytes()
@@ -169,12 +227,12 @@ def test_the_quality_of_reconstructions_can_be_followed(tmp_path):
     recipe = {"epochs": 2, "likelihood": "normal", "keep": "elbo", "eval_images": 2, "eval_samples": 2}
     out = tmp_path / "run"
     results = experiment.run("digits", out, monitor_images=True, verbose=False, **recipe)
-    table = Table(out / "history.csv", 2)
+    history = results_history(out)
     vae = keras.saving.load_model(out / "model.keras")
     x = data.convert(data.load("digits").validation.images, "real")
     error, psnr = (f(x, vae.reconstruct(x)).mean() for f in (metrics.squared_error, metrics.psnr))
-    assert table.column("val_squared_error")[1] == pytest.approx(error, rel=1e-5)
-    assert table.column("val_psnr")[1] == pytest.approx(psnr, rel=1e-5)
+    assert history["val_squared_error"][1] == pytest.approx(error, rel=1e-5)
+    assert history["val_psnr"][1] == pytest.approx(psnr, rel=1e-5)
     assert results["metrics"]["psnr"]["unit"] == "dB" and "not dequantised" in results["preprocessing"]
 
 
@@ -207,7 +265,7 @@ def test_a_conditional_model_has_no_pictures_without_labels(tmp_path, monkeypatc
 
 def test_the_best_epoch_is_the_one_that_is_kept(full):
     out, results = full
-    bounds = Table(out / "history.csv", 4).column("val_iwae")
+    bounds = results_history(out)["val_iwae"]
     assert results["epoch_kept"] == 1 + int(np.argmax(bounds))
     vae = VAE.from_preset(out / "preset")
     assert int(vae.step) == results["epoch_kept"] * math.ceil(1297 / 32)
@@ -218,10 +276,10 @@ def test_the_best_epoch_is_the_one_that_is_kept(full):
 
 def test_a_worse_epoch_is_not_kept(tmp_path, monkeypatch):
     kept = []
-    recorder = directory.Recorder(tmp_path, 0, keep="loss")
+    recording = recorder.Recorder(tmp_path, {"history": [], "timings": []}, {}, 1, keep="loss")
     for epoch, loss in enumerate((3.0, 2.0, 2.5, 2.0, 1.0)):
-        recorder._history.append({"epoch": epoch, "val_loss": loss})
-        kept.append(recorder._is_best())
+        recording._history.append({"epoch": epoch, "val_loss": loss})
+        kept.append(recording._is_best())
     assert kept == [True, True, False, False, True]
 
 
@@ -451,6 +509,15 @@ def test_a_complete_run_is_left_alone(finished):
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
+@pytest.mark.parametrize("name", ["model.keras", presets.WEIGHTS])
+def test_a_complete_run_whose_model_is_damaged_is_not_complete(finished, tmp_path, monkeypatch, name):
+    out = tmp_path / "digits"
+    shutil.copytree(finished[0], out)
+    (out / name).write_bytes((out / name).read_bytes()[:-100])
+    monkeypatch.setattr(experiment, "_run", lambda *_: "again")
+    assert experiment.run("digits", out, resume=True, verbose=False) == "again"
+
+
 def test_a_run_of_before_there_were_flips_is_complete_and_has_none(finished, tmp_path):
     out = tmp_path / "digits"
     shutil.copytree(finished[0], out)
@@ -602,14 +669,166 @@ def test_binary_data_is_not_binarised_again(monkeypatch):
     assert train.x.min() == evaluated["test"].min() == 1
 
 
-def test_a_table_is_cut_to_what_counts(tmp_path):
-    path = tmp_path / "history.csv"
-    table = Table(path, 0)
-    for epoch in range(3):
-        table.append({"epoch": epoch, "loss": 0.1 + epoch})
-    with open(path, "a") as file:
-        file.write("3,3.")
-    table = Table(path, 2)
-    table.append({"epoch": 2, "loss": 1 / 3})
-    assert path.read_text() == "epoch,loss\n0,0.1\n1,1.1\n2,0.3333333333333333\n"
-    assert table.column("loss") == [0.1, 1.1, 1 / 3]
+# Nothing lost
+
+
+@pytest.fixture
+def killed(finished, tmp_path):
+    """A copy of a run of four epochs whose results were not written yet."""
+    out = tmp_path / "killed"
+    shutil.copytree(finished[0], out)
+    for name in ("results.json", "model.keras", presets.WEIGHTS):
+        (out / name).unlink()
+    return out
+
+
+def is_as_before(out, finished):
+    """Whether a resumed run has what the uninterrupted one has."""
+    resumed = experiment.run("digits", out, resume=True, verbose=False)
+    same_files = all((out / name).read_bytes() == (finished[0] / name).read_bytes() for name in ("history.csv",))
+    return same(resumed, finished[1]) and same_files and len(Table.read(out / "timings.csv")) == 4
+
+
+def test_a_damaged_state_falls_back_to_the_one_before(killed, finished):
+    state = killed / "state.keras"
+    content = bytearray(state.read_bytes())
+    # A bit of the weights.
+    content[len(content) // 2] ^= 1
+    state.write_bytes(content)
+    # The history has a line more than the state before.
+    with pytest.warns(RuntimeWarning, match=r"state\.keras is damaged.*previous\.state\.keras"):
+        assert is_as_before(killed, finished)
+
+
+def test_a_run_without_a_whole_state_says_so(killed):
+    for name in ("state.keras", "previous.state.keras"):
+        (killed / name).write_bytes(b"")
+    with pytest.raises(UsageError, match=r"damaged.*Received: .*state\.keras and .*previous"):
+        experiment.run("digits", killed, resume=True, verbose=False)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\0\0\0"])
+def test_lost_and_torn_files_are_written_anew(finished, tmp_path, content):
+    out = tmp_path / "run"
+    shutil.copytree(finished[0], out)
+    names = ("history.csv", "timings.csv")
+    for name in (*names, "results.json"):
+        _spoil(out / name, content)
+    assert directory.read(out)[1] is None
+    recorder.Recorder(out, directory.state(out)[1], {}, STEPS)
+    for name in names:
+        assert (out / name).read_bytes() == (finished[0] / name).read_bytes()
+
+
+def _spoil(path, content):
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{"])
+def test_a_lost_config_is_that_of_the_state(killed, finished, content):
+    before = directory.read(killed)[0]
+    _spoil(killed / "config.json", content)
+    with pytest.warns(RuntimeWarning, match=r"config\.json"):
+        assert directory.read(killed)[0]["recipe"] == before["recipe"]
+    _spoil(killed / "config.json", b'{"format_version": 99}')
+    with pytest.raises(presets.PresetError, match=r"config\.json was written by a newer"):
+        directory.read(killed)
+
+
+def test_a_run_of_an_older_version_goes_on(full, tmp_path):
+    uninterrupted, results = full
+    out = tmp_path / "older"
+    shutil.copytree(uninterrupted, out)
+    for name in ("results.json", presets.WEIGHTS, "previous.state.keras"):
+        (out / name).unlink()
+    # Its model was its state, and had no history with it.
+    keras.saving.load_model(out / "state.keras").save(out / "model.keras")
+    (out / "state.keras").unlink()
+    resumed = experiment.run("digits", out, resume=True, verbose=False)
+    assert same(resumed, results) and resumed["epoch_kept"] == results["epoch_kept"]
+    assert (out / "history.csv").read_bytes() == (uninterrupted / "history.csv").read_bytes()
+    # What was tested is no state.
+    for path in out.glob("*state.keras"):
+        path.unlink()
+    (out / "results.json").unlink()
+    with pytest.raises(UsageError, match=r"model\.keras is the model that was tested"):
+        experiment.run("digits", out, resume=True, verbose=False)
+
+
+def test_the_model_of_a_run_has_the_weights_that_were_tested(full):
+    out, results = full
+    vae = keras.saving.load_model(out / "model.keras")
+    x = data.convert(data.load("digits").test.images, "binary", run_data.BINARISATION_SEED)
+    measured = vae.evaluate(x, batch_size=256, verbose=0, return_dict=True)["elbo"]
+    assert measured == pytest.approx(results["metrics"]["elbo"]["value"], rel=1e-5)
+    assert int(vae.step) == results["epoch_kept"] * STEPS
+    for here, there in zip(vae.get_weights(), VAE.from_preset(out).get_weights(), strict=True):
+        np.testing.assert_array_equal(here, there)
+    # A run that was killed has them, too.
+    for here, there in zip(vae.get_weights(), recorder.unfinished(out).get_weights(), strict=True):
+        np.testing.assert_array_equal(here, there)
+
+
+def test_damaged_weights_of_the_best_epoch_fall_back_to_those_before(full, tmp_path):
+    out = tmp_path / "full"
+    shutil.copytree(full[0], out)
+    (out / "best.weights.h5").write_bytes(b"")
+    with pytest.warns(RuntimeWarning, match=r"best\.weights\.h5 is damaged"):
+        assert int(recorder.unfinished(out).step) < full[1]["epoch_kept"] * STEPS
+    (out / "previous.best.weights.h5").write_bytes(b"")
+    with (
+        pytest.warns(RuntimeWarning, match="damaged"),
+        pytest.raises(UsageError, match=r"Received: .*best\.weights\.h5"),
+    ):
+        recorder.unfinished(out)
+
+
+def test_a_run_that_was_killed_before_it_began_begins(tmp_path, monkeypatch):
+    out = tmp_path / "run"
+
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "_run", dies)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run("digits", out, **SHORT)
+    # Nothing of it is there.
+    assert not out.exists()
+    out.mkdir()
+    for name in (".lock", ".lock.json", "partial.config.json"):
+        (out / name).write_text("{")
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run("digits", out, **SHORT)
+    assert [path.name for path in out.iterdir()] == [".lock"]
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "of_mine.png").touch()
+    with pytest.raises(UsageError, match="exists"):
+        experiment.run("digits", tmp_path / "photos", verbose=False)
+
+
+def test_a_second_process_is_told_who_has_the_run(finished):
+    out, _ = finished
+    code = "import sys, pathlib; from keras_vae.runs import directory; directory.check_free(pathlib.Path(sys.argv[1]))"
+    process = [sys.executable, "-c", code, out]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    with directory.locked(out):
+        told = subprocess.run(process, capture_output=True, text=True, check=False, env=environment)
+        said = json.loads((out / ".lock.json").read_text())
+    assert told.returncode == 1
+    assert f"written by process {os.getpid()}, since {said['since']}" in told.stderr.splitlines()[-1]
+    assert subprocess.run(process, check=False, env=environment).returncode == 0
+
+
+def test_a_preset_is_replaced_only_if_told(full, tmp_path):
+    preset = tmp_path / "preset"
+    shutil.copytree(full[0] / "preset", preset)
+    with pytest.raises(UsageError, match=r"--overwrite.*Received"):
+        experiment.run("digits", tmp_path / "run", preset=preset, **SHORT)
+    assert not (tmp_path / "run").exists()
+    recipe = Recipe.of(directory.read(full[0])[0]["recipe"])
+    directory.check_preset(preset, dataclasses.replace(recipe, epochs=9, data_dir="elsewhere"))
+    with pytest.raises(UsageError):
+        directory.check_preset(preset, dataclasses.replace(recipe, seed=1))

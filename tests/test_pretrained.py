@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -41,6 +42,34 @@ def run(capsys, *arguments, code=0):
     assert cli.main(list(map(str, arguments))) == code
     said = capsys.readouterr()
     return said.err if code else said.out
+
+
+def test_a_run_is_a_model(trained, pictures, tmp_path, capsys):
+    complete, killed = trained.parent, tmp_path / "killed"
+    shutil.copytree(complete, killed)
+    for name in (presets.RESULTS, presets.WEIGHTS, "model.keras"):
+        (killed / name).unlink()
+    expected = zoo.load(trained).sample(3, seed=0)
+    for out in (complete, killed):
+        run(capsys, "sample", out, "-n", 3, "--out", tmp_path / "s.npy")
+        np.testing.assert_allclose(np.load(tmp_path / "s.npy"), expected, rtol=1e-6)
+    assert "3 images" in run(capsys, "score", killed, pictures[0], "--samples", 2)
+    assert json.loads(run(capsys, "info", killed, "--json"))["epochs"] == 2
+    assert json.loads(run(capsys, "info", complete, "--json"))["metrics"] == presets.read(trained)[1]["metrics"]
+    assert run(capsys, "evaluate", complete).count("agrees") == 7
+    assert "log p(x)" in run(capsys, "card", complete)
+    for command in ("card", "evaluate"):
+        assert f"--out {killed} --resume" in run(capsys, command, killed, code=2)
+    (killed / "state.keras").write_bytes(b"")
+    (killed / "previous.state.keras").unlink()
+    assert "state.keras" in run(capsys, "sample", killed, "--out", tmp_path / "s.npy", code=2)
+
+
+def test_warnings_are_shown_as_before(capsys):
+    shown = warnings.showwarning
+    run(capsys, "list")
+    run(capsys, "info", "no such model", code=2)
+    assert warnings.showwarning is shown
 
 
 def test_list_and_info(trained, monkeypatch, capsys):
@@ -260,10 +289,16 @@ def test_export_to_onnx(trained, tmp_path, monkeypatch, capsys):
     assert sorted(path.name for path in out.iterdir()) == ["decode.onnx", "encode.onnx", "serve.onnx", export.NOTE]
     note = json.loads((out / export.NOTE).read_text())
     assert note["format"] == "onnx" and note["weights_sha256"] == presets.sha256(trained / presets.WEIGHTS)
-    # A failure leaves no note beside files that may be of both exports.
+    again = ("export", trained, "--format", "onnx")
+    assert "--overwrite" in run(capsys, *again, code=2)
+    run(capsys, *again, "--overwrite")
+    # A failure leaves what was there, as it was.
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
-    assert "keras_vae[onnx]" in run(capsys, "export", trained, "--format", "onnx", code=1)
-    assert not (out / export.NOTE).exists()
+    assert "keras_vae[onnx]" in run(capsys, *again, "--overwrite", code=1)
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    # A directory of something else is nobody's to replace.
+    assert "Only what" in run(capsys, *again, "--out", tmp_path, "--overwrite", code=2)
 
 
 def test_a_directory_that_cannot_be_written_is_one_line(trained, tmp_path, capsys):
@@ -280,7 +315,7 @@ def test_a_recipe_makes_the_preset_of_its_name(tmp_path, monkeypatch, capsys):
         json.dumps({"format_version": 1, "about": {"title": "A toy"}, "recipe": recipe})
     )
     monkeypatch.setattr(location, "ZOO", tmp_path)
-    out = tmp_path / "run"
+    out = tmp_path / "runs" / "run"
     run(capsys, "train", "zoo/toy", "--epochs", 1, "--out", out)
     config, results = presets.read(out / "preset")
     assert config["about"] == {"name": "toy", "title": "A toy"}

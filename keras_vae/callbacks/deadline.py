@@ -1,7 +1,8 @@
 """Training that ends in time."""
 
-import statistics
+import math
 import time
+from collections.abc import Callable
 
 import keras
 
@@ -11,32 +12,33 @@ class OutOfTime(Exception):
 
 
 class Deadline(keras.callbacks.Callback):
-    """Stops training before an epoch that would end too late, or, if need be, within it.
+    """Stops training at the first step that ends too late.
 
     Args:
-        deadline: the end, as a time of `time.monotonic()`.
+        deadline: the end, as a time of `time.monotonic()`; None: there is none but `stop`.
+        save: called before it stops within an epoch; it goes on where this returns False. After an epoch it is not
+            called, so that a callback before this one may save what the epoch leaves.
+
+    Attributes:
+        stop: whether to stop at the next step, whatever the time.
 
     Raises:
         OutOfTime: from Keras' `fit`.
     """
 
-    def __init__(self, deadline: float):
+    def __init__(self, deadline: float | None = None, save: Callable[[], bool] | None = None):
         super().__init__()
-        self._deadline = deadline
-        self._begun = []
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._begun.append(time.monotonic())
-        lengths = [end - begin for begin, end in zip(self._begun, self._begun[1:], strict=False)]
-        # The first epoch is longer, because functions are compiled in it.
-        self._check(statistics.median((lengths[1:] or lengths or [0])[-3:]))
+        self._deadline = math.inf if deadline is None else deadline
+        self._save = save
+        self.stop = False
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self._check()
-
-    def on_test_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self._check()
-
-    def _check(self, needed=0):
-        if time.monotonic() + needed > self._deadline:
+        if self._is_over() and (self._save is None or self._save()):
             raise OutOfTime
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if self._is_over():
+            raise OutOfTime
+
+    def _is_over(self):
+        return self.stop or time.monotonic() > self._deadline

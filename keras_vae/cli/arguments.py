@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import keras_vae
+from keras_vae import names
 from keras_vae.runs import recipe
 
 USAGE = 2
@@ -24,8 +25,10 @@ examples:
 
 A part is written NAME, NAME:VALUE or NAME:KEY=VALUE,KEY=[VALUE,VALUE]; `keras-vae parts` lists all of them. A recipe,
 zoo/NAME or any directory with the config.json of a preset or run, has its own; options still replace what it says.
-The run directory gets config.json, history.csv, timings.csv, results.json, model.keras, pictures, tensorboard/ and
-savedmodel/; that of a recipe preset/, too.
+The run directory gets config.json, history.csv, timings.csv, results.json, model.keras, pictures, tensorboard/,
+savedmodel/, and state.keras, from which --resume goes on; that of a recipe preset/, too. `sample`, `score`, `info` and
+the other commands on trained models take it by its path. A first Ctrl-C stops and evaluates what there is, a second one
+quits; both can be resumed.
 """
 
 _MORE = """\
@@ -124,6 +127,13 @@ def _examples(commands):
 
 
 class _Parser(argparse.ArgumentParser):
+    def parse_known_args(self, args=None, namespace=None):
+        namespace, rest = super().parse_known_args(args, namespace)
+        for option in (word.partition("=")[0] for word in rest if word.startswith("--")):
+            near = " or ".join(names.nearest(option, self._option_string_actions))
+            self.error(f"there is no option {option}{f', did you mean {near}?' if near else ''}")
+        return namespace, rest
+
     def error(self, message):
         self.exit(USAGE, f"{self.prog}: error: {message}\n")
 
@@ -152,8 +162,9 @@ def parser() -> argparse.ArgumentParser:
     _add_recipe(add)
     add("--out", type=Path, help="run directory (runs/DATASET)")
     add("--resume", action="store_true", help="go on with the run in --out; its recipe is that of its config.json")
-    add("--minutes", type=_POSITIVE, help="stop in time to be done after so many minutes; --resume goes on")
+    add("--minutes", type=_POSITIVE, help="be done after so many minutes, evaluation and all; --resume goes on")
     add("--preset", type=Path, help="directory to write the model to as a preset (a recipe's: OUT/preset)")
+    add("--overwrite", action="store_true", help="replace a preset that is in --preset already")
     add("--json", dest="as_json", action="store_true", help="print nothing but the results, as one JSON object")
     _add_parts(commands)
     _add_prepare(commands)
@@ -222,7 +233,9 @@ def _add_pretrained(commands):
         )
         if entry:
             added.add_argument(
-                "name", metavar="NAME", help="an entry of the zoo, the directory of a preset, or hf://USER/REPO"
+                "name",
+                metavar="NAME",
+                help="an entry of the zoo, the directory of a run or preset, or hf://USER/REPO",
             )
             _add_imports(added.add_argument)
         return added.add_argument
@@ -333,4 +346,5 @@ def _add_pretrained(commands):
         help="a SavedModel, or encode.onnx, decode.onnx and serve.onnx (tf_saved_model)",
     )
     add("--out", type=Path, help="directory (savedmodels/NAME, or onnxmodels/NAME)")
+    add("--overwrite", action="store_true", help="replace an export that is there already")
     _add_json(add)

@@ -2,6 +2,7 @@
 
 import json
 
+from keras_vae.cli import models
 from keras_vae.cli.output import say
 
 
@@ -27,14 +28,13 @@ def list_entries(pattern: str | None, as_json: bool, markdown: bool) -> None:
 
 def info(name: str, as_json: bool) -> None:
     """Prints the data, paper, licence and results of a model."""
-    import zoo
-
-    entry = zoo.info(name)
+    entry = models.info(name)
     if as_json:
         print(json.dumps(entry))
         return
-    facts = {**entry["about"], **entry["data"], "parameters": entry["parameters"]}
-    for key, value in (facts | {"sha256": entry["sha256"], "directory": entry["directory"]}).items():
+    facts = {**entry["about"], **entry["data"]}
+    facts |= {key: entry[key] for key in ("parameters", "epochs", "sha256", "directory") if key in entry}
+    for key, value in facts.items():
         print(f"{key:<20} {value}")
     for metric, result in entry["metrics"].items():
         protocol = ", ".join(f"{key} {result[key]}" for key in ("split", "images", "samples") if key in result)
@@ -43,10 +43,9 @@ def info(name: str, as_json: bool) -> None:
 
 def card(name: str, write: bool, as_json: bool) -> None:
     """Prints the card of a model, or writes it to its directory."""
-    import zoo
     from keras_vae import presets
 
-    directory = zoo.find(name)
+    directory = models.complete(name)
     if write:
         presets.write_card(directory)
         say(directory / presets.CARD, as_json)

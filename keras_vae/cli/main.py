@@ -14,7 +14,8 @@ from pathlib import Path
 
 from keras_vae import presets
 from keras_vae.cli import arguments
-from keras_vae.runs.recipe import UsageError, import_parts
+from keras_vae.runs import directory
+from keras_vae.runs.recipe import UsageError, find_parts, import_parts
 
 FAILURE, INTERRUPTED = 1, 130
 
@@ -37,37 +38,62 @@ def main(argv: Sequence[str] | None = None) -> int:
     with _one_line_errors() as failure:
         if command in ("evaluate", "export"):
             options["command"] = shlex.join(["keras-vae", *argv])
+        imports = options.pop("imports", ())
+        _check(command, options, imports)
         function = {"parts": _parts, "prepare": _prepare}.get(command) or _pretrained(command)
-        if imports := options.pop("imports", ()):
+        if imports:
             _experiment()
             import_parts(imports)
         failure.code = FAILURE if function(**options) else 0
     return failure.code
 
 
+def _check(command, options, imports):
+    """Refuses what cannot be done before it waits for a framework."""
+    find_parts(imports)
+    if "name" in options:
+        from keras_vae.cli import export, models
+
+        models.check(options["name"])
+        if command in ("card", "evaluate", "move"):
+            models.complete(options["name"])
+        if command == "export":
+            export.check(*(options[key] for key in ("name", "out", "format", "overwrite")))
+    for path in (*options.get("images", ()), *(options[key] for key in ("a", "b") if key in options)):
+        path.stat()
+
+
 def _train(options, argv, started):
+    from keras_vae.runs.plan import plan
+
     dataset, as_json = options.pop("dataset"), options.pop("as_json")
     out = options.pop("out") or Path("runs") / Path(dataset).resolve().name
     again = shlex.join(["keras-vae", "train", dataset, "--out", str(out), "--resume"])
     command = shlex.join(["keras-vae", *argv])
+    results = None
     with _one_line_errors(lambda: f"; go on with: {again}" if (out / presets.CONFIG).exists() else "") as failure:
         dataset, recipe = _recipe(dataset, options["imports"])
         if recipe:
             options = recipe | options | {"preset": options["preset"] or out / "preset"}
+        directory.check_free(out)
+        plan(dataset, out, **{name: value for name, value in options.items() if name != "minutes"})
         experiment = _experiment()
-        results = experiment.run(dataset, out, verbose=not as_json, command=command, started=started, **options)
-    if failure.code:
+        try:
+            results = experiment.run(dataset, out, verbose=not as_json, command=command, started=started, **options)
+        except experiment.Interrupted as stopped:
+            results, failure.code = stopped.results, INTERRUPTED
+    if failure.code and results is None:
         return failure.code
     if as_json:
         print(json.dumps(results))
     elif results:
         _report(results, out)
     if results is None:
-        print(f"Stopped before the first epoch was done; with more --minutes: {again}", file=sys.stderr)
+        print(f"Stopped before the first step; with more --minutes: {again}", file=sys.stderr)
     elif results["epochs"] < results["epochs_planned"]:
-        done = f"epoch {results['epochs']} of {results['epochs_planned']}"
-        print(f"Stopped after {done}; go on with: {again}", file=sys.stderr)
-    return 0
+        where = f"epoch {results['epochs'] + 1} of {results['epochs_planned']}"
+        print(f"Stopped before the end of {where}; go on with: {again}", file=sys.stderr)
+    return failure.code
 
 
 def _parts(role, as_json):
@@ -97,7 +123,7 @@ def _prepare(dataset, source, data_dir, as_json):
 def _one_line_errors(hint=lambda: ""):
     """Turns what is raised inside into one line; yields an object whose `code` then is the exit code, 0 otherwise."""
     outcome = argparse.Namespace(code=0)
-    warnings.showwarning = _show_warning
+    shown, warnings.showwarning = warnings.showwarning, _show_warning
     try:
         yield outcome
     except KeyboardInterrupt:
@@ -111,10 +137,12 @@ def _one_line_errors(hint=lambda: ""):
             print()
         print(f"keras-vae: error: {' '.join(str(error).split())}", file=sys.stderr)
         outcome.code = getattr(error, "exit_code", FAILURE)
+    finally:
+        warnings.showwarning = shown
 
 
 def _pretrained(command):
-    """The function of a command on pretrained models."""
+    """The function of a command on trained models."""
     from keras_vae.cli import describe, export, measure, use
 
     functions = {
@@ -139,8 +167,8 @@ def _recipe(name, imports):
     """A data set's name and nothing, or those of the recipe that `name` is of, as arguments of `experiment.run`."""
     if not name.startswith(("zoo/", "hf://")) and not (Path(name) / presets.CONFIG).is_file():
         return name, {}
-    directory = presets.find(name, trained=False)
-    config = presets.read_config(directory / presets.CONFIG)
+    found = presets.find(name, trained=False)
+    config = presets.read_config(found / presets.CONFIG)
     if "dataset" not in config["recipe"]:
         raise UsageError(f"{presets.CONFIG} has no recipe with a dataset. Received: {name!r}")
     # A preset may come from anyone: what it names is imported only if the user names it, too.
@@ -148,7 +176,7 @@ def _recipe(name, imports):
     if missing:
         again = " ".join(f"--import {module}" for module in missing)
         raise UsageError(f"This recipe has parts of modules that you import yourself: add {again}. Received: {name!r}")
-    about = {"name": directory.resolve().name} | config["about"]
+    about = {"name": found.resolve().name} | config["about"]
     return config["recipe"]["dataset"], {"defaults": config["recipe"], "about": about}
 
 
@@ -207,7 +235,5 @@ def _report(results, out):
             f"  {titles[name]:<16} {result['value']:>10.2f} {error:<8} {result['unit']:<9} "
             f"images: {result['images']}, samples of z each: {result['samples']}"
         )
-    print(
-        f"Epochs: {results['epochs']}, {results['seconds_per_epoch']:.3g} s each, "
-        f"{results['training_seconds']:.0f} s in all. Files: {out}/"
-    )
+    each = f", {results['seconds_per_epoch']:.3g} s each" if "seconds_per_epoch" in results else ""
+    print(f"Epochs: {results['epochs']}{each}, {results['training_seconds']:.0f} s in all. Files: {out}/")

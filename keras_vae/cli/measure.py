@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from keras_vae.cli import models
+
 
 def evaluate(
     name: str,
@@ -14,11 +16,10 @@ def evaluate(
     command: str,
 ) -> bool:
     """Measures a model again, prints where results.json differs, and returns whether it does."""
-    import zoo
     from keras_vae import presets
     from keras_vae.runs import evaluation
 
-    directory = zoo.find(name)
+    directory = models.complete(name)
     _, stored = presets.read(directory)
     measured = evaluation.measure_again(directory, data_dir, eval_images, eval_samples, verbose=not as_json)
     rows = evaluation.compare(stored, measured)

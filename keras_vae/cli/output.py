@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_vae import files
+
 if TYPE_CHECKING:
     from keras_vae.models.base import LatentVariableModel
 
@@ -34,7 +36,11 @@ def save_images(out: Path, images: np.ndarray, model: "LatentVariableModel", col
 
 def save_array(out: Path, array: np.ndarray) -> None:
     """Writes an array to a .npy file."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # To an open file, since numpy adds .npy to names without it.
-    with open(out, "wb") as file:
-        np.save(file, array, allow_pickle=False)
+
+    def write(partial):
+        # To an open file, since numpy adds .npy to names without it.
+        with open(partial, "wb") as file:
+            np.save(file, array, allow_pickle=False)
+
+    files.make_directory(out.parent)
+    files.replace(out, write)

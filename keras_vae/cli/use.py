@@ -1,4 +1,4 @@
-"""The commands sample, reconstruct, interpolate, move, encode and score: a pretrained model on images."""
+"""The commands sample, reconstruct, interpolate, move, encode and score: a trained model on images."""
 
 import json
 import math
@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_vae.cli import models
 from keras_vae.cli.output import save_array, save_images, say
 
 
 def sample(name: str, out: Path, n: int, seed: int, temperature: float, as_json: bool) -> None:
     """Writes samples: the mean of p(x|z) for draws of z from the prior."""
-    import zoo
-
-    model = zoo.load(name)
+    model = models.load(name)
     images = model.sample(n, seed=seed, temperature=temperature)
     save_images(out, images, model)
     say(out, as_json, shape=images.shape, seed=seed, temperature=temperature)
@@ -22,10 +21,9 @@ def sample(name: str, out: Path, n: int, seed: int, temperature: float, as_json:
 
 def reconstruct(name: str, images: Sequence[Path], out: Path, as_json: bool) -> None:
     """Writes reconstructions; a picture shows each image above its reconstruction."""
-    import zoo
     from keras_vae import data
 
-    model = zoo.load(name)
+    model = models.load(name)
     x = data.read_images(images, model)
     made = model.reconstruct(x)
     save_images(out, made if out.suffix == ".npy" else np.concatenate([x, made], axis=1), model)
@@ -34,10 +32,9 @@ def reconstruct(name: str, images: Sequence[Path], out: Path, as_json: bool) -> 
 
 def interpolate(name: str, a: Path, b: Path, out: Path, steps: int, spherical: bool, as_json: bool) -> None:
     """Writes images decoded along the path between the latents of two images."""
-    import zoo
     from keras_vae import data
 
-    model = zoo.load(name)
+    model = models.load(name)
     ends = [data.read_images([path], model) for path in (a, b)]
     if any(len(end) != 1 for end in ends):
         raise ValueError(f"One image at each end is expected. Received: {len(ends[0])} and {len(ends[1])}")
@@ -53,13 +50,14 @@ def move(name: str, images: Sequence[Path], out: Path, attribute: str, amounts: 
     from keras_vae.names import one_of
     from keras_vae.runs.recipe import UsageError
 
-    model, directions = zoo.load(name), zoo.attributes(name)
+    directions = zoo.attributes(models.complete(name))
     if not directions:
         raise UsageError(f"The images that this model was trained on have no attributes. Received: {name!r}")
     try:
         one_of(attribute, tuple(directions), "attribute")
     except ValueError as error:
         raise UsageError(str(error)) from error
+    model = models.load(name)
     z = model.encode(data.read_images(images, model))
     moved = np.stack([z + amount * directions[attribute] for amount in amounts], axis=1)
     made = model.decode(moved.reshape(-1, *z.shape[1:]))
@@ -69,10 +67,9 @@ def move(name: str, images: Sequence[Path], out: Path, attribute: str, amounts: 
 
 def encode(name: str, images: Sequence[Path], out: Path | None, as_json: bool) -> None:
     """Writes the posterior means, (N, D), or prints them, one image a line."""
-    import zoo
     from keras_vae import data
 
-    model = zoo.load(name)
+    model = models.load(name)
     z = model.encode(data.read_images(images, model))
     if out is not None:
         save_array(out, z)
@@ -87,10 +84,9 @@ def encode(name: str, images: Sequence[Path], out: Path | None, as_json: bool) -
 
 def score(name: str, images: Sequence[Path], samples: int, seed: int, as_json: bool) -> None:
     """Prints log p(x) of each image in nats, and bits per dimension if the likelihood is a mass over levels."""
-    import zoo
     from keras_vae import data, metrics
 
-    model = zoo.load(name)
+    model = models.load(name)
     log_prob = model.log_prob(data.read_images(images, model), samples=samples, seed=seed)
     bits = metrics.bits_per_dim(log_prob, math.prod(model.image_shape)).tolist() if model.likelihood.discrete else None
     if as_json:

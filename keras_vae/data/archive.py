@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_vae import files
 from keras_vae.data.dataset import DataError, DataSet, Split
 
 _SPLITS = ("train", "validation", "test")
@@ -29,8 +30,13 @@ def save(dataset: DataSet, path: str | os.PathLike) -> None:
             arrays[f"{key}/attributes"] = np.stack(list(split.attributes.values()), axis=1)
             arrays[f"{key}/attribute_names"] = np.array(list(split.attributes))
             arrays[f"{key}/attributes_known"] = split.attributes_known
-    with open(path, "wb") as file:
-        np.savez(file, **arrays)
+
+    def write(partial):
+        # To an open file, since numpy adds .npz to names without it.
+        with open(partial, "wb") as file:
+            np.savez(file, **arrays)
+
+    files.replace(Path(path), write)
 
 
 def load(path: str | os.PathLike) -> DataSet:

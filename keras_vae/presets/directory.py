@@ -95,21 +95,21 @@ def save(
         bare.save_weights(path)
         results["weights"]["sha256"] = sha256(path)
 
-    # In this order: the results name the hash of the weights, and the card shows the results.
+    # In this order: the results name the hash of the weights, as the card does, and say that all is there.
     writers = {
         WEIGHTS: write_weights,
-        CONFIG: lambda path: files.dump_json(path, config),
-        RESULTS: lambda path: files.dump_json(path, results),
-        CARD: lambda path: path.write_text(cards.text(config, results), encoding="utf-8"),
         **{Path(source).name: partial(shutil.copyfile, source) for source in pictures or {}},
+        CONFIG: lambda path: files.dump_json(path, config),
     }
     if attributes:
         # Six digits are more than a mean over thousands of images can vouch for.
         rounded = {name: np.vectorize(lambda v: float(f"{v:.6g}"))(value) for name, value in attributes.items()}
         value = {"format_version": FORMAT_VERSION, "directions": {name: v.tolist() for name, v in rounded.items()}}
         writers[ATTRIBUTES] = lambda path: path.write_text(json.dumps(value) + "\n", encoding="utf-8")
+    writers[CARD] = lambda path: path.write_text(cards.text(config, results), encoding="utf-8")
+    writers[RESULTS] = lambda path: files.dump_json(path, results)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        files.make_directory(directory)
         files.replace_together({directory / name: write for name, write in writers.items()})
         if not attributes:
             # Those of the weights that were replaced.

@@ -1,133 +1,217 @@
-"""The directory of a run: what it leaves there while it goes on, and how it is taken up again."""
+"""The directory of a run: what is in it, who writes it, and how it is taken up again.
+
+No framework is imported here, so that the command refuses what cannot be done before it waits for one.
+"""
 
 import contextlib
-import math
+import json
+import os
 import time
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
-import keras
-
 from keras_vae import files, presets
-from keras_vae.models.base import LatentVariableModel
-from keras_vae.presets import CONFIG, RESULTS
-from keras_vae.runs.recipe import Recipe, UsageError
-from keras_vae.training import averages
+from keras_vae.presets import CONFIG, RESULTS, WEIGHTS
+from keras_vae.runs.recipe import FIELDS, Recipe, UsageError
 
+# What was tested; in the directories of older versions, the state.
 MODEL = "model.keras"
+# What a run goes on from; its predecessor is kept.
+STATE = "state.keras"
 # Of the best epoch on validation images.
 BEST = "best.weights.h5"
+HISTORY, TIMINGS = "history.csv", "timings.csv"
+_LOCK, _HOLDER = ".lock", ".lock.json"
+# In a state's archive: config.json, history and timings as they were, and how far an unfinished epoch is.
+_RECORD = "run.json"
+
+
+class InUse(RuntimeError):
+    """Another process writes the run."""
+
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Makes a run's directory, and keeps other processes from it; one that stays empty is removed again.
+
+    Raises:
+        InUse: if a process has it already; the message says which.
+        OSError: if it cannot be written.
+    """
+    there = out.exists()
+    files.make_directory(out)
+    lock = _acquired(out)
+    try:
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        (out / _HOLDER).write_text(json.dumps({"pid": os.getpid(), "since": since}), encoding="utf-8")
+        files.remove_partials(out)
+        yield
+    finally:
+        (out / _HOLDER).unlink(missing_ok=True)
+        if not there and [path.name for path in out.iterdir()] == [_LOCK]:
+            (out / _LOCK).unlink()
+            out.rmdir()
+        lock.release()
+
+
+def check_free(out: Path) -> None:
+    """Raises `InUse` if another process writes the run."""
+    if (out / _LOCK).exists():
+        _acquired(out).release()
+
+
+def _acquired(out):
+    import filelock
+
+    lock = filelock.FileLock(out / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        holder = None
+        # The other process may be about to write it.
+        with contextlib.suppress(ValueError):
+            holder = files.read_json(out / _HOLDER)
+        who = f"process {holder['pid']}, since {holder['since']}" if holder else "another process"
+        raise InUse(
+            f"The run is being written by {who}: wait for it, stop it, or choose another --out. Received: {out}"
+        ) from None
+    return lock
+
+
+def check_new(out: Path) -> None:
+    """Refuses a directory in which a run cannot begin.
+
+    Raises:
+        UsageError: if it holds anything but what a run leaves that was killed before it began.
+    """
+    if out.is_dir() and all(path.name in (_LOCK, _HOLDER) or files.is_partial(path) for path in out.iterdir()):
+        return
+    if out.exists():
+        raise UsageError(f"The run directory exists: go on by --resume, or choose another --out. Received: {out}")
+
+
+def check_preset(preset: Path, recipe: Recipe | None = None) -> None:
+    """Refuses to replace a preset.
+
+    Args:
+        preset: a directory, which may be there.
+        recipe: that of the run that goes on; a preset that it wrote earlier is its own.
+
+    Raises:
+        UsageError: for a model that would be lost.
+    """
+    if not (preset / WEIGHTS).exists():
+        return
+    # One that is damaged, or has no recipe, is nobody's.
+    with contextlib.suppress(presets.PresetError, UsageError):
+        if recipe and contradictions(Recipe.of(presets.read_config(preset / CONFIG)["recipe"]), recipe) == []:
+            return
+    raise UsageError(
+        f"There is a preset already: choose another --preset, or replace it by --overwrite. Received: {preset}"
+    )
+
+
+# Fields that change nothing in the epochs which are done.
+_MAY_CHANGE = ("epochs", "data_dir", "eval_images", "eval_samples", "imports")
+
+
+def contradictions(before: Recipe, now: Recipe) -> list[str]:
+    """The fields in which a recipe cannot be that of a run which goes on."""
+    return [name for name in FIELDS if name not in _MAY_CHANGE and getattr(before, name) != getattr(now, name)]
 
 
 def read(out: Path) -> tuple[dict, dict | None]:
-    """config.json and, where the run is complete, results.json.
+    """config.json and, where the run is complete, results.json; a config.json that was lost is that of the state.
 
     Raises:
         UsageError: if there is no run in the directory.
         PresetError: for a file that is not as the schema says.
     """
-    if not (out / CONFIG).is_file():
-        raise UsageError(f"There is no run to resume (no {CONFIG}): start one without --resume. Received: {out}")
-    complete = (out / RESULTS).is_file()
-    return presets.read_config(out / CONFIG), presets.read_results(out / RESULTS) if complete else None
+    lost = _lost(out / CONFIG)
+    if lost:
+        _, record = state(out)
+        if "config" not in record:
+            raise UsageError(f"There is no run to resume ({lost}): start one without --resume. Received: {out}")
+        warnings.warn(f"{lost}: it is written anew from the run's state. Received: {out}", RuntimeWarning, stacklevel=2)
+        files.write_json(out / CONFIG, record["config"])
+    if not (out / RESULTS).exists():
+        return presets.read_config(out / CONFIG), None
+    # Results that are damaged are measured again.
+    return presets.read_config(out / CONFIG), None if _lost(out / RESULTS) else presets.read_results(out / RESULTS)
 
 
-def write_config(out: Path, recipe: Recipe, about: dict, data: dict) -> None:
-    """Makes the directory, with what decides the run; results that are there, of another recipe, go."""
-    out.mkdir(parents=True, exist_ok=True)
+def _lost(path):
+    """What is wrong with a JSON file, or None."""
+    try:
+        return None if files.read_json(path) is not None else f"no {path.name}"
+    except ValueError:
+        return f"{path.name} is damaged"
+
+
+def is_unfinished(directory: Path) -> bool:
+    """Whether a directory is that of a run which is no preset yet: one that goes on, or was killed, or is older."""
+    return not all((directory / name).exists() for name in (WEIGHTS, RESULTS)) and any(
+        (directory / name).exists() for name in (STATE, files.previous(directory / STATE).name, MODEL)
+    )
+
+
+def begin(out: Path, recipe: Recipe, about: dict, data: dict) -> dict:
+    """Writes what decides the run; results that are there, of another recipe, go. Returns what config.json holds."""
     # First, or those of fewer epochs would pass for those of the run that begins.
     (out / RESULTS).unlink(missing_ok=True)
     config = {"format_version": presets.FORMAT_VERSION, "about": about, "data": data}
-    files.write_json(out / CONFIG, {**config, "recipe": recipe.entries(), "seed": recipe.seed})
+    config |= {"recipe": recipe.entries(), "seed": recipe.seed}
+    files.write_json(out / CONFIG, config)
+    return config
 
 
-def load(vae: LatentVariableModel, out: Path, steps: int) -> int:
-    """Puts the run's checkpoint, if there is one, into the model.
-
-    Args:
-        vae: the model.
-        out: the directory.
-        steps: in an epoch.
-
-    Returns:
-        The epochs that are done.
+def state(out: Path) -> tuple[Path | None, dict]:
+    """The newest state of a run that is whole, and what `add_record` put there; None and {} where there is none.
 
     Raises:
-        ValueError: if the checkpoint is not one of an epoch's end.
+        UsageError: if all that there are are damaged.
     """
-    if not (out / MODEL).exists():
-        return 0
-    vae.load_weights(out / MODEL)
-    done, rest = divmod(int(vae.step), steps)
-    if rest:
-        raise ValueError(
-            f"{out / MODEL} does not belong to this data: an epoch has {steps} steps. Has the folder of images "
-            f"changed? Received: a model after {int(vae.step)} steps"
+    latest = out / STATE
+    found = [path for path in (latest, files.previous(latest)) if path.exists()]
+    found = found or [path for path in (out / MODEL,) if path.exists()]
+    for path in found:
+        if (record := _record(path)) is not None:
+            if path is not found[0]:
+                warnings.warn(
+                    f"{found[0]} is damaged: the run goes on from the state before, {path.name}.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            return path, record
+    if found:
+        raise UsageError(
+            f"The run cannot go on, since its state is damaged: start another one. "
+            f"Received: {' and '.join(map(str, found))}"
         )
-    return done
+    return None, {}
 
 
-def load_kept(vae: LatentVariableModel, recipe: Recipe, out: Path, steps: int) -> int:
-    """Puts the weights that are tested into the model, the best epoch's or the last one's; returns that epoch."""
-    if recipe.keep != "last":
-        vae.load_weights(out / BEST)
-    elif recipe.ema is not None:
-        averages.use_averages(vae)
-    return int(vae.step) // steps
+def is_whole(path: Path) -> bool:
+    """Whether a Keras archive is there, and not damaged."""
+    return _record(path) is not None
 
 
-class Recorder(keras.callbacks.Callback):
-    """Writes what each epoch leaves: a line in history.csv and timings.csv, the best weights, the model.
+def _record(path):
+    """What `add_record` put into a state; None if the file is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                return None
+            return json.loads(archive.read(_RECORD)) if _RECORD in archive.namelist() else {}
+    # What zipfile makes of damaged headers: RuntimeError of "encrypted" files, ValueError of what is no text.
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return None
 
-    In this order, since a resumed run cuts lines that the model does not know of, and cannot make up for missing ones.
-    An epoch whose numbers are not finite leaves nothing and ends the training.
 
-    Args:
-        out: the run directory.
-        done: epochs that the run has behind it.
-        keep: "last", or the validation value by which the best epoch's weights are kept, too; the loss is best low.
-        averaged: whether the best weights are the optimiser's averages.
-    """
-
-    def __init__(self, out: Path, done: int, keep: str = "last", averaged: bool = False):
-        super().__init__()
-        self._out, self._keep, self._averaged = out, keep, averaged
-        self._history = files.Table(out / "history.csv", done)
-        # Apart from the history, which is the same however often a run was interrupted.
-        self._timings = files.Table(out / "timings.csv", done)
-        self.diverged = None
-
-    @property
-    def history(self) -> dict[str, list[float]]:
-        """{column: [a number for each epoch]}."""
-        return self._history.columns()
-
-    @property
-    def seconds(self) -> list[float]:
-        """What each epoch took."""
-        return self._timings.column("seconds")
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._begin = time.monotonic()
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        seconds = time.monotonic() - self._begin
-        values = {name: float(value) for name, value in logs.items()}
-        # Weights that are no longer finite show in the validation.
-        if not all(map(math.isfinite, values.values())):
-            self.diverged = epoch + 1
-            self.model.stop_training = True
-            return
-        self._history.append({"epoch": epoch + 1, **values})
-        self._timings.append({"epoch": epoch + 1, "seconds": round(seconds, 3)})
-        if self._is_best():
-            with averages.averaged_weights(self.model) if self._averaged else contextlib.nullcontext():
-                files.replace(self._out / BEST, self.model.save_weights)
-        files.replace(self._out / MODEL, self.model.save)
-
-    def _is_best(self):
-        # By what is on the disk, so that a resumed run decides as if it had not been interrupted.
-        if self._keep == "last":
-            return False
-        sign = -1 if self._keep == "loss" else 1
-        *before, now = (sign * value for value in self._history.column(f"val_{self._keep}"))
-        return now > max(before, default=-math.inf)
+def add_record(path: Path, record: dict) -> None:
+    """Adds to a Keras archive what else a run needs to go on."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(_RECORD, json.dumps(record))

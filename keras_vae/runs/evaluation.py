@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -23,12 +24,35 @@ from keras_vae.training.stream import evenly
 EVALUATION_BATCH = 256
 # Validation images whose reconstructions are measured after each epoch.
 MONITORED_IMAGES = 500
+# What the protocol of results says for which there was too little time.
+_CUT = "; cut to the time that was left"
 
 
 # Results
 
 
-def evaluate(vae: LatentVariableModel, recipe: Recipe, test: np.ndarray, images: DataSet, verbose: bool) -> dict:
+class Extent(NamedTuple):
+    """How much is evaluated: test images in all, those that log p(x) is estimated for, and samples for each of them."""
+
+    test: int
+    images: int
+    samples: int
+    cut: bool = False
+
+    @classmethod
+    def of(cls, recipe: Recipe, test: np.ndarray) -> "Extent":
+        """What a recipe asks for."""
+        return cls(len(test), min(recipe.eval_images or len(test), len(test)), recipe.eval_samples)
+
+
+def evaluate(
+    vae: LatentVariableModel,
+    recipe: Recipe,
+    test: np.ndarray,
+    images: DataSet,
+    verbose: bool,
+    extent: Extent | None = None,
+) -> dict:
     """The test results; a function of weights and recipe.
 
     Args:
@@ -37,20 +61,22 @@ def evaluate(vae: LatentVariableModel, recipe: Recipe, test: np.ndarray, images:
         test: test images as the likelihood sees them.
         images: the data set.
         verbose: whether progress is shown.
+        extent: how much of it; None: what the recipe asks for.
 
     Returns:
         {name: {"value", "unit", "split", "images", "samples", "protocol", "standard_error" where there is one}}.
     """
+    extent = extent or Extent.of(recipe, test)
+    chosen, test = evenly(extent.images, test), evenly(extent.test, test)
     terms = vae.evaluate(test, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True)
-    chosen = evenly(recipe.eval_images or len(test), test)
     if verbose:
-        print(f"log p(x) of {len(chosen)} test images, {recipe.eval_samples} samples each:", flush=True)
-    log_prob = vae.log_prob(chosen, samples=recipe.eval_samples, seed=recipe.seed, verbose=int(verbose))
+        print(f"log p(x) of {len(chosen)} test images, {extent.samples} samples each:", flush=True)
+    log_prob = vae.log_prob(chosen, samples=extent.samples, seed=recipe.seed, verbose=int(verbose))
 
     single = {"unit": "nats", "split": "test", "images": len(test), "samples": vae.objective.samples}
-    many = single | {"images": len(chosen), "samples": recipe.eval_samples}
+    many = single | {"images": len(chosen), "samples": extent.samples}
     seen = data.preprocessing(vae.likelihood, images)
-    seen = f"; test images: {seen}" if seen else ""
+    seen = (f"; test images: {seen}" if seen else "") + (_CUT if extent.cut else "")
     single["protocol"] = f"expectations over q(z|x) by samples{seen}"
     many["protocol"] = f"importance sampling from q(z|x), Burda et al. 2016, equation 8{seen}"
     results = {name: {"value": float(terms[name]), **single} for name in ("elbo", "log_likelihood", "kl")}
@@ -122,14 +148,55 @@ class MonitoredReconstructions(keras.callbacks.Callback):
         logs.update({f"val_{name}": float(np.mean(values)) for name, values in quality.items()})
 
 
-def seconds_needed(vae: LatentVariableModel, recipe: Recipe, test: np.ndarray) -> float:
-    """About how long the evaluation and what is written after it will take."""
-    few = test[: min(16, len(test))]
-    vae.log_prob(few, samples=recipe.eval_samples, seed=0)
-    begin = time.monotonic()
-    vae.log_prob(few, samples=recipe.eval_samples, seed=0)
-    each = (time.monotonic() - begin) / len(few)
-    return 15 + each * ((recipe.eval_images or len(test)) + 3 * len(test) / recipe.eval_samples)
+# About what pictures, the SavedModel and the first calls of functions take.
+_SECONDS_WRITING = 15
+# Passes over test images beside that of log p(x).
+_PASSES = 4
+
+
+class Costs(NamedTuple):
+    """Seconds that an image takes to be reconstructed, and log p(x) for each sample of z."""
+
+    image: float
+    sample: float
+
+    @classmethod
+    def measured(cls, vae: LatentVariableModel, test: np.ndarray) -> "Costs":
+        """Those of a model, on a few images."""
+        few = test[:16]
+
+        def seconds(function):
+            # The first call compiles.
+            function()
+            begin = time.monotonic()
+            function()
+            return (time.monotonic() - begin) / len(few)
+
+        return cls(seconds(lambda: vae.reconstruct(few)), seconds(lambda: vae.log_prob(few, samples=16, seed=0)) / 16)
+
+    def seconds(self, extent: Extent) -> float:
+        """What an evaluation takes, and what is written after it."""
+        numbers = _PASSES * self.image * extent.test + self.sample * extent.images * extent.samples
+        return _SECONDS_WRITING + numbers
+
+    def extent(self, wanted: Extent, seconds: float) -> Extent:
+        """As much of an evaluation as fits in the time that is left; fewer images first, then fewer samples."""
+        if self.seconds(wanted) <= seconds:
+            return wanted
+        left = max(0.0, seconds - _SECONDS_WRITING)
+        test = _between(16, left / 2 / (_PASSES * self.image), wanted.test)
+        pairs = (left - _PASSES * self.image * test) / self.sample
+        images = _between(100, pairs / wanted.samples, wanted.images)
+        return Extent(test, images, _between(10, pairs / images, wanted.samples), cut=True)
+
+
+def _between(least, value, most):
+    return int(min(most, max(least, value)))
+
+
+def is_cut(results: dict) -> bool:
+    """Whether there was too little time for all that the recipe asks for."""
+    return any(metric["protocol"].endswith(_CUT) for metric in results["metrics"].values())
 
 
 def versions() -> dict[str, str | None]:

@@ -7,22 +7,27 @@ from keras import ops
 
 from keras_vae import backend, data, draws, metrics, plotting
 from keras_vae.models.base import LatentVariableModel
+from keras_vae.runs.directory import HISTORY
 from keras_vae.training.stream import evenly
 
 
-def attribute_directions(vae: LatentVariableModel, train: data.Split) -> dict[str, np.ndarray]:
+def attribute_directions(
+    vae: LatentVariableModel, train: data.Split, count: int | None = None
+) -> dict[str, np.ndarray]:
     """The directions in latent space that move attributes.
 
     Args:
         vae: the model.
         train: the split that it was trained on.
+        count: greatest number of images that are looked at; None: all.
 
     Returns:
         {name: direction} of the attributes that some images have and some have not; empty where none are known.
     """
     if train.attributes is None or not train.attributes_known.any() or not _has_means(vae):
         return {}
-    known = train.attributes_known
+    known = np.flatnonzero(train.attributes_known)
+    known = known if count is None else evenly(count, known)
     z = vae.encode(data.convert(train.images[known], vae.likelihood.data))
     chosen = {name: has[known] for name, has in train.attributes.items()}
     return {name: metrics.attribute_direction(z, has) for name, has in chosen.items() if 0 < has.sum() < len(has)}
@@ -45,7 +50,7 @@ def write(
 
     Args:
         vae: the model.
-        out: the run directory, with its history.csv.
+        out: the run directory, with its history.csv if an epoch is done.
         test: test images as the likelihood sees them.
         labels: (N,) of the test images, or None.
         seed: of what is sampled.
@@ -67,7 +72,9 @@ def write(
         plotting.save(plotting.reconstruction_grid(shown, vae.reconstruct(shown)), out / "reconstructions.png")
     if _has_means(vae):
         _write_latents(vae, save, test, labels, seed, directions)
-    save("curves.png", plotting.curves(out / "history.csv"), "Training and validation curves")
+    # A run that stopped in its first epoch has none.
+    if (out / HISTORY).exists():
+        save("curves.png", plotting.curves(out / HISTORY), "Training and validation curves")
     return pictures
 
 

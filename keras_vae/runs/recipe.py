@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -254,7 +254,18 @@ def instead_of(name: str, value: Any, network: str = "mlp") -> tuple[str, str]:
 # Parts of a user's own
 
 
-def import_parts(modules: tuple[str, ...]) -> None:
+def find_parts(modules: Iterable[str]) -> None:
+    """Refuses modules that there are not, without importing any; the arguments are those of `import_parts`."""
+
+    def find(module):
+        # What is within a package takes importing it.
+        if importlib.util.find_spec(module.partition(".")[0]) is None:
+            raise ImportError("there is no module of this name")
+
+    _each(modules, lambda path: path.stat(), find)
+
+
+def import_parts(modules: Iterable[str]) -> None:
     """Imports modules that register parts.
 
     Args:
@@ -263,14 +274,18 @@ def import_parts(modules: tuple[str, ...]) -> None:
     Raises:
         UsageError: for a module that there is not.
     """
+    _each(modules, _import_file, importlib.import_module)
+
+
+def _each(modules, of_file, of_name):
     for module in modules:
         try:
             if module.endswith(".py"):
-                _import_file(Path(module))
+                of_file(Path(module))
             else:
                 if os.getcwd() not in sys.path:
                     sys.path.append(os.getcwd())
-                importlib.import_module(module)
+                of_name(module)
         except (ImportError, OSError) as error:
             raise UsageError(
                 f"The module of your own parts cannot be imported ({error}): give --import a name that Python finds "

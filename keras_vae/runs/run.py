@@ -1,14 +1,18 @@
 """One run from end to end: data, model, fit, evaluate, and a run directory that holds it all.
 
-The run directory's `model.keras` is its checkpoint, too: it is replaced at the end of each epoch and knows its step,
-so that a run which was killed goes on, with `resume`, exactly as if it had not been.
+The run directory's `state.keras` knows its step, within an epoch, too, so that a run which was killed goes on, with
+`resume`, exactly as if it had not been. A run that is complete is a preset, with its recipe and its pictures.
 """
 
 import contextlib
 import importlib.util
+import os
+import signal
 import statistics
+import threading
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +21,26 @@ import keras
 from keras_vae import backend, files, likelihoods, presets
 from keras_vae.callbacks import Deadline, OutOfTime
 from keras_vae.runs import data, directory, evaluation, model, pictures
-from keras_vae.runs.recipe import Recipe, UsageError, import_parts, suiting, written
+from keras_vae.runs import recorder as recording
+from keras_vae.runs.plan import plan
+from keras_vae.runs.recipe import import_parts
 from keras_vae.training import averages
-
-# Fields that change nothing in the epochs which are done.
-_MAY_CHANGE = ("epochs", "data_dir", "eval_images", "eval_samples", "imports")
 
 
 class Diverged(RuntimeError):
     """The loss of an epoch was not finite."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C stopped the training; what there was was evaluated.
+
+    Attributes:
+        results: what `results.json` holds, or None where nothing was trained.
+    """
+
+    def __init__(self, results: dict | None):
+        super().__init__()
+        self.results = results
 
 
 def run(
@@ -38,6 +53,7 @@ def run(
     started: float | None = None,
     defaults: dict[str, Any] | None = None,
     preset: str | Path | None = None,
+    overwrite: bool = False,
     about: dict[str, str] | None = None,
     **given: Any,
 ) -> dict | None:
@@ -47,130 +63,171 @@ def run(
         dataset: see `Recipe`.
         out: the run directory; it must not exist yet unless `resume`.
         resume: go on with the run in `out`.
-        minutes: stop in time to be done after so many minutes; an unfinished epoch is dropped.
+        minutes: stop, within an epoch if need be, in time to be done after so many minutes; the evaluation is cut to
+            what is left, which its results say.
         verbose: whether progress is shown.
         command: what to write into the results as the command of this run.
         started: `time.monotonic()` from which `minutes` count; None: now.
         defaults: fields of `Recipe`, those of a file; None: those that suit the data set.
-        preset: where to write the model as a preset, too; None: nowhere.
+        preset: where to write the model as a preset, too, for others; None: nowhere.
+        overwrite: whether a preset that is there is replaced.
         about: what the run says of itself, see `keras_vae.presets.save`.
         **given: fields of `Recipe` in the place of those; None: they stay.
 
     Returns:
-        What `results.json` holds, or None if `minutes` were too few for one epoch.
+        What `results.json` holds, or None if `minutes` were too few for one step.
 
     Raises:
         UsageError: if the directory exists, or cannot be resumed with these fields.
+        InUse: if another process has the directory.
+        Interrupted: after a first Ctrl-C, once what there is was evaluated; a second one ends the run at once.
         Diverged: if the loss became NaN or infinite; the run keeps its last good epoch.
         ValueError: for parts that do not fit each other or the data.
         OSError: if the run directory cannot be written.
     """
     started = time.monotonic() if started is None else started
+    ends = None if minutes is None else started + 60 * minutes
     out = Path(out)
-    given = {"dataset": str(dataset)} | {name: value for name, value in given.items() if value is not None}
-    if resume:
-        config, results = directory.read(out)
-        before = Recipe.of(config["recipe"])
-        recipe, about = _resumed(before, given, out), about or config["about"]
-        whole = preset is None or (Path(preset) / presets.RESULTS).is_file()
-        if results and whole and results["epochs"] == recipe.epochs and recipe == before:
+    with directory.locked(out):
+        recipe, about, results = plan(dataset, out, resume, defaults, preset, overwrite, about, **given)
+        if results and not evaluation.is_cut(results) and _is_intact(out):
             if verbose:
                 print(f"{out} is complete: {recipe.epochs} epochs are done.")
             return results
-    else:
-        if out.exists():
-            raise UsageError(f"The run directory exists: go on by --resume, or choose another --out. Received: {out}")
-        recipe = Recipe.of((suiting(given["dataset"]) if defaults is None else defaults) | given)
+        return _run(recipe, out, about, ends, verbose, command, preset)
+
+
+def _is_intact(out):
+    """Whether the weights of a complete run are those that were tested."""
+    with contextlib.suppress(presets.PresetError):
+        presets.verify(out)
+        return directory.is_whole(out / directory.MODEL)
+    return False
+
+
+def _run(recipe, out, about, ends, verbose, command, preset):
+    """`run`, in a directory that is its own."""
     import_parts(recipe.imports)
     model.check(recipe)
-
     images, train, evaluated = data.read(recipe, likelihoods.get(recipe.likelihood))
     vae = model.build(recipe, images.image_shape, train.steps, data.mean_image(images))
-    done = directory.load(vae, out, train.steps)
+    record = recording.load(vae, out, train.steps)
     described = data.described(recipe, vae.likelihood, images)
-    directory.write_config(out, recipe, about or {}, described)
-    recorder = directory.Recorder(out, done, keep=recipe.keep, averaged=recipe.ema is not None)
-    callbacks = _callbacks(recipe, recorder, out, evaluated, verbose)
-    if minutes is not None:
-        available = 60 * minutes - (time.monotonic() - started)
-        reserve = min(available / 2, evaluation.seconds_needed(vae, recipe, evaluated["test"]))
-        callbacks.append(Deadline(started + 60 * minutes - reserve))
-    with contextlib.suppress(OutOfTime), warnings.catch_warnings():
-        # The last good weights are in the file; `Diverged` says so below.
-        warnings.filterwarnings("ignore", "Training stopped in epoch", RuntimeWarning)
-        vae.fit(
-            train,
-            initial_epoch=done,
-            epochs=recipe.epochs,
-            validation_data=evaluated["validation"],
-            validation_batch_size=evaluation.EVALUATION_BATCH,
-            callbacks=callbacks,
-            verbose=int(verbose),
-        )
+    config = directory.begin(out, recipe, about, described)
+    recorder = recording.Recorder(out, record, config, train.steps, keep=recipe.keep, averaged=recipe.ema is not None)
+    extent = evaluation.Extent.of(recipe, evaluated["test"])
+    deadline = Deadline(save=recorder.save)
+    if ends is not None:
+        costs = evaluation.Costs.measured(vae, evaluated["test"])
+        # An epoch that ends in time is validated.
+        needed = costs.seconds(extent) + costs.image * len(evaluated["validation"])
+        deadline = Deadline(ends - min(needed, (ends - time.monotonic()) / 2), recorder.save)
+    callbacks = [*_callbacks(recipe, recorder, out, evaluated, verbose), deadline]
+    with _interruptible(deadline) as interrupted:
+        _train(vae, recipe, out, train, evaluated["validation"], callbacks, verbose)
     if recorder.diverged:
         raise Diverged(
             f"The loss or the weights became NaN or infinite in epoch {recorder.diverged} of {recipe.epochs}. The "
             f"run in {out} keeps what it had before. Start another one with a lower --learning-rate, or another "
             f"--likelihood. Received: learning_rate={recipe.learning_rate}, likelihood={recipe.likelihood}"
         )
-    done = directory.load(vae, out, train.steps)
-    if not done:
-        return None
-
-    kept = directory.load_kept(vae, recipe, out, train.steps)
-    results = {
-        "format_version": presets.FORMAT_VERSION,
-        "metrics": evaluation.evaluate(vae, recipe, evaluated["test"], images, verbose),
-        "epochs": done,
-        "epochs_planned": recipe.epochs,
-        "epoch_kept": kept,
-        "seconds_per_epoch": statistics.median(recorder.seconds),
-        "training_seconds": round(sum(recorder.seconds), 3),
-        "parameters": presets.parameters(vae),
-        "preprocessing": data.preprocessing(vae.likelihood, images, recipe.seed),
-        "training_images": len(images.train),
-        "command": command,
-        "versions": evaluation.versions(),
-        "backend": backend.NAME,
-    }
-    directions = pictures.attribute_directions(vae, images.train)
-    shown = pictures.write(vae, out, evaluated["test"], images.test.labels, recipe.seed, directions)
-    if preset is not None:
-        presets.save(
-            vae,
-            preset,
-            about=about,
-            data=described,
-            recipe={name: value for name, value in recipe.entries().items() if name != "data_dir"},
-            results=results,
+    record = recording.load(vae, out, train.steps)
+    results = None
+    if int(vae.step):
+        done = int(vae.step) // train.steps
+        recording.load_tested(vae, recipe, out)
+        if ends is not None:
+            extent = costs.extent(extent, ends - time.monotonic())
+        seconds = [row["seconds"] for row in record["timings"]]
+        results = {
+            "format_version": presets.FORMAT_VERSION,
+            "metrics": evaluation.evaluate(vae, recipe, evaluated["test"], images, verbose, extent),
+            "epochs": done,
+            "epochs_planned": recipe.epochs,
+            "epoch_kept": int(vae.step) // train.steps,
+            **({"seconds_per_epoch": statistics.median(seconds)} if seconds else {}),
+            "training_seconds": round(sum(seconds) + record.get("seconds", 0), 3),
+            "parameters": presets.parameters(vae),
+            "preprocessing": data.preprocessing(vae.likelihood, images, recipe.seed),
+            "training_images": len(images.train),
+            "command": command,
+            "versions": evaluation.versions(),
+            "backend": backend.NAME,
+        }
+        directions = pictures.attribute_directions(vae, images.train, extent.test if extent.cut else None)
+        shown = pictures.write(vae, out, evaluated["test"], images.test.labels, recipe.seed, directions)
+        recording.save_tested(vae, out)
+        _export(vae, out, verbose)
+        facts = {
+            "about": about,
+            "data": described,
+            "results": results,
             # Six digits are more than the noise leaves.
-            history={name: [float(f"{v:.6g}") for v in values] for name, values in recorder.history.items()},
-            pictures=shown,
-            attributes=directions,
-        )
-    _export(vae, out, verbose)
-    # Last, because it says that the run is complete.
-    files.write_json(out / presets.RESULTS, results)
+            "history": {name: [float(f"{v:.6g}") for v in values] for name, values in recorder.history.items()},
+            "pictures": shown,
+            "attributes": directions,
+        }
+        if preset is not None:
+            entries = {name: value for name, value in recipe.entries().items() if name != "data_dir"}
+            presets.save(vae, preset, recipe=entries, **facts)
+        # Last, because its results say that the run is complete.
+        presets.save(vae, out, recipe=recipe.entries(), **facts)
+        results = presets.read_results(out / presets.RESULTS)
+    if interrupted():
+        raise Interrupted(results)
     return results
 
 
-def _resumed(before, given, out):
-    """The recipe of the run in `out`, which `given` may not contradict."""
-    recipe = Recipe.of(before.entries() | given)
-    for name in given:
-        then, now = getattr(before, name), getattr(recipe, name)
-        if now != then and name not in _MAY_CHANGE:
-            raise UsageError(
-                f"The run in {out} has {written(name, then)} and goes on with it. Received: {written(name, now)}"
-            )
-    if recipe.epochs < before.epochs:
-        raise UsageError(f"--epochs of a run may only grow from {before.epochs}. Received: {recipe.epochs}")
-    if recipe.learning_rate_schedule == "cosine" and recipe.epochs != before.epochs:
-        raise UsageError(
-            f"The learning rate of this run falls to 0 at epoch {before.epochs}: start another run for more. "
-            f"Received: --epochs {recipe.epochs}"
+def _train(vae, recipe, out, train, validation, callbacks, verbose):
+    """Trains from where the model is; the rest of an epoch first."""
+    done, within = divmod(int(vae.step), train.steps)
+
+    def fit(begin, end):
+        vae.fit(
+            train,
+            initial_epoch=begin,
+            epochs=end,
+            validation_data=validation,
+            validation_batch_size=evaluation.EVALUATION_BATCH,
+            callbacks=callbacks,
+            verbose=int(verbose),
         )
-    return recipe
+
+    with contextlib.suppress(OutOfTime), warnings.catch_warnings():
+        # The last good weights are in the file; `Diverged` says so.
+        warnings.filterwarnings("ignore", "Training stopped in epoch", RuntimeWarning)
+        if within:
+            train.batches = train.steps - within
+            fit(done, done + 1)
+            train.batches = train.steps
+            # Keras ends with the optimiser's averages as the weights.
+            recording.load(vae, out, train.steps)
+            done = int(vae.step) // train.steps
+            if vae.stop_training:
+                return
+        fit(done, recipe.epochs)
+
+
+@contextlib.contextmanager
+def _interruptible(deadline: Deadline) -> Iterator[Any]:
+    """Has a first Ctrl-C stop the training at its next step, a second one whatever goes on; yields whether one came."""
+    # Only there, and only if nobody else, a notebook say, does something with it.
+    ours = threading.current_thread() is threading.main_thread()
+    ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    def stop(*_):
+        deadline.stop = True
+        # Not `print`, which may be what was interrupted.
+        os.write(2, b"\nStopping at the next step, for the evaluation; Ctrl-C again quits at once.\n")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    if ours:
+        signal.signal(signal.SIGINT, stop)
+    try:
+        yield lambda: deadline.stop
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _callbacks(recipe, recorder, out, evaluated, verbose):

@@ -56,8 +56,8 @@ class ArrayFeed:
         self.batch_size, self.seed, self.shuffle, self.binarize, self.flip = batch_size, seed, shuffle, binarize, flip
         self.steps_per_epoch = steps_per_epoch
         self.steps = steps_per_epoch or -(-len(x) // batch_size)
-        # Batches that were taken before the epoch that comes.
-        self.start = 0
+        # Batches that were taken before the epoch that comes, and those in it: fewer in the rest of one.
+        self.start, self.batches = 0, self.steps
 
     def check(self, model: keras.Model) -> None:
         """Refuses data that `model` does not expect of this feed.
@@ -79,11 +79,11 @@ class ArrayFeed:
             )
 
     def order(self) -> np.ndarray:
-        """The examples of the batches from `self.start` on, an epoch of them: (steps, batch_size) int64, -1 for none.
+        """The examples of the batches from `self.start` on: (batches, batch_size) int64, -1 for none.
 
         Batch number k of all is the same whenever it is asked for.
         """
-        numbers = np.arange(self.start, self.start + self.steps)
+        numbers = np.arange(self.start, self.start + self.batches)
         if self.steps_per_epoch:
             # Passes follow each other without a gap.
             places = numbers[:, None] * self.batch_size + np.arange(self.batch_size)
@@ -147,14 +147,14 @@ class ArrayFeed:
         def one_epoch(_):
             # Asked when the epoch's first batch is, after `start` was set.
             order = tf.numpy_function(self.order, [], tf.int64)
-            order.set_shape([self.steps, self.batch_size])
+            order.set_shape([self.batches, self.batch_size])
             start = tf.numpy_function(lambda: np.int64(self.start), [], tf.int64)
             start.set_shape([])
-            steps = tf.data.Dataset.range(self.steps)
+            steps = tf.data.Dataset.range(self.batches)
             return steps.map(lambda index: batch(index, order, start), num_parallel_calls=2)
 
         stream = tf.data.Dataset.range(1).flat_map(one_epoch)
-        return stream.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2)
+        return stream.apply(tf.data.experimental.assert_cardinality(self.batches)).prefetch(2)
 
 
 class _Batches(keras.utils.PyDataset):
@@ -169,7 +169,7 @@ class _Batches(keras.utils.PyDataset):
         self._order = None
 
     def __len__(self):
-        return self._feed.steps
+        return self._feed.batches
 
     def __getitem__(self, index):
         feed = self._feed

@@ -1,0 +1,72 @@
+"""What a run is to do, decided and refused before a framework is imported."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from keras_vae import data, presets
+from keras_vae.runs import directory
+from keras_vae.runs.recipe import Recipe, UsageError, find_parts, suiting, understood, written
+
+
+class Plan(NamedTuple):
+    """A run: its recipe, what it says of itself, and its results if it is complete."""
+
+    recipe: Recipe
+    about: dict[str, str]
+    results: dict | None
+
+
+def plan(
+    dataset: str | Path,
+    out: Path,
+    resume: bool = False,
+    defaults: dict[str, Any] | None = None,
+    preset: str | Path | None = None,
+    overwrite: bool = False,
+    about: dict[str, str] | None = None,
+    **given: Any,
+) -> Plan:
+    """The plan of a run; the arguments are those of `keras_vae.runs.run.run`.
+
+    Raises:
+        UsageError: if the directory exists, or cannot be resumed with these fields; for a data set that is not known;
+            for a preset that would be replaced.
+        PresetError: for a file that is not as the schema says.
+    """
+    given = {"dataset": str(dataset)} | {name: value for name, value in given.items() if value is not None}
+    results = None
+    if resume:
+        config, results = directory.read(out)
+        before = Recipe.of(config["recipe"])
+        recipe, about = _resumed(before, given, out), about or config["about"]
+        if recipe != before or (results and results["epochs"] != recipe.epochs):
+            results = None
+        # A run of an older version, or whose preset was to be another one.
+        wanted = (out, out if preset is None else Path(preset))
+        if not all((path / name).is_file() for path in wanted for name in (presets.WEIGHTS, presets.RESULTS)):
+            results = None
+    else:
+        directory.check_new(out)
+        recipe = Recipe.of((suiting(given["dataset"]) if defaults is None else defaults) | given)
+    if recipe.dataset not in data.names() and not Path(recipe.dataset).expanduser().exists():
+        understood(data.load, recipe.dataset)
+    find_parts(recipe.imports)
+    if preset is not None and not overwrite and not results:
+        directory.check_preset(Path(preset), recipe if resume else None)
+    return Plan(recipe, about or {}, results)
+
+
+def _resumed(before, given, out):
+    """The recipe of the run in `out`, which `given` may not contradict."""
+    recipe = Recipe.of(before.entries() | given)
+    for name in directory.contradictions(before, recipe):
+        then, now = written(name, getattr(before, name)), written(name, getattr(recipe, name))
+        raise UsageError(f"The run in {out} has {then} and goes on with it. Received: {now}")
+    if recipe.epochs < before.epochs:
+        raise UsageError(f"--epochs of a run may only grow from {before.epochs}. Received: {recipe.epochs}")
+    if recipe.learning_rate_schedule == "cosine" and recipe.epochs != before.epochs:
+        raise UsageError(
+            f"The learning rate of this run falls to 0 at epoch {before.epochs}: start another run for more. "
+            f"Received: --epochs {recipe.epochs}"
+        )
+    return recipe
