@@ -92,14 +92,21 @@ def replica_seed(seed: Tensor) -> Tensor:
     return seed
 
 
+def _has_accelerator():
+    if NAME == "tensorflow":
+        return bool(tf.config.list_physical_devices("GPU") + tf.config.list_physical_devices("TPU"))
+    return any(device.platform != "cpu" for device in jax.devices())
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether networks are faster in bfloat16; XLA on a processor, which is all that JAX has there, gains nothing."""
+    return has_bfloat16() and (NAME == "tensorflow" or _has_accelerator())
+
+
 @functools.cache
 def has_bfloat16() -> bool:
     """Whether what computes here knows bfloat16; a processor that does not emulates it, several times slower."""
-    if NAME == "tensorflow":
-        accelerators = tf.config.list_physical_devices("GPU") + tf.config.list_physical_devices("TPU")
-    else:
-        accelerators = [device for device in jax.devices() if device.platform != "cpu"]
-    if accelerators:
+    if _has_accelerator():
         return True
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")

@@ -80,14 +80,19 @@ def test_what_onnx_lacks_is_named_and_nothing_is_written(tmp_path):
     assert not (tmp_path / "m").exists()
 
 
-def test_other_precisions_are_refused(tmp_path):
+def test_networks_in_half_precision_are_written_in_float32(tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        vae = COMPOSITIONS[0].model()
+        half = COMPOSITIONS[0].model()
     finally:
         keras.config.set_dtype_policy("float32")
-    with pytest.raises(ValueError, match=r"dtype policy 'float32'.*Received: layer .*bfloat16"):
-        vae.export(tmp_path / "m", format="onnx")
+    single = COMPOSITIONS[0].model()
+    single.set_weights(half.get_weights())
+    half.export(tmp_path / "m", format="onnx")
+    x = COMPOSITIONS[0].images(4).astype("float32")
+    function, _ = session(tmp_path / "m" / "encode.onnx")
+    np.testing.assert_allclose(function(x=x), single.encode(x), atol=1e-5)
+    assert half.encoder.layers[-1].compute_dtype == "bfloat16"
 
 
 def test_without_tf2onnx_it_says_what_to_install(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ def onnx_files(model: keras.Model, path: str | Path) -> None:
     Raises:
         ImportError: where tf2onnx is not installed.
         RuntimeError: under JAX.
-        ValueError: for a model that computes what ONNX cannot, or in another precision than float32.
+        ValueError: for a model that computes what ONNX cannot.
         OSError: if the directory cannot be written.
     """
     needs_tensorflow("ONNX files", ", format='onnx'")
@@ -30,12 +30,7 @@ def onnx_files(model: keras.Model, path: str | Path) -> None:
             f'ONNX files are written by tf2onnx, which is not here: pip install "keras_vae[onnx]". Received: {error}'
         ) from error
 
-    for layer in model._flatten_layers():
-        if layer.compute_dtype != "float32":
-            raise ValueError(
-                "ONNX files are written of float32 networks: make them with the dtype policy 'float32', and give them "
-                f"these weights. Received: layer {layer.name!r} with compute_dtype={layer.compute_dtype!r}"
-            )
+    model = model.in_float32()
     protos = {}
     for name, (function, given, returned) in deterministic(model).items():
         # A dictionary, because its key becomes the output's name.

@@ -479,6 +479,18 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
         self.renew()
         return super().predict(self._checked(x) if checks.is_array(x) else x, **kwargs)
 
+    def in_float32(self) -> "LatentVariableModel":
+        """The model itself if it computes in float32; otherwise a copy that does, with the same weights, not compiled.
+
+        The weights of mixed precision are in float32. A copy runs where bfloat16 is slow, and gives the same numbers on
+        every machine.
+        """
+        if all(layer.compute_dtype == "float32" for layer in self._flatten_layers()):
+            return self
+        copy = type(self).from_config(_with_policy(self.get_config(), keras.DTypePolicy("float32")))
+        copy.set_weights(self.get_weights())
+        return copy
+
     def export(self, filepath: str | Path, format: str = "tf_saved_model", **kwargs: Any) -> None:
         """Writes the model to a directory, for serving where keras_vae is not installed; see `keras_vae.export`.
 
@@ -565,3 +577,12 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
         if len(states) == len(seeds):
             for index, variable in enumerate(states):
                 variable.assign(seeds[f"seed_{index}"])
+
+
+def _with_policy(config, policy):
+    """A serialised model with another dtype policy in all of its layers."""
+    if isinstance(config, dict):
+        if str(config.get("class_name")).endswith("DTypePolicy"):
+            return keras.dtype_policies.serialize(policy)
+        return {key: _with_policy(value, policy) for key, value in config.items()}
+    return [_with_policy(value, policy) for value in config] if isinstance(config, list) else config

@@ -124,6 +124,7 @@ class Results(TypedDict):
     parameters: NotRequired[int]
     preprocessing: NotRequired[str | None]
     training_images: NotRequired[int]
+    precision: NotRequired[str]
     command: NotRequired[str | None]
     versions: NotRequired[dict[str, str | None]]
     backend: NotRequired[str]

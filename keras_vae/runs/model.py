@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 
-from keras_vae import likelihoods, names, networks, objectives, posteriors, priors, schedules
+from keras_vae import backend, likelihoods, names, networks, objectives, posteriors, priors, schedules
 from keras_vae.models.vae import VAE
 from keras_vae.runs.recipe import Recipe, understood
 
@@ -82,6 +82,13 @@ def _exponential(recipe: Recipe, steps: int, factor: float):
     )
 
 
+def precision(recipe: Recipe) -> str:
+    """The dtype policy of a recipe's networks on this machine."""
+    if recipe.precision != "auto":
+        return recipe.precision
+    return "mixed_bfloat16" if backend.has_fast_bfloat16() else "float32"
+
+
 def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.ndarray | None) -> VAE:
     """The compiled VAE; its weights are a function of the recipe and, with `output_bias`, of the mean.
 
@@ -98,7 +105,7 @@ def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.nda
     suiting = _suiting(image_shape).get(network, {})
     keras.utils.set_random_seed(recipe.seed)
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(recipe.precision)
+    keras.config.set_dtype_policy(precision(recipe))
     try:
         encoder, decoder = names.make("network", recipe.network, image_shape, recipe.latent_size, **suiting)
         vae = VAE(

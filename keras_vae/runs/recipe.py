@@ -75,7 +75,11 @@ class Recipe:
     )
     keep: str = _field("test the epoch of the best validation elbo, iwae or loss; or the last", "last")
     seed: int = _field("of the weights, the noise and the order of the images", 0, least=0, below=2**31)
-    precision: str = _field("of the networks", "float32", choices=("float32", "mixed_bfloat16", "mixed_float16"))
+    precision: str = _field(
+        "of the networks; auto is mixed_bfloat16 where the processor or GPU has it, and float32 elsewhere",
+        "auto",
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+    )
     data_dir: str | None = _field(
         "where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)", None
     )

@@ -12,7 +12,7 @@ import numpy as np
 from keras_vae import files
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.runs import directory
-from keras_vae.runs.directory import BEST, HISTORY, MODEL, STATE, TIMINGS
+from keras_vae.runs.directory import BEST, HISTORY, STATE, TIMINGS
 from keras_vae.runs.recipe import Recipe, UsageError
 from keras_vae.training import averages
 
@@ -105,12 +105,14 @@ def unfinished(out: Path) -> LatentVariableModel:
     return vae
 
 
-def save_tested(vae: LatentVariableModel, out: Path) -> None:
-    """Writes the model, with the weights that it has now, and an optimiser that has made no step."""
-    made = type(vae).from_config(vae.get_config())
-    made.set_weights(vae.get_weights())
+def as_tested(vae: LatentVariableModel) -> LatentVariableModel:
+    """The model that is tested and saved: in float32, for any machine, with an optimiser that has made no step."""
+    made = vae.in_float32()
+    if made is vae:
+        made = type(vae).from_config(vae.get_config())
+        made.set_weights(vae.get_weights())
     made.compile_from_config(vae.get_compile_config())
-    files.replace(out / MODEL, made.save)
+    return made
 
 
 class Recorder(keras.callbacks.Callback):

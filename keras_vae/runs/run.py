@@ -110,6 +110,8 @@ def _run(recipe, out, about, ends, verbose, command, preset):
     import_parts(recipe.imports)
     model.check(recipe)
     images, train, evaluated = data.read(recipe, likelihoods.get(recipe.likelihood))
+    if verbose and recipe.precision == "auto":
+        print(f"Precision: {model.precision(recipe)}, which is what suits this machine.")
     vae = model.build(recipe, images.image_shape, train.steps, data.mean_image(images))
     record = recording.load(vae, out, train.steps)
     described = data.described(recipe, vae.likelihood, images)
@@ -136,6 +138,7 @@ def _run(recipe, out, about, ends, verbose, command, preset):
     if int(vae.step):
         done = int(vae.step) // train.steps
         recording.load_tested(vae, recipe, out)
+        vae = recording.as_tested(vae)
         if ends is not None:
             extent = costs.extent(extent, ends - time.monotonic())
         seconds = [row["seconds"] for row in record["timings"]]
@@ -153,10 +156,11 @@ def _run(recipe, out, about, ends, verbose, command, preset):
             "command": command,
             "versions": evaluation.versions(),
             "backend": backend.NAME,
+            "precision": model.precision(recipe),
         }
         directions = pictures.attribute_directions(vae, images.train, extent.test if extent.cut else None)
         shown = pictures.write(vae, out, evaluated["test"], images.test.labels, recipe.seed, directions)
-        recording.save_tested(vae, out)
+        files.replace(out / directory.MODEL, vae.save)
         _export(vae, out, verbose)
         facts = {
             "about": about,
