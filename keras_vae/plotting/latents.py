@@ -61,6 +61,7 @@ def traversal_latents(anchor: ArrayLike, units: ArrayLike | None = None, values:
     anchor = np.asarray(anchor, dtype="float32")
     if anchor.ndim != 1 or not anchor.size:
         raise ValueError(f"`anchor` must be one latent, (D,). Received: shape {anchor.shape}")
+    check_finite("anchor", anchor)
     units = np.arange(len(anchor)) if units is None else np.asarray(units)
     values = np.arange(-3.0, 4.0) if values is None else np.asarray(values)
     if (
