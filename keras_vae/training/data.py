@@ -64,7 +64,7 @@ def for_fit(
         x, y, weights = keras.utils.unpack_x_y_sample_weight(
             tuple(validation_data) if isinstance(validation_data, list) else validation_data
         )
-        size = validation_batch_size or batch_size
+        size = batch_size if validation_batch_size is None else validation_batch_size
         validation["validation_data"] = for_evaluation(model, batches, Given(x, y, weights), size)["x"]
     if given.arrays:
         feed = _feed(
