@@ -135,9 +135,22 @@ def write_json(path: Path, value: Any) -> None:
     replace(path, lambda partial: dump_json(partial, value))
 
 
+def json_text(value: Any, **options: Any) -> str:
+    """`value` as JSON, which has no infinite numbers and no NaN: null stands for them."""
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, **options)
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def dump_json(path: Path, value: Any) -> None:
     """Writes `value` as JSON, straight into the file."""
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json_text(value, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

@@ -1,7 +1,6 @@
 """The commands list, info and card: what is known of pretrained models."""
 
-import json
-
+from keras_vae import files
 from keras_vae.cli import models
 from keras_vae.cli.output import say
 
@@ -12,7 +11,7 @@ def list_entries(pattern: str | None, as_json: bool, markdown: bool) -> None:
 
     entries = [zoo.info(name) for name in zoo.list_models(pattern)]
     if as_json:
-        print(json.dumps(entries))
+        print(files.json_text(entries))
         return
     if markdown:
         from keras_vae.presets import cards
@@ -30,7 +29,7 @@ def info(name: str, as_json: bool) -> None:
     """Prints the data, paper, licence and results of a model."""
     entry = models.info(name)
     if as_json:
-        print(json.dumps(entry))
+        print(files.json_text(entry))
         return
     facts = {**entry["about"], **entry["data"]}
     facts |= {key: entry[key] for key in ("parameters", "epochs", "sha256", "directory") if key in entry}
@@ -50,7 +49,7 @@ def card(name: str, write: bool, as_json: bool) -> None:
         presets.write_card(directory)
         say(directory / presets.CARD, as_json)
     elif as_json:
-        print(json.dumps({"card": presets.card(directory)}))
+        print(files.json_text({"card": presets.card(directory)}))
     else:
         print(presets.card(directory), end="")
 

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import json
 import logging
 import os
 import shlex
@@ -12,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_vae import presets
+from keras_vae import files, presets
 from keras_vae.cli import arguments
 from keras_vae.runs import directory
 from keras_vae.runs.recipe import UsageError, find_parts, import_parts
@@ -85,7 +84,7 @@ def _train(options, argv, started):
     if failure.code and results is None:
         return failure.code
     if as_json:
-        print(json.dumps(results))
+        print(files.json_text(results))
     elif results:
         _report(results, out)
     if results is None:
@@ -111,7 +110,7 @@ def _prepare(dataset, source, data_dir, as_json):
         import tensorflow  # noqa: F401 (which talks when it is imported)
     made = data.prepare_celeb_a64(source, data_dir, verbose=not as_json)
     if as_json:
-        print(json.dumps({**made, "directory": str(made["directory"])}))
+        print(files.json_text({**made, "directory": str(made["directory"])}))
         return
     print(
         f"{dataset}: {made['train']:,} training, {made['validation']:,} validation and {made['test']:,} test images in "

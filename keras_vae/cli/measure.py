@@ -1,8 +1,8 @@
 """The command evaluate: a model's results, measured again."""
 
-import json
 from pathlib import Path
 
+from keras_vae import files
 from keras_vae.cli import models
 
 
@@ -24,7 +24,7 @@ def evaluate(
     measured = evaluation.measure_again(directory, data_dir, eval_images, eval_samples, verbose=not as_json)
     rows = evaluation.compare(stored, measured)
     if as_json:
-        print(json.dumps(rows))
+        print(files.json_text(rows))
     else:
         print(f"{'metric':<20} {'results.json':>14} {'now':>14}")
         for row in rows:

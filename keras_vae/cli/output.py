@@ -1,6 +1,5 @@
 """What commands write and print: images, arrays, and a line or a JSON value about them."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 def say(out: Path, as_json: bool, **facts: Any) -> None:
     """Prints the path of what was written; as JSON with further facts."""
-    print(json.dumps({"out": str(out), **facts}) if as_json else out)
+    print(files.json_text({"out": str(out), **facts}) if as_json else out)
 
 
 def save_images(out: Path, images: np.ndarray, model: "LatentVariableModel", columns: int | None = None) -> None:

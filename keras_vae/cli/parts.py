@@ -1,11 +1,10 @@
 """What `keras-vae parts` prints: the registry of parts."""
 
 import inspect
-import json
 import re
 from collections.abc import Callable
 
-from keras_vae import names
+from keras_vae import files, names
 from keras_vae.runs.recipe import understood
 
 
@@ -14,7 +13,7 @@ def list_parts(role: str | None, as_json: bool) -> None:
     roles = names.roles() if role is None else (understood(names.one_of, role, names.roles(), "role"),)
     found = [described(role, name, made) for role in roles for name, made in names.known(role).items()]
     if as_json:
-        print(json.dumps(found))
+        print(files.json_text(found))
         return
     for role in roles:
         print(role)

@@ -1,12 +1,12 @@
 """The commands sample, reconstruct, interpolate, move, encode and score: a trained model on images."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from keras_vae import files
 from keras_vae.cli import models
 from keras_vae.cli.output import save_array, save_images, say
 
@@ -76,7 +76,7 @@ def encode(name: str, images: Sequence[Path], out: Path | None, as_json: bool) -
         say(out, as_json, shape=z.shape)
         return
     if as_json:
-        print(json.dumps({"latents": z.tolist()}))
+        print(files.json_text({"latents": z.tolist()}))
         return
     for row in z:
         print(" ".join(f"{value:.6g}" for value in row.ravel()))
@@ -87,13 +87,15 @@ def score(name: str, images: Sequence[Path], samples: int, seed: int, as_json: b
     from keras_vae import data, metrics
 
     model = models.load(name)
-    log_prob = model.log_prob(data.read_images(images, model), samples=samples, seed=seed)
+    x, names = data.read_named(images, model)
+    log_prob = model.log_prob(x, samples=samples, seed=seed)
     bits = metrics.bits_per_dim(log_prob, math.prod(model.image_shape)).tolist() if model.likelihood.discrete else None
     if as_json:
-        print(json.dumps({"log_prob": log_prob.tolist(), "bits_per_dim": bits, "samples": samples, "seed": seed}))
+        found = {"images": names, "log_prob": log_prob.tolist(), "bits_per_dim": bits}
+        print(files.json_text({**found, "samples": samples, "seed": seed}))
         return
-    for index, value in enumerate(log_prob):
-        print(f"{value:.4f} nats" + (f"  {bits[index]:.4f} bits/dim" if bits else ""))
+    for index, (image, value) in enumerate(zip(names, log_prob, strict=True)):
+        print(f"{value:.4f} nats" + (f"  {bits[index]:.4f} bits/dim" if bits else "") + f"  {image}")
     if len(log_prob) > 1:
         error = log_prob.std(ddof=1) / math.sqrt(len(log_prob))
         print(f"mean {log_prob.mean():.4f} ± {error:.2g} nats, {len(log_prob)} images, {samples} samples of z each")

@@ -5,7 +5,7 @@ from keras_vae.data.celeb_a64 import prepare_celeb_a64
 from keras_vae.data.conversion import convert, to_levels
 from keras_vae.data.dataset import DataError, DataSet, Split
 from keras_vae.data.loading import load, names
-from keras_vae.data.pictures import read_images
+from keras_vae.data.pictures import read_images, read_named
 
 __all__ = [
     "DataError",
@@ -16,6 +16,7 @@ __all__ = [
     "names",
     "prepare_celeb_a64",
     "read_images",
+    "read_named",
     "save",
     "to_levels",
 ]

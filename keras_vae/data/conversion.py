@@ -41,7 +41,7 @@ def convert(images: np.ndarray, kind: str, seed: int = 0, *, binary: bool = Fals
     """Turns stored images into the kind of data that a likelihood accepts.
 
     Args:
-        images: uint8 levels 0 to 255, or 0 and 1 if `binary`.
+        images: levels 0 to 255, or 0 and 1 if `binary`, in integers (uint8, or int64 as of a CSV file).
         kind: "binary" (0 and 1; a level v becomes 1 with probability v / 255), "unit interval" (v / 255),
             "open unit interval" ((v + 0.5) / 256, never 0 or 1), "8-bit levels" (unchanged) or "real" (v / 255).
         seed: seed of the binarisation; the same images and seed give the same bits.
@@ -54,7 +54,7 @@ def convert(images: np.ndarray, kind: str, seed: int = 0, *, binary: bool = Fals
         A float32 array; for "8-bit levels" the uint8 images themselves.
 
     Raises:
-        DataError: if binary images cannot be data of that kind, or if `images` are not uint8.
+        DataError: if binary images cannot be data of that kind, or if `images` are not such integers.
         ValueError: for an unknown kind.
 
     Reference: Salakhutdinov and Murray 2008, "On the quantitative analysis of deep belief networks" (binarisation).
@@ -66,11 +66,13 @@ def convert(images: np.ndarray, kind: str, seed: int = 0, *, binary: bool = Fals
             f"or a data set of 8-bit levels. Received: kind={kind!r}, binary=True"
         )
     images = np.asarray(images)
-    if images.dtype != np.uint8:
+    if not np.issubdtype(images.dtype, np.integer) or images.min(initial=0) < 0 or images.max(initial=0) > 255:
         raise DataError(
-            "`images` must be uint8, as `load` returns them; converted images cannot be converted again. "
-            f"Received: images of dtype {images.dtype}"
+            "`images` must be levels from 0 to 255 in integers (uint8), as `load` returns them: images are converted "
+            "once, and 12- or 16-bit levels are divided by 4095 or 65535. "
+            f"Received: images of dtype {images.dtype}, from {images.min(initial=0)} to {images.max(initial=0)}"
         )
+    images = images.astype("uint8", copy=False)
     if binary and images.max(initial=0) > 1:
         raise DataError(
             "The images of a binary data set must be 0 and 1; for levels pass binary=False. "

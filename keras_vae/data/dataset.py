@@ -25,6 +25,11 @@ class Split:
     attributes: dict[str, np.ndarray] | None = None
     attributes_known: np.ndarray | None = None
 
+    def __post_init__(self):
+        # Some data sets have a column of labels.
+        if self.labels is not None and self.labels.ndim == 2 and self.labels.shape[1] == 1:
+            object.__setattr__(self, "labels", self.labels[:, 0])
+
     def __len__(self) -> int:
         return len(self.images)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from keras_vae.models.base import LatentVariableModel
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".pgm", ".ppm")
 
 
 class Unreadable(ValueError):
@@ -121,6 +121,11 @@ def read_images(paths: Iterable[str | os.PathLike], model: "LatentVariableModel"
 
     Example: `vae.reconstruct(kv.data.read_images(["faces/"], vae))`.
     """
+    return read_named(paths, model)[0]
+
+
+def read_named(paths: Iterable[str | os.PathLike], model: "LatentVariableModel") -> tuple[np.ndarray, list[str]]:
+    """`read_images`, and where each image is from: "cat.png", or "cats.npy[3]" of an array of several."""
     paths = list(map(Path, paths))
     files = [file for path in paths for file in (find(path) if path.is_dir() else [path])]
     arrays = [_read_file(file, model.image_shape) for file in files]
@@ -130,10 +135,16 @@ def read_images(paths: Iterable[str | os.PathLike], model: "LatentVariableModel"
         found = sorted({f"{a.dtype} {a.shape[1:]}" for a in arrays})
         raise DataError(f"Images must have one shape and be of one kind. Received: {', '.join(found)}")
     images = np.concatenate(arrays)
+    names = [
+        str(file) if len(array) == 1 else f"{file}[{index}]"
+        for file, array in zip(files, arrays, strict=True)
+        for index in range(len(array))
+    ]
     if images.dtype != np.uint8:
-        return images
+        return images, names
     kind = model.likelihood.data
-    return convert(images, kind, seed=0, binary=kind == "binary" and images.max(initial=0) <= 1)
+    binary = kind == "binary" and images.max(initial=0) <= 1
+    return convert(images, kind, seed=0, binary=binary), names
 
 
 def _read_file(path, image_shape):

@@ -102,7 +102,7 @@ def unfinished(out: Path) -> LatentVariableModel:
             f"Received: {str(error).splitlines()[0]}"
         ) from error
     load_tested(vae, Recipe.of(config["recipe"]), out)
-    return vae
+    return vae.in_float32()
 
 
 def as_tested(vae: LatentVariableModel) -> LatentVariableModel:

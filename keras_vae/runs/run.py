@@ -31,6 +31,10 @@ class Diverged(RuntimeError):
     """The loss of an epoch was not finite."""
 
 
+# Below which a run says so.
+_FEW_UPDATES = 500
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C stopped the training; what there was was evaluated.
 
@@ -112,6 +116,12 @@ def _run(recipe, out, about, ends, verbose, command, preset):
     images, train, evaluated = data.read(recipe, likelihoods.get(recipe.likelihood))
     if verbose and recipe.precision == "auto":
         print(f"Precision: {model.precision(recipe)}, which is what suits this machine.")
+    updates = recipe.epochs * train.steps
+    if verbose and updates < _FEW_UPDATES:
+        print(
+            f"{len(images.train)} training images make {updates} updates in {recipe.epochs} epochs, and most models "
+            "need thousands: give more --epochs, or a smaller --batch-size."
+        )
     vae = model.build(recipe, images.image_shape, train.steps, data.mean_image(images))
     record = recording.load(vae, out, train.steps)
     described = data.described(recipe, vae.likelihood, images)
