@@ -88,7 +88,7 @@ class Part(keras.layers.Layer):
         """Puts the schedules that are numbers into variables, which compiled functions read whenever they run."""
         for name in _arguments(type(self)):
             value = getattr(self, name)
-            if isinstance(value, schedules.Constant):
+            if isinstance(value, schedules.Constant) and not hasattr(self._held, name):
                 held = keras.Variable(
                     value.value, trainable=False, dtype="float32", aggregation="only_first_replica", name=name
                 )
@@ -98,6 +98,12 @@ class Part(keras.layers.Layer):
         """The schedule that is the argument `name`, as a compiled function is to read it."""
         value, held = getattr(self, name), getattr(self._held, name, None)
         return schedules.Held(held) if held is not None and isinstance(value, schedules.Constant) else value
+
+    def hold_again(self) -> None:
+        """Puts the numbers back into their variables, which a failed step may have lost."""
+        for name, held in vars(self._held).items():
+            if isinstance(value := getattr(self, name), schedules.Constant):
+                held.assign(value.value)
 
     @property
     def held(self) -> list[keras.Variable]:

@@ -502,7 +502,8 @@ def test_draws_are_data(likelihood):
     keras.utils.set_random_seed(0)
     vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 3, widths=(16,)), likelihood=likelihood, seed=0)
     means, draws = (vae.sample(400, seed=0, mean=mean) for mean in (True, False))
-    np.testing.assert_array_equal(vae.sample(5, seed=0, mean=False, batch_size=16), draws[:5])
+    # Another number of rows in a product rounds its sums otherwise.
+    np.testing.assert_allclose(vae.sample(5, seed=0, mean=False, batch_size=16), draws[:5], atol=1e-6)
     if likelihood.startswith("normal"):
         np.testing.assert_allclose((draws - means).std(), 0.2, rtol=0.02)
     else:

@@ -268,3 +268,14 @@ def test_a_part_of_two_models_is_warned_of():
     vae = make("normal:scale=1.0")
     with pytest.warns(UserWarning, match=r"likelihood.*another model.*shares its weights"):
         make(vae.likelihood)
+
+
+def test_several_changes_within_one_fit_arrive():
+    scales = iter([0.3, 0.2, 0.1])
+    vae = make("normal:scale=1.0")
+    callback = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: setattr(vae.likelihood, "scale", next(scales))
+    )
+    history = vae.fit(GREY, epochs=3, batch_size=96, verbose=0, callbacks=[callback]).history
+    # Errors of about 0.3 a pixel, over 64 pixels, divided by twice the squared scale.
+    assert history["log_likelihood"][0] > history["log_likelihood"][1] + 10 > history["log_likelihood"][2] + 20

@@ -554,6 +554,8 @@ class LatentVariableModel(Use, ObjectiveTrainer, keras.Model):
 
     @contextlib.contextmanager
     def _looping(self):
+        # A user may have assigned one variable to another.
+        backend.unshare([*self.variables, *self.metrics_variables, *self.optimizer.variables])
         before, self._in_loop = self._in_loop, True
         try:
             yield

@@ -33,6 +33,7 @@ class Kept:
         """Puts it back."""
         for variable, value in zip(_state(self._model), self.values, strict=True):
             variable.assign(value)
+        self._model.objective.hold_again()
 
 
 class LastGoodWeights(keras.callbacks.Callback):
