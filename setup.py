@@ -47,9 +47,8 @@ setup(
             "pyyaml",
             "ruff",
             # What the notebooks are executed with; cells have ids since nbformat 5.1.
-            "nbclient>=0.10",
             "nbformat>=5.1",
-            "ipykernel>=6",
+            "ipython>=8",
         ],
     },
     entry_points={"console_scripts": ["keras-vae = keras_vae.cli.main:main"]},

@@ -53,6 +53,13 @@ class Composition:
         model.compile(keras.optimizers.Adam(1e-2), **compiled)
         return model
 
+    def moved(self):
+        """A model with weights off their start, as a training leaves them, but in no time."""
+        model, rng = self.model(), np.random.default_rng(0)
+        for variable in model.trainable_variables:
+            variable.assign_add(0.1 * rng.normal(size=variable.shape))
+        return model
+
     def images(self, count=48):
         """Handwritten digits, as this composition's likelihood is to see them."""
         images = digits()[:count]
@@ -96,6 +103,7 @@ COMPOSITIONS = (
         "soft_bernoulli",
         lambda: kv.likelihoods.Bernoulli(soft=True),
         oracle="none: the formula of bernoulli, at values between 0 and 1",
+        served=False,
     ),
     _likelihood("continuous_bernoulli", lambda: kv.likelihoods.ContinuousBernoulli()),
     _likelihood("normal", lambda: kv.likelihoods.Normal(scale=0.5)),
@@ -154,7 +162,9 @@ COMPOSITIONS = (
         objective=lambda: kv.objectives.IWAE(samples=5),
         served=False,
     ),
-    Composition("conv", _PLAIN, network=lambda shape: kv.networks.conv(shape, LATENT, widths=(4, 8), dense=8)),
+    Composition(
+        "conv", _PLAIN, network=lambda shape: kv.networks.conv(shape, LATENT, widths=(4, 8), dense=8), served=False
+    ),
     Composition("conv1d", _PLAIN, network=lambda shape: kv.networks.conv1d(shape, LATENT, widths=(4, 8)), signal=True),
     Composition(
         "latent_map",

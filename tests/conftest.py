@@ -1,8 +1,15 @@
 """What all tests share."""
 
+import gc
 import os
+import sys
+
+import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Two workers fill two cores, and what models of this size compute is done before it is dealt out to threads.
+for threads in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(threads, "1")
 # On JAX most of the time goes into compiling, and what is compiled runs only a few times.
 if os.environ.get("KERAS_BACKEND") == "jax":
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
@@ -10,3 +17,30 @@ if os.environ.get("KERAS_BACKEND") == "jax":
 
 def pytest_addoption(parser):
     parser.addoption("--run-all", action="store_true", help="run all rows of test_relations.py, not a few of them")
+
+
+def pytest_collection_finish():
+    # TensorFlow's modules stay: they need not be searched for garbage each time that tracing has made many objects.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+
+
+@pytest.fixture
+def as_a_program(tmp_path, monkeypatch):
+    """An empty working directory; what is defined in `__main__` and set globally is forgotten after the test."""
+    import keras
+    import matplotlib.pyplot as plt
+
+    from keras_vae import names
+
+    monkeypatch.chdir(tmp_path)
+    # IPython makes its own.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    backend = plt.get_backend()
+    yield tmp_path
+    for known in (*names._REGISTRY.values(), keras.saving.get_custom_objects()):
+        for name in [name for name, made in known.items() if made.__module__ == "__main__"]:
+            del known[name]
+    keras.config.set_dtype_policy("float32")
+    plt.close("all")
+    plt.switch_backend(backend)

@@ -7,12 +7,11 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import pytest
+from processes import run_python
 from test_conformance import public_parts
 
 import keras_vae as kv
@@ -71,21 +70,11 @@ def with_shapes_asserted(code):
     return re.sub(line, r"\g<0>" + "\n" + r"assert \2.shape == \4, \2.shape", code, flags=re.M)
 
 
-def run(code, cwd, **environment):
-    environment = (
-        os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg", "KERAS_BACKEND": "tensorflow"} | environment
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
-def program(page, chosen):
-    """A program that runs the chosen blocks in order, as if each stood in the page's place."""
-    sources = [(f"{page}, line {line}", "\n" * (line - 1) + with_shapes_asserted(code)) for line, code in chosen]
-    return f"for name, code in {sources!r}:\n    exec(compile(code, name, 'exec'))\nprint('all', {len(chosen)})"
+def run(page, chosen):
+    """Runs the chosen blocks in order, each line of them numbered as in the page."""
+    variables = {"__name__": "__main__"}
+    for line, code in chosen:
+        exec(compile("\n" * (line - 1) + with_shapes_asserted(code), ROOT / page, "exec"), variables)
 
 
 def anchors(page):
@@ -128,20 +117,22 @@ def test_an_index_has_every_guide(index):
 
 @on_tensorflow
 @over_python
-def test_python_blocks_run_in_order(page, tmp_path):
+@pytest.mark.filterwarnings("default")
+def test_python_blocks_run_in_order(page, as_a_program):
     absent = [name for name in ("onnxruntime", "tf2onnx") if importlib.util.find_spec(name) is None]
     if absent and "onnx" in "".join(code for _, code in blocks(page, "python")):
         pytest.skip(f'not installed: {", ".join(absent)}; pip install -e ".[dev]"')
     chosen = [(line, code) for line, code in blocks(page, "python") if not code.startswith(JAX)]
-    assert run(program(page, chosen), tmp_path).splitlines()[-1] == f"all {len(chosen)}"
+    assert chosen
+    run(page, chosen)
 
 
 @on_jax
 def test_the_block_on_jax_runs_on_two_devices(tmp_path):
     ((line, code),) = [block for block in blocks("docs/devices.md", "python") if block[1].startswith(JAX)]
-    code += "\nassert len(keras.distribution.list_devices()) == 2\n"
-    two = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
-    run(program("docs/devices.md", [(line, code)]), tmp_path, **two)
+    code = with_shapes_asserted("\n" * (line - 1) + code) + "assert len(keras.distribution.list_devices()) == 2\n"
+    two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    run_python(code, cwd=tmp_path, PYTHONPATH=str(ROOT), **two)
 
 
 @over_pages
