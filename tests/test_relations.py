@@ -15,6 +15,7 @@ from compositions import BY_NAME, LATENT, Composition, labels
 from keras import layers, ops
 
 import keras_vae as kv
+from keras_vae.training import averages
 
 pytestmark = pytest.mark.relations
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -95,14 +96,11 @@ FACTORS = {
     "input": ("arrays", "tf_data", "generator", "py_dataset"),
 }
 # Pairs that cannot be, or that are not promised.
-_FITTED = "the fitted scale is that of the weights in training, not of their averages"
 EXCLUDED = {
     ("posterior=full", "network=latent_map"): "a full covariance is over a vector",
     ("posterior=squares", "network=latent_map"): "written for a vector",
     ("prior=shifted", "network=latent_map"): "written for a vector",
     ("prior=vamp", "network=conditional"): "pseudo-inputs have no labels",
-    ("likelihood=normal_optimal", "averages=ema"): _FITTED,
-    ("likelihood=laplace_optimal", "averages=ema"): _FITTED,
     ("likelihood=student_t", "network=conv1d"): "written for images",
     **{
         ("validation=split", f"input={form}"): "a stream cannot be split"
@@ -393,6 +391,8 @@ def test_the_form_of_the_data_changes_nothing(row, whole):
     if row.input == "arrays" and row.validation == "split":
         pytest.skip("a stream cannot be split")
     streamed = row.model()
+    if row.input == "generator" and row.averages == "ema" and averages.statistics(streamed):
+        pytest.skip("a generator comes once: there is nothing to estimate the averages' statistics from")
     row.fit(streamed, form="py_dataset" if row.input == "arrays" else None)
     expected = row.model()
     row.fit(expected, form="arrays", shuffle=False)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_vae.training import checks
+from keras_vae.training import averages, checks
 from keras_vae.training.stream import ArrayFeed, StepOrder
 
 
@@ -81,7 +81,7 @@ def for_fit(
         train = {"x": stream, "steps_per_epoch": steps_per_epoch, "class_weight": class_weight}
         # Keras shuffles the batches of a PyDataset unless told not to, and warns where it cannot.
         train["shuffle"] = isinstance(stream, keras.utils.PyDataset) and shuffle
-        return train, validation, [], _again(stream)
+        return train, validation, [], _again(model, stream, class_weight)
     return {"x": feed.stream(), "shuffle": False}, validation, [StepOrder(feed, model)], feed.again
 
 
@@ -111,20 +111,31 @@ def batches_of(model: keras.Model, batches: checks.Batches, given: Given, batch_
     if given.arrays:
         return _feed(model, given, batch_size, None, whole=False, shuffle=True).again()
     _check_stream(given)
-    return (_again(batches.wrap(given.x)) or (lambda: given.x))()
+    stream = batches.wrap(given.x)
+    return (_again(model, stream) or (lambda: stream))()
 
 
-def _again(stream):
-    """A function that makes a stream's batches, or None for those that come once."""
+def _again(model, stream, class_weight=None):
+    """A function that makes a stream's batches of full size, or None for those that come once."""
+
+    def weighted(batch):
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        if class_weight is not None:
+            weights = _class_weights(y, None, class_weight)
+        return x, None if model.label_shape is None else y, weights
+
+    def equal(batches):
+        size = None
+        for x, y, weights in map(weighted, batches):
+            size = size or len(x)
+            if len(x) == size:
+                yield x, y, weights
+
     if isinstance(stream, keras.utils.PyDataset):
-        return lambda: (_tuple(stream[index]) for index in range(stream.num_batches))
+        return lambda: equal(stream[index] for index in range(stream.num_batches or averages.BATCHES))
     if hasattr(stream, "as_numpy_iterator"):
-        return lambda: map(_tuple, stream.as_numpy_iterator())
+        return lambda: equal(stream.as_numpy_iterator())
     return None
-
-
-def _tuple(batch):
-    return batch if isinstance(batch, tuple) else (batch,)
 
 
 def _feed(model, given, batch_size, class_weight, whole, **order):
