@@ -15,7 +15,7 @@ class Likelihood(Part):
     """Base class of likelihoods; each owns its output layer.
 
     Attributes:
-        data: which data it may see, one of `keras_vae.training.checks.KINDS`.
+        data: which data it may see, one of `keras_vae.training.values.KINDS`.
         parameters: numbers that the output layer gives for each element of x.
         discrete: whether it is a mass over 8-bit levels, so that bits per dimension mean something without naming a
             dequantisation.

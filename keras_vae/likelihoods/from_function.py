@@ -24,7 +24,7 @@ class FromFunction(Likelihood):
             `@keras.saving.register_keras_serializable("my_project")`.
         channels: numbers for each position that a linear layer makes of the decoder's output before `function` sees
             them (last axis); None: it sees the output itself.
-        data: which data it may see, one of `keras_vae.training.checks.KINDS`.
+        data: which data it may see, one of `keras_vae.training.values.KINDS`.
         image: distribution -> tensor (K, B, *X), what stands for it in pictures, `sample` and `reconstruct`, registered
             as `function` is; None: its mean.
 

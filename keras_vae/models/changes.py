@@ -63,6 +63,71 @@ class Settings:
         return self.version + sum(part.version for part in self._parts)
 
 
+class Renewed:
+    """Compiled functions that are made anew where what they were traced with is set otherwise; mixed into a model.
+
+    Attributes:
+        settings: the `Settings`; none before the model is set up.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        former = vars(self).get(name)
+        both = isinstance(former, keras.layers.Layer) and isinstance(value, keras.layers.Layer)
+        if both and value is not former and "settings" in vars(self):
+            # Keras would go on counting its weights; in its place, weights keep their order.
+            if self._tracker.is_in_store("layers", value):
+                self._tracker.untrack(former)
+            else:
+                self._tracker.replace_tracked_value("layers", former, value)
+            self.settings.version += 1
+        super().__setattr__(name, value)
+
+    def renew(self) -> None:
+        """Makes all compiled functions anew if what they were traced with is no longer what is set.
+
+        Raises:
+            ValueError: for weights that were added or replaced while `fit` or `evaluate` is under way.
+        """
+        if not self.settings.changed():
+            return
+        if self._in_loop and not (self.settings.same_variables() and set(self.objective.names) <= set(self.trackers)):
+            raise ValueError(
+                "Weights were added, frozen or replaced, or the objective logs other terms, since `fit` or `evaluate` "
+                "began: set such things between two calls, and call `compile` after new weights. (A schedule of "
+                f"keras_vae.schedules changes beta within one.) Received: objective={self.objective.spec}"
+            )
+        self._take(self.objective)
+        self.settings.note()
+        self._functions.clear()
+        for kind in ("train", "test", "predict"):
+            if getattr(self, f"{kind}_function") is not None:
+                getattr(self, f"make_{kind}_function")(force=True)
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Keras' own, but that it heeds what is set later; so do the two that follow."""
+        self._make("train", super().make_train_function, force)
+
+    def make_test_function(self, force: bool = False) -> None:
+        self._make("test", super().make_test_function, force)
+
+    def make_predict_function(self, force: bool = False) -> None:
+        self._make("predict", super().make_predict_function, force)
+
+    def _make(self, kind, make, force):
+        name = f"{kind}_function"
+        if getattr(self, name) is None or force:
+            make(force)
+            setattr(self, name, Watched(self, getattr(self, name), name))
+
+    def _check_compiled(self):
+        if self.compiled and tuple(map(id, self.trainable_variables)) != self._compiled_weights:
+            raise ValueError(
+                "The optimizer was made for other weights than the model has now (a part or network was replaced, "
+                "frozen, quantised or given LoRA weights): call `compile` again before `fit`. "
+                f"Received: {len(self._compiled_weights)} trainable variables then, {len(self.trainable_variables)} now"
+            )
+
+
 class Watched:
     """A compiled step of a model, which is made anew where what it was traced with has changed.
 

@@ -9,7 +9,7 @@ from keras import ops
 from keras_vae import backend
 from keras_vae.models.functions import padded, power_of_two
 from keras_vae.names import check_number, check_whole
-from keras_vae.training import checks
+from keras_vae.training import checks, values
 
 # Importance samples of one example that are drawn together, at most, and samples of the prior.
 ROUND, BLOCK = 256, 16
@@ -19,7 +19,7 @@ class Use:
     """Encoding, decoding, sampling and scoring, all by `run`; mixed into `LatentVariableModel`."""
 
     def _checked(self, x):
-        return checks.check_array(x, self.image_shape, self.likelihood)
+        return values.check_array(x, self.image_shape, self.likelihood)
 
     def _labels(self, y, count):
         return checks.checked_labels(y, count, self.label_shape, self.labels_optional)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_vae.training import averages, checks
+from keras_vae.training import averages, checks, values
 from keras_vae.training.stream import ArrayFeed, StepOrder
 
 
@@ -20,7 +20,7 @@ class Given(NamedTuple):
     @property
     def arrays(self) -> bool:
         """Whether it is in memory."""
-        return checks.is_array(self.x)
+        return values.is_array(self.x)
 
 
 def for_fit(
@@ -139,7 +139,7 @@ def _again(model, stream, class_weight=None):
 
 
 def _feed(model, given, batch_size, class_weight, whole, **order):
-    x = checks.check_array(given.x, model.image_shape, model.likelihood, whole)
+    x = values.check_array(given.x, model.image_shape, model.likelihood, whole)
     if whole:
         model.likelihood.see(x)
     y, weights = given.y, checks.checked_weights(given.sample_weight, len(x))
@@ -157,7 +157,7 @@ def _check_stream(given):
     if given.x is None:
         raise ValueError("Give the images: fit(x). Received: x=None")
     if isinstance(given.x, dict):
-        checks.as_array(given.x)
+        values.as_array(given.x)
     for name in ("y", "sample_weight"):
         if getattr(given, name) is not None:
             raise ValueError(
@@ -170,7 +170,7 @@ def _split(given, fraction):
     """Keras' `validation_split`: the last share of the arrays, before they are shuffled."""
     if not 0 < fraction < 1:
         raise ValueError(f"`validation_split` must be between 0 and 1. Received: validation_split={fraction!r}")
-    arrays = [checks.as_array(given.x), *(None if a is None else np.asarray(a) for a in given[1:])]
+    arrays = [values.as_array(given.x), *(None if a is None else np.asarray(a) for a in given[1:])]
     cut = int(len(arrays[0]) * (1 - fraction))
     if cut in (0, len(arrays[0])):
         raise ValueError(f"Too few images to split. Received: {len(arrays[0])} images, validation_split={fraction!r}")

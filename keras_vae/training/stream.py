@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_vae import backend
 from keras_vae.names import check_whole
-from keras_vae.training import checks
+from keras_vae.training import checks, values
 
 if backend.NAME == "tensorflow":
     import tensorflow as tf
@@ -69,9 +69,9 @@ class ArrayFeed:
         checks.checked_labels(self.y, len(self.x), model.label_shape, model.labels_optional)
         checks.checked_weights(self.sample_weight, len(self.x))
         if not self.binarize:
-            checks.check_array(self.x, model.image_shape, likelihood)
+            values.check_array(self.x, model.image_shape, likelihood)
             return
-        checks.check_shape(self.x.shape, model.image_shape)
+        values.check_shape(self.x.shape, model.image_shape)
         if self.x.dtype != np.uint8 or likelihood.data not in ("binary", "unit interval"):
             raise ValueError(
                 "An `ArrayFeed` binarises 8-bit levels (uint8), for a likelihood of binary images. "
