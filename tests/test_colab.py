@@ -87,7 +87,7 @@ def test_there_are_five():
 
 @over_notebooks
 @pytest.mark.skipif(os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow", reason="they use TensorFlow, too")
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 def test_runs_top_to_bottom(path, as_a_program):
     missing = sorted(needed_entries(path) - set(zoo.list_models()))
     if missing:

@@ -117,7 +117,7 @@ def test_an_index_has_every_guide(index):
 
 @on_tensorflow
 @over_python
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 def test_python_blocks_run_in_order(page, as_a_program):
     absent = [name for name in ("onnxruntime", "tf2onnx") if importlib.util.find_spec(name) is None]
     if absent and "onnx" in "".join(code for _, code in blocks(page, "python")):
