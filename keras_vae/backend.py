@@ -37,6 +37,8 @@ tfd = tfp.distributions
 Tensor = Any
 
 
+# Whether several steps at a time are one call of a compiled function, and no Python loop.
+LOOPS_IN_GRAPHS = NAME == "tensorflow"
 # Whether Keras' loops take the values out of the variables, so that a step that fails loses them.
 LOOPS_TAKE_STATE = NAME == "jax"
 
@@ -80,6 +82,11 @@ def folded(seed: Tensor, number: int) -> Tensor:
     """Another seed of the same shape, (2,) or (N, 2), made of `seed` and a number above 0."""
     step = np.array([(_GOLDEN * number) & 0x7FFFFFFF, number], dtype=_SEED_DTYPE)
     return keras.ops.convert_to_tensor(seed) + step
+
+
+def replicas() -> int:
+    """How many replicas a TensorFlow distribution strategy has; 1 without one."""
+    return tf.distribute.get_strategy().num_replicas_in_sync if NAME == "tensorflow" else 1
 
 
 def replica_seed(seed: Tensor) -> Tensor:

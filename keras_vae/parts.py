@@ -97,7 +97,7 @@ class Part(keras.layers.Layer):
     def schedule(self, name: str) -> schedules.Schedule:
         """The schedule that is the argument `name`, as a compiled function is to read it."""
         value, held = getattr(self, name), getattr(self._held, name, None)
-        return schedules.Held(held) if held is not None and isinstance(value, schedules.Constant) else value
+        return _Held(held) if held is not None and isinstance(value, schedules.Constant) else value
 
     def hold_again(self) -> None:
         """Puts the numbers back into their variables, which a failed step may have lost."""
@@ -140,6 +140,20 @@ class Part(keras.layers.Layer):
 
     def __repr__(self):
         return f"<{type(self).__name__} {self.spec}>" if self.role else super().__repr__()
+
+
+class _Held(schedules.Schedule):
+    """The number that a variable has when a step runs, however often it is set.
+
+    Args:
+        variable: scalar.
+    """
+
+    def __init__(self, variable: keras.Variable):
+        self._variable = variable
+
+    def __call__(self, step: Tensor) -> Tensor:
+        return self._variable.value
 
 
 @functools.cache

@@ -220,20 +220,6 @@ class Capacity(Schedule):
         return self.gamma * ops.abs(batch_mean(kl) - self(step))
 
 
-class Held(Schedule):
-    """The number that a variable has when a step runs, however often it is set.
-
-    Args:
-        variable: scalar.
-    """
-
-    def __init__(self, variable: keras.Variable):
-        self._variable = variable
-
-    def __call__(self, step: Tensor) -> Tensor:
-        return self._variable.value
-
-
 def get(value: float | str | names.Spec | Schedule) -> Schedule:
     """`value` as a schedule: one already, a spec ("linear_warmup:1000"), or a number, which becomes a `Constant`.
 

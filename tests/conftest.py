@@ -31,13 +31,14 @@ def as_a_program(tmp_path, monkeypatch):
     import keras
     import matplotlib.pyplot as plt
 
-    from keras_vae import names
+    from keras_vae import names, presets
 
     monkeypatch.chdir(tmp_path)
     # IPython makes its own.
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-    backend = plt.get_backend()
+    backend, limits = plt.get_backend(), vars(presets.limits).copy()
     yield tmp_path
+    vars(presets.limits).update(limits)
     for known in (*names._REGISTRY.values(), keras.saving.get_custom_objects()):
         for name in [name for name, made in known.items() if made.__module__ == "__main__"]:
             del known[name]

@@ -185,7 +185,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing():
         (vae.likelihood, "scale", -1.0, "positive"),
         (vae.likelihood, "scale", "learned", r"vae\.likelihood = "),
         (vae.likelihood, "scale", "per_pixel", r"vae\.likelihood = "),
-        (vae.objective, "beta", -1.0, "not negative"),
+        (vae.objective, "beta", -1.0, "at least 0"),
         (vae.objective, "samples", 0, "samples"),
     ):
         with pytest.raises(ValueError, match=message):

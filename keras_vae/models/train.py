@@ -133,10 +133,8 @@ class Train(ObjectiveTrainer):
         self._check_compiled()
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
         monitors.tell(callbacks)
-        steps = execution.steps_per_execution(self, callbacks) if self._chooses_steps else self.steps_per_execution
-        if steps != self.steps_per_execution:
-            self.steps_per_execution = steps
-            self.train_function = self.test_function = self.predict_function = None
+        counted = kwargs.get("validation_steps") or (steps_per_epoch and not data.Given(x).arrays)
+        self._choose_steps(callbacks, bool(counted))
         batches = checks.Batches(self)
         train, validation, order, self.training_batches = data.for_fit(
             self,
@@ -166,6 +164,12 @@ class Train(ObjectiveTrainer):
         if averages.is_averaging(self.optimizer):
             averages.use_averages(self)
         return history
+
+    def _choose_steps(self, callbacks=(), counted=False):
+        steps = execution.steps_per_execution(self, callbacks, counted)
+        if self._chooses_steps and steps != self.steps_per_execution:
+            self.steps_per_execution = steps
+            self.train_function = self.test_function = self.predict_function = None
 
     def update_statistics(self, x: Any, y: Any = None, sample_weight: Any = None, batch_size: int = 128) -> None:
         """Estimates anew what the model keeps of its training batches: a fitted scale, batch normalisation's moments.
@@ -204,6 +208,8 @@ class Train(ObjectiveTrainer):
         if within_fit:
             return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **kwargs)
         self.renew()
+        if kwargs.get("steps"):
+            self._choose_steps(counted=True)
         batches = checks.Batches(self)
         given = data.for_evaluation(self, batches, data.Given(x, y, sample_weight), batch_size)
         keeper = guard.Kept(self) if backend.LOOPS_TAKE_STATE else None

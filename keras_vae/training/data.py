@@ -1,5 +1,6 @@
 """What a user gives `fit` and `evaluate`, checked, split, wrapped and put in order, once."""
 
+import types
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -78,6 +79,9 @@ def for_fit(
     else:
         _check_stream(given)
         stream = batches.wrap(given.x, classes=class_weight is not None)
+        if class_weight is not None and isinstance(stream, types.GeneratorType):
+            # Keras has no class weights for generators.
+            stream, class_weight = _weighted(model, stream, class_weight), None
         train = {"x": stream, "steps_per_epoch": steps_per_epoch, "class_weight": class_weight}
         # Keras shuffles the batches of a PyDataset unless told not to, and warns where it cannot.
         train["shuffle"] = isinstance(stream, keras.utils.PyDataset) and shuffle
@@ -113,6 +117,13 @@ def batches_of(model: keras.Model, batches: checks.Batches, given: Given, batch_
     _check_stream(given)
     stream = batches.wrap(given.x)
     return (_again(model, stream) or (lambda: stream))()
+
+
+def _weighted(model, stream, class_weight):
+    """(x, y, weights) of a stream of (x, y); where the model takes no labels, the weights stand in for them."""
+    for x, y in stream:
+        weights = _class_weights(y, None, class_weight)
+        yield x, weights if model.label_shape is None else y, weights
 
 
 def _again(model, stream, class_weight=None):

@@ -12,14 +12,23 @@ SEVERAL = 16
 _HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
 
 
-def steps_per_execution(model: keras.Model, callbacks: Iterable[keras.callbacks.Callback]) -> int:
+def steps_per_execution(
+    model: keras.Model, callbacks: Iterable[keras.callbacks.Callback] = (), counted: bool = False
+) -> int:
     """How many steps are fastest: several for networks without convolutions, whose steps Python would hold up.
 
     Args:
         model: the model.
         callbacks: those of a user; where one wants to be called at each batch, it is one step.
+        counted: whether a user says how many steps are made, which several at a time might overrun.
     """
-    if backend.NAME != "tensorflow" or any(map(_wants_batches, callbacks)):
+    if (
+        counted
+        or model.run_eagerly
+        or not backend.LOOPS_IN_GRAPHS
+        or backend.replicas() > 1
+        or any(map(_wants_batches, callbacks))
+    ):
         return 1
     slow = (keras.layers.RNN, keras.layers.MultiHeadAttention)
     layers = model._flatten_layers()
