@@ -84,11 +84,6 @@ def folded(seed: Tensor, number: int) -> Tensor:
     return keras.ops.convert_to_tensor(seed) + step
 
 
-def replicas() -> int:
-    """How many replicas a TensorFlow distribution strategy has; 1 without one."""
-    return tf.distribute.get_strategy().num_replicas_in_sync if NAME == "tensorflow" else 1
-
-
 def replica_seed(seed: Tensor) -> Tensor:
     """`seed` made different on each replica of a TensorFlow distribution strategy; on JAX noise is global already."""
     if NAME == "tensorflow":

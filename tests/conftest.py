@@ -16,7 +16,14 @@ if os.environ.get("KERAS_BACKEND") == "jax":
 
 
 def pytest_addoption(parser):
-    parser.addoption("--run-all", action="store_true", help="run all rows of test_relations.py, not a few of them")
+    parser.addoption("--run-all", action="store_true", help="run long tests, and all rows of test_relations.py, too")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--run-all"):
+        for item in items:
+            if "long" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="long: `pytest --run-all` runs it"))
 
 
 def pytest_collection_finish():

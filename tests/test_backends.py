@@ -44,6 +44,7 @@ print(vae.log_prob(x[:10], samples=2000, seed=0).mean())
 
 
 @on_tensorflow
+@pytest.mark.long
 def test_trains_on_jax_without_tensorflow_and_loads_on_tensorflow(tmp_path):
     pytest.importorskip("jax")
     path = tmp_path / "m.keras"

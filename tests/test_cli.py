@@ -108,6 +108,7 @@ def test_results_are_of_the_test_split_in_nats(finished):
     assert "anew in each epoch" in results(out)["preprocessing"]
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_as_if_it_had_not_been(finished, tmp_path):
     uninterrupted, _ = finished
     out = tmp_path / "digits"
@@ -126,6 +127,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(finished, tmp_path):
         np.testing.assert_array_equal(here, there)
 
 
+@pytest.mark.long
 def test_minutes_end_a_run_in_time(finished, tmp_path):
     out = tmp_path / "digits"
     begin = time.monotonic()
@@ -163,6 +165,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
     assert results(out)["metrics"]["log_prob"]["images"] == 300 and (out / "samples.png").exists()
 
 
+@pytest.mark.long
 def test_a_folder_of_images_as_json(tmp_path):
     from PIL import Image
 
@@ -183,6 +186,7 @@ def test_a_folder_of_images_as_json(tmp_path):
     assert {path.name for path in (tmp_path / "run").iterdir()} >= PICTURES
 
 
+@pytest.mark.long
 def test_jax_says_how_to_export(tmp_path, monkeypatch):
     pytest.importorskip("jax")
     monkeypatch.setenv("KERAS_BACKEND", "jax")

@@ -85,7 +85,11 @@ def test_there_are_five():
     ]
 
 
-@over_notebooks
+@pytest.mark.parametrize(
+    "path",
+    # These two train longer than the others.
+    [pytest.param(path, marks=[pytest.mark.long] if path.stem[0] in "24" else [], id=path.stem) for path in NOTEBOOKS],
+)
 @pytest.mark.skipif(os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow", reason="they use TensorFlow, too")
 @pytest.mark.filterwarnings("ignore")
 def test_runs_top_to_bottom(path, as_a_program):

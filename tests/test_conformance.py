@@ -241,7 +241,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
 """
 
 
-@pytest.mark.parametrize("half", [0, 1])
+@pytest.mark.parametrize("half", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_reloads_in_a_fresh_process_bit_equal(half, tmp_path):
     expected = {}
     for name in list(BY_NAME)[half::2]:
@@ -329,7 +329,7 @@ def log_prob_as_served(model, x, y):
 
 
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="SavedModels are written by TensorFlow")
-@pytest.mark.parametrize("half", [0, 1])
+@pytest.mark.parametrize("half", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_serves_where_keras_vae_is_not_installed(half, tmp_path):
     names = [composition.name for composition in SERVED[half::2]]
     for name in names:

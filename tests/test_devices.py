@@ -73,6 +73,7 @@ def last_line(code, **environment):
     return json.loads(run_python(code, cwd=HERE, PYTHONPATH=str(HERE.parent), **environment).splitlines()[-1])
 
 
+@pytest.mark.long
 def test_data_parallel_on_jax_gives_the_loss_of_one_device():
     pytest.importorskip("jax")
     # As users compile, not as the suite does.

@@ -162,6 +162,7 @@ def test_ctrl_c_stops_at_a_step_and_evaluates(tmp_path, monkeypatch):
     assert directory.read(out)[1] == stopped.value.results
 
 
+@pytest.mark.long
 def test_more_epochs_for_a_complete_run(finished, tmp_path):
     uninterrupted, results = finished
     out = tmp_path / "digits"
@@ -547,6 +548,7 @@ def test_a_loss_that_is_not_finite_leaves_no_model(tmp_path, capsys):
     assert not (tmp_path / "run" / "model.keras").exists()
 
 
+@pytest.mark.long
 def test_half_precision_tracks_single_precision(finished, tmp_path):
     results = experiment.run("digits", tmp_path / "half", precision="mixed_float16", **SHORT)
     # The noise is the same; of about 25 nats, weights that round differently move little in four epochs.

@@ -185,6 +185,7 @@ np.save(sys.argv[2], kv.presets.fixed_batch_score(kv.VAE.from_preset(sys.argv[1]
 """
 
 
+@pytest.mark.long
 def test_a_pushed_model_comes_back_in_a_fresh_process(server, vae, tmp_path):
     url = push(vae, commit_message="First")
     repository = server.repositories["ada/digits"]

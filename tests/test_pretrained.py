@@ -308,6 +308,7 @@ def test_a_directory_that_cannot_be_written_is_one_line(trained, tmp_path, capsy
         assert said.startswith("keras-vae: error: ") and said.count("\n") == 1
 
 
+@pytest.mark.long
 def test_a_recipe_makes_the_preset_of_its_name(tmp_path, monkeypatch, capsys):
     recipe = {"dataset": "digits", "epochs": 9, "network": "mlp", "latent_size": 3, "eval_samples": 5, "keep": "elbo"}
     (tmp_path / "toy").mkdir()

@@ -23,7 +23,7 @@ ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 COUNT, BATCH, CLASSES = 20, 8, 10
 STEPS = -(-COUNT // BATCH)
 # On JAX a row takes a minute, nearly all of it compilation.
-FEW = 6 if ON_TENSORFLOW else 2
+FEW = 4 if ON_TENSORFLOW else 2
 
 
 def with_layer(layer):

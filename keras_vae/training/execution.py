@@ -22,13 +22,10 @@ def steps_per_execution(
         callbacks: those of a user; where one wants to be called at each batch, it is one step.
         counted: whether a user says how many steps are made, which several at a time might overrun.
     """
-    if (
-        counted
-        or model.run_eagerly
-        or not backend.LOOPS_IN_GRAPHS
-        or backend.replicas() > 1
-        or any(map(_wants_batches, callbacks))
-    ):
+    # A loop of several steps fails on replicas.
+    replicas = getattr(getattr(model, "distribute_strategy", None), "num_replicas_in_sync", 1)
+    one = counted or model.run_eagerly or replicas > 1 or not backend.LOOPS_IN_GRAPHS
+    if one or any(map(_wants_batches, callbacks)):
         return 1
     slow = (keras.layers.RNN, keras.layers.MultiHeadAttention)
     layers = model._flatten_layers()
