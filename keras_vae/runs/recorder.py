@@ -12,7 +12,7 @@ import numpy as np
 from keras_vae import files
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.runs import directory
-from keras_vae.runs.directory import BEST, HISTORY, STATE, TIMINGS
+from keras_vae.runs.directory import BEST, HISTORY, MODEL, STATE, TIMINGS
 from keras_vae.runs.recipe import Recipe, UsageError
 from keras_vae.training import averages
 
@@ -106,13 +106,19 @@ def unfinished(out: Path) -> LatentVariableModel:
 
 
 def as_tested(vae: LatentVariableModel) -> LatentVariableModel:
-    """The model that is tested and saved: in float32, for any machine, with an optimiser that has made no step."""
+    """The model that is tested: in float32, for any machine."""
     made = vae.in_float32()
-    if made is vae:
-        made = type(vae).from_config(vae.get_config())
-        made.set_weights(vae.get_weights())
-    made.compile_from_config(vae.get_compile_config())
+    if made is not vae:
+        made.compile_from_config(vae.get_compile_config())
     return made
+
+
+def save_tested(vae: LatentVariableModel, out: Path) -> None:
+    """Writes the model that was tested, with an optimiser that has made no step."""
+    made = type(vae).from_config(vae.get_config())
+    made.set_weights(vae.get_weights())
+    made.compile_from_config(vae.get_compile_config())
+    files.replace(out / MODEL, made.save)
 
 
 class Recorder(keras.callbacks.Callback):

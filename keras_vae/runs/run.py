@@ -170,7 +170,7 @@ def _run(recipe, out, about, ends, verbose, command, preset):
         }
         directions = pictures.attribute_directions(vae, images.train, extent.test if extent.cut else None)
         shown = pictures.write(vae, out, evaluated["test"], images.test.labels, recipe.seed, directions)
-        files.replace(out / directory.MODEL, vae.save)
+        recording.save_tested(vae, out)
         _export(vae, out, verbose)
         facts = {
             "about": about,
