@@ -511,3 +511,13 @@ def test_draws_are_data(likelihood):
     # 25,600 draws with a standard deviation of at most 75 levels.
     spread = 75 if likelihood in ("categorical", "discretized_logistic_mixture:3") else 0.5
     assert abs(draws.mean() - means.mean()) < 5 * spread / 160
+
+
+def test_an_emulated_bfloat16_is_warned_of(monkeypatch):
+    monkeypatch.setattr(kv.backend, "has_bfloat16", lambda: False)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        with pytest.warns(UserWarning, match=r"no bfloat16.*float32"):
+            make()
+    finally:
+        keras.config.set_dtype_policy("float32")
