@@ -13,10 +13,8 @@ from keras_vae import backend, names, schedules
 from keras_vae.backend import Tensor
 from keras_vae.names import check_whole, plain
 
-# What any layer has, and no part means anything by.
-KERAS_ATTRIBUTES = frozenset(vars(keras.layers.Layer()))
-# What no compiled function reads.
-UNREAD = KERAS_ATTRIBUTES | {"version", "seen_range", "_held"}
+# What no compiled function reads: what any layer has, and what parts note about themselves.
+UNREAD = frozenset(vars(keras.layers.Layer())) | {"version", "seen_range", "_held"}
 
 
 class Part(keras.layers.Layer):

@@ -213,7 +213,8 @@ def _build(part, *shapes):
     if not part.built:
         part.build(*shapes)
         return
-    before = (part.get_build_config() or {}).get("shapes_dict") or part.get_build_config() or {}
+    config = part.get_build_config() or {}
+    before = config.get("shapes_dict", config)
     if part.weights and [tuple(shape) for shape in before.values()] != [tuple(shape) for shape in shapes]:
         raise ValueError(
             f"This {part.role} has weights already, for networks of other shapes: make a new one. "

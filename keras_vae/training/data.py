@@ -1,5 +1,6 @@
 """What a user gives `fit` and `evaluate`, checked, split, wrapped and put in order, once."""
 
+import functools
 import types
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -81,7 +82,8 @@ def for_fit(
         stream = batches.wrap(given.x, classes=class_weight is not None)
         if class_weight is not None and isinstance(stream, types.GeneratorType):
             # Keras has no class weights for generators.
-            stream, class_weight = _weighted(model, stream, class_weight), None
+            weighted = functools.partial(_weighted, class_weight=class_weight)
+            stream, class_weight = (weighted(batch) for batch in stream), None
         train = {"x": stream, "steps_per_epoch": steps_per_epoch, "class_weight": class_weight}
         # Keras shuffles the batches of a PyDataset unless told not to, and warns where it cannot.
         train["shuffle"] = isinstance(stream, keras.utils.PyDataset) and shuffle
@@ -119,28 +121,22 @@ def batches_of(model: keras.Model, batches: checks.Batches, given: Given, batch_
     return (_again(model, stream) or (lambda: stream))()
 
 
-def _weighted(model, stream, class_weight):
-    """(x, y, weights) of a stream of (x, y); where the model takes no labels, the weights stand in for them."""
-    for x, y in stream:
-        weights = _class_weights(y, None, class_weight)
-        yield x, weights if model.label_shape is None else y, weights
+def _weighted(batch, class_weight):
+    """(x, y, sample_weight) of a batch, whose weights may be those of classes."""
+    x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
+    return x, y, weights if class_weight is None else _class_weights(y, weights, class_weight)
 
 
 def _again(model, stream, class_weight=None):
     """A function that makes a stream's batches of full size, or None for those that come once."""
 
-    def weighted(batch):
-        x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
-        if class_weight is not None:
-            weights = _class_weights(y, None, class_weight)
-        return x, None if model.label_shape is None else y, weights
-
     def equal(batches):
         size = None
-        for x, y, weights in map(weighted, batches):
+        for batch in batches:
+            x, y, weights = _weighted(batch, class_weight)
             size = size or len(x)
             if len(x) == size:
-                yield x, y, weights
+                yield x, None if model.label_shape is None else y, weights
 
     if isinstance(stream, keras.utils.PyDataset):
         return lambda: equal(stream[index] for index in range(stream.num_batches or averages.BATCHES))
