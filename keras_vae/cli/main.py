@@ -191,6 +191,8 @@ def _experiment():
         keras.ops.zeros(())
     # tensorflow-datasets warns its users there of what only its authors can change.
     logging.getLogger("absl").setLevel(logging.ERROR)
+    # TensorFlow counts the steps of all models as one function, which then seems to be traced too often.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return experiment
 
 
