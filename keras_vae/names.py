@@ -203,7 +203,25 @@ def bound(role: str, spec: "str | Spec", *leading: Any, **given: Any) -> tuple[C
     for parameter, value in zip(parameters, leading, strict=False):
         check_type(parameter.name, value, expected.get(parameter.name, Any), f"{spec.name}'s ")
     parameters = parameters[len(leading) :]
-    names = [p.name for p in parameters]
+    options = matched(spec, [p.name for p in parameters])
+    for name, value in options.items():
+        check_type(name, value, expected.get(name, Any), f"{spec.name}'s ")
+    missing = [p.name for p in parameters if p.default is p.empty and p.name not in options and p.name not in given]
+    if missing:
+        raise ValueError(f"{spec.name} needs {_listed(missing)}. Received: {str(spec)!r}")
+    return made, {**given, **{name: plain(value) for name, value in options.items()}}
+
+
+def matched(spec: Spec, names: list[str]) -> dict[str, Any]:
+    """{argument: value} of a spec.
+
+    Args:
+        spec: a spec.
+        names: of the arguments that its part takes, in order.
+
+    Raises:
+        ValueError: for arguments that it does not take, naming the nearest ones.
+    """
     if len(spec.arguments) > len(names):
         raise ValueError(f"{spec.name} takes {_listed(names)}. Received: {str(spec)!r}")
     options = dict(zip(names, spec.arguments, strict=False))
@@ -216,12 +234,7 @@ def bound(role: str, spec: "str | Spec", *leading: Any, **given: Any) -> tuple[C
                 f"Received: {str(spec)!r}"
             )
         options[name] = value
-    for name, value in options.items():
-        check_type(name, value, expected.get(name, Any), f"{spec.name}'s ")
-    missing = [p.name for p in parameters if p.default is p.empty and p.name not in options and p.name not in given]
-    if missing:
-        raise ValueError(f"{spec.name} needs {_listed(missing)}. Received: {str(spec)!r}")
-    return made, {**given, **{name: plain(value) for name, value in options.items()}}
+    return options
 
 
 def arguments(made: Callable) -> list[inspect.Parameter]:

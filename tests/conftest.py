@@ -30,6 +30,9 @@ def pytest_collection_finish():
     # TensorFlow's modules stay: they need not be searched for garbage each time that tracing has made many objects.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
+    # What is traced runs only a few times: it is not worth rewriting its graph first.
+    if tensorflow := sys.modules.get("tensorflow"):
+        tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture

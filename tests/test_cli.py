@@ -228,6 +228,8 @@ print(*({"keras", "tensorflow", "jax", "numpy"} & set(sys.modules)))
     for *arguments, said in (
         ("train", "minst", "did you mean 'mnist'"),
         ("train", "digits", "--import", "gone.py", "gone.py"),
+        ("train", "digits", "--likelihood", "bernouli", "Did you mean 'bernoulli'"),
+        ("train", "digits", "--posterior", "diagonal_normal:flor=1", "Did you mean 'floor'"),
         ("train", "digits", "--out", tmp_path / "run", "--resume"),
         ("train", "digits", "--out", tmp_path / "new", "--preset", ROOT / "zoo" / "mnist_mlp", "--overwrite"),
         ("sample", "mnist_mpl", "--out", "x.png", "Did you mean 'mnist_mlp'"),

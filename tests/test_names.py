@@ -7,8 +7,11 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+import keras_vae as kv
 from keras_vae import names
 from keras_vae.names import Spec
+from keras_vae.runs import model, sources
+from keras_vae.runs.recipe import FIELDS
 
 
 @pytest.fixture
@@ -177,3 +180,12 @@ def test_whole_numbers():
     for value in (0, -1, 1.0, True, "1", None):
         with pytest.raises(ValueError, match="`a` must be a whole number of at least 1"):
             names.check_whole(a=value)
+
+
+@pytest.mark.parametrize("role", sorted({f.metadata["role"] for f in FIELDS.values() if "role" in f.metadata}))
+def test_parts_are_found_in_the_source_as_in_the_registry(role):
+    _ = kv.VAE, model
+    ours = {name: made for name, made in names._REGISTRY[role].items() if made.__module__.startswith("keras_vae.")}
+    assert sources.arguments(role) == {
+        name: [p.name for p in names.arguments(made)][names.LEADING[role] :] for name, made in ours.items()
+    }

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from keras_vae import data, presets
 from keras_vae.runs import directory
 from keras_vae.runs.recipe import Recipe, UsageError, find_parts, suiting, understood, written
+from keras_vae.runs.sources import check_specs
 
 
 class Plan(NamedTuple):
@@ -29,8 +30,8 @@ def plan(
     """The plan of a run; the arguments are those of `keras_vae.runs.run.run`.
 
     Raises:
-        UsageError: if the directory exists, or cannot be resumed with these fields; for a data set that is not known;
-            for a preset that would be replaced.
+        UsageError: if the directory exists, or cannot be resumed with these fields; for a data set or a part that is
+            not known; for a preset that would be replaced.
         PresetError: for a file that is not as the schema says.
     """
     given = {"dataset": str(dataset)} | {name: value for name, value in given.items() if value is not None}
@@ -51,6 +52,7 @@ def plan(
     if recipe.dataset not in data.names() and not Path(recipe.dataset).expanduser().exists():
         understood(data.load, recipe.dataset)
     find_parts(recipe.imports)
+    check_specs(recipe)
     if preset is not None and not overwrite and not results:
         directory.check_preset(Path(preset), recipe if resume else None)
     return Plan(recipe, about or {}, results)
