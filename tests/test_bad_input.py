@@ -1,5 +1,7 @@
 """Bad input is refused before the first step, with what to do, and the model stays as it was."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -17,6 +19,12 @@ def make(likelihood="bernoulli", **parts):
     vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 3, widths=(16,)), likelihood=likelihood, seed=0, **parts)
     vae.compile(keras.optimizers.Adam(1e-2))
     return vae
+
+
+@functools.cache
+def shared(likelihood="bernoulli"):
+    """A model for all tests that leave it as it was, or trained: what it has compiled serves the next."""
+    return make(likelihood)
 
 
 def with_nan(x):
@@ -83,7 +91,7 @@ def assert_usable_as_it_was(vae, before, x):
 @pytest.mark.parametrize("name", BAD)
 def test_arrays(name):
     likelihood, x, message = BAD[name]
-    vae = make(likelihood)
+    vae = shared(likelihood)
     before = state(vae)
     for use in (
         lambda: vae.fit(x, verbose=0),
@@ -106,7 +114,7 @@ GOOD |= {"normal": UNIT, "discretized_logistic_mixture": digits()[:48]}
 @pytest.mark.parametrize("name", ["other_size", "nan", "bytes_for_bernoulli", "greys_for_bernoulli"])
 def test_streams(name):
     likelihood, x, message = BAD[name]
-    vae = make(likelihood)
+    vae = shared(likelihood)
     before = state(vae)
     for use in (lambda data: vae.fit(data, verbose=0), lambda data: vae.evaluate(data, verbose=0)):
         for stream in streams(x):
@@ -131,7 +139,7 @@ def test_the_whole_of_a_stream_is_checked():
 
         given.append(tf.data.Dataset.from_tensor_slices(np.concatenate(levels)).batch(16))
     for stream in given:
-        vae = make()
+        vae = shared()
         with pytest.raises(ValueError, match=r"(?s)Bernoulli expects binary.*Received"):
             vae.fit(stream, verbose=0)
         assert np.isfinite(vae.fit(BINARY, verbose=0).history["loss"][0])
@@ -139,7 +147,7 @@ def test_the_whole_of_a_stream_is_checked():
 
 @pytest.mark.parametrize("method", ["train_on_batch", "test_on_batch", "predict_on_batch"])
 def test_single_batches_are_checked(method):
-    vae = make()
+    vae = shared()
     for x, message in ((UNIT, "continuous_bernoulli"), (with_nan(BINARY), "NaN"), (BINARY[0], r"x\[None\]")):
         with pytest.raises(ValueError, match=f"(?s){message}.*Received"):
             getattr(vae, method)(x)
@@ -172,7 +180,7 @@ def test_large_values_are_warned_of():
 
 def test_what_rounding_makes_of_data_is_taken():
     for x in (UNIT.astype("float64") * 1.0000000000000002, UNIT * (1 + 1e-7)):
-        assert np.isfinite(make("continuous_bernoulli").fit(x, verbose=0).history["loss"][0])
+        assert np.isfinite(shared("continuous_bernoulli").fit(x, verbose=0).history["loss"][0])
 
 
 def test_forms_of_arrays():
@@ -191,13 +199,13 @@ def test_forms_of_arrays():
 
 
 def test_a_stream_in_the_place_of_an_array_says_how_to_go_on():
-    for use in (make().encode, make().log_prob, make().reconstruct):
+    for use in (shared().encode, shared().log_prob, shared().reconstruct):
         with pytest.raises(ValueError, match=r"np\.concatenate.*Received: generator"):
             use(batch for batch in [BINARY])
 
 
 def test_empty_streams():
-    vae = make()
+    vae = shared()
     before = state(vae)
     for stream in ((batch for batch in ()), *list(streams(BINARY[:0]))[2:]):
         with pytest.raises(ValueError, match=r"empty.*Received"):
@@ -308,24 +316,27 @@ MISFITS = {
     "size_of_text": (lambda: kv.priors.StandardNormal("16"), "positive integer"),
     "components_zero": (lambda: kv.likelihoods.DiscretizedLogisticMixture(components=0), "at least 1"),
     "class_weight_without_labels": (
-        lambda: make().fit(BINARY, class_weight={0: 1.0}, verbose=0),
+        lambda: shared().fit(BINARY, class_weight={0: 1.0}, verbose=0),
         "labels",
     ),
     "class_weight_with_unlabelled_batches": (
-        lambda: make().fit(next(streams(BINARY)), class_weight={0: 1.0}, verbose=0),
+        lambda: shared().fit(next(streams(BINARY)), class_weight={0: 1.0}, verbose=0),
         "labels",
     ),
     "a_feed_that_binarises_greys": (
-        lambda: make().fit(kv.feed.ArrayFeed(UNIT, binarize=True), verbose=0),
+        lambda: shared().fit(kv.feed.ArrayFeed(UNIT, binarize=True), verbose=0),
         "8-bit levels",
     ),
-    "a_feed_of_greys": (lambda: make().fit(kv.feed.ArrayFeed(UNIT), verbose=0), "continuous_bernoulli"),
-    "labels_of_none": (lambda: make().fit(BINARY, np.zeros(3), verbose=0), "not conditional"),
-    "weights_of_other_length": (lambda: make().fit(BINARY, sample_weight=np.ones(3), verbose=0), "one number for each"),
-    "samples_zero": (lambda: make().log_prob(BINARY, samples=0), "at least 1"),
-    "sample_none": (lambda: make().sample(0), "at least 1"),
-    "latents_of_other_size": (lambda: make().decode(np.zeros((2, 4))), r"\(N, 3\)"),
-    "ends_of_other_shape": (lambda: make().interpolate(BINARY[0], BINARY[:2]), "both sides"),
+    "a_feed_of_greys": (lambda: shared().fit(kv.feed.ArrayFeed(UNIT), verbose=0), "continuous_bernoulli"),
+    "labels_of_none": (lambda: shared().fit(BINARY, np.zeros(3), verbose=0), "not conditional"),
+    "weights_of_other_length": (
+        lambda: shared().fit(BINARY, sample_weight=np.ones(3), verbose=0),
+        "one number for each",
+    ),
+    "samples_zero": (lambda: shared().log_prob(BINARY, samples=0), "at least 1"),
+    "sample_none": (lambda: shared().sample(0), "at least 1"),
+    "latents_of_other_size": (lambda: shared().decode(np.zeros((2, 4))), r"\(N, 3\)"),
+    "ends_of_other_shape": (lambda: shared().interpolate(BINARY[0], BINARY[:2]), "both sides"),
     "channels_first": (
         lambda: kv.VAE(
             keras.Sequential([keras.Input((1, 8, 8)), keras.layers.Conv2D(2, 3, data_format="channels_first")]),
@@ -333,7 +344,7 @@ MISFITS = {
         ),
         "channels_last",
     ),
-    "export_format": (lambda: make().export("m", format="litert"), "tf_saved_model"),
+    "export_format": (lambda: shared().export("m", format="litert"), "tf_saved_model"),
 }
 
 
@@ -372,11 +383,11 @@ def test_a_function_that_makes_no_distribution_of_images(function, message):
 @pytest.mark.parametrize("temperature", [np.nan, np.inf, -1.0, "hot", None, [1.0, 2.0]])
 def test_a_temperature_is_a_number_that_is_not_negative(temperature):
     with pytest.raises(ValueError, match=r"`temperature` must be a finite number of at least 0\. Received"):
-        make().sample(2, temperature=temperature)
+        shared().sample(2, temperature=temperature)
 
 
 def test_latents_are_finite():
-    vae = make()
+    vae = shared()
     for value in (np.nan, np.inf, 1e300):
         with pytest.raises(ValueError, match=r"Latents must be finite\. Received"):
             vae.decode(np.full((2, 3), value))
@@ -385,7 +396,7 @@ def test_latents_are_finite():
 
 @pytest.mark.parametrize("batch_size", [0, -1, 1.5, True])
 def test_a_batch_has_at_least_one_image(batch_size):
-    vae = make()
+    vae = shared()
     calls = (vae.encode, vae.reconstruct, vae.fit, vae.evaluate, vae.predict)
     for call in (*calls, lambda x, **given: vae.decode(np.zeros((2, 3)), **given)):
         with pytest.raises(ValueError, match=r"`batch_size` must be a whole number of at least 1\. Received"):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import keras_vae as kv
-from keras_vae import names
+from keras_vae import names, sources
 from keras_vae.names import Spec
-from keras_vae.runs import model, sources
+from keras_vae.runs import model
 from keras_vae.runs.recipe import FIELDS
 
 

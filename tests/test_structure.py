@@ -8,6 +8,7 @@ PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "keras_vae"
 ROOMS = (
     "backend",
     "names",
+    "sources",
     "files",
     "schedules",
     "parts",
@@ -24,6 +25,7 @@ ROOMS = (
     "export",
     "presets",
     "models",
+    "variants",
     "metrics",
     "data",
     "plotting",
