@@ -31,6 +31,7 @@ _MODULES = (
     "presets",
     "priors",
     "schedules",
+    "variants",
 )
 _MEMBERS = {
     "VAE": "keras_vae.models.vae",

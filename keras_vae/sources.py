@@ -6,26 +6,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keras_vae import names
-from keras_vae.runs.recipe import FIELDS, Recipe, understood
 
-_PACKAGE = Path(__file__).parent.parent
+_PACKAGE = Path(__file__).parent
 _ROOMS = ("posteriors", "priors", "likelihoods", "objectives", "networks", "runs")
 
 
-def check_specs(recipe: Recipe) -> None:
-    """Refuses specs whose names or arguments no part has; values are for `keras_vae.runs.model.check`.
+def check_spec(role: str, spec: names.Spec, others: bool = False) -> None:
+    """Refuses a spec whose name or arguments no part has; its values are not looked at.
+
+    Args:
+        role: of the part.
+        spec: a spec.
+        others: whether there may be parts that are not the package's own.
 
     Raises:
-        UsageError: naming the nearest names.
+        ValueError: naming the nearest names.
     """
-    for field in FIELDS.values():
-        if role := field.metadata.get("role"):
-            understood(_check_spec, role, names.Spec.parse(getattr(recipe, field.name)), bool(recipe.imports))
-
-
-def _check_spec(role, spec, others):
     known = arguments(role)
-    # What a user's own modules register is known when they are imported.
     if spec.name in known or not others:
         names.matched(spec, known[names.one_of(spec.name, tuple(known), role.replace("_", " "))])
 

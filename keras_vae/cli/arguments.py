@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 
 import keras_vae
-from keras_vae import names
+from keras_vae import names, variants
 from keras_vae.runs import recipe
 
 USAGE = 2
@@ -20,6 +20,7 @@ examples:
   keras-vae train binarized_mnist --resume
   keras-vae train photos/ --image-size 64 --likelihood normal:optimal --out runs/photos
   keras-vae train mnist --network mlp:500 --latent-size 20 --objective elbo:beta=4,free_bits=0.1
+  keras-vae train mnist --variant beta-tc-vae:beta=3
   keras-vae train mnist --import my_parts.py --likelihood my_likelihood:scale=0.1
   keras-vae train zoo/mnist_mlp --minutes 60
 
@@ -78,6 +79,14 @@ def _entry(field):
             raise argparse.ArgumentTypeError(str(error)) from error
 
     return parse
+
+
+def _variant(text):
+    """An argparse type: the parts of a published variant."""
+    try:
+        return variants.written(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 class _Removed(argparse.Action):
@@ -160,6 +169,12 @@ def parser() -> argparse.ArgumentParser:
     )
     add = train.add_argument
     _add_recipe(add)
+    add(
+        "--variant",
+        type=_variant,
+        metavar="NAME",
+        help="a published variant, which sets the parts that are not given: beta-tc-vae, or beta-tc-vae:beta=3",
+    )
     add("--out", type=Path, help="run directory (runs/DATASET)")
     add("--resume", action="store_true", help="go on with the run in --out; its recipe is that of its config.json")
     add("--minutes", type=_POSITIVE, help="be done after so many minutes, evaluation and all; --resume goes on")
@@ -167,6 +182,7 @@ def parser() -> argparse.ArgumentParser:
     add("--overwrite", action="store_true", help="replace a preset that is in --preset already")
     add("--json", dest="as_json", action="store_true", help="print nothing but the results, as one JSON object")
     _add_parts(commands)
+    _add_variants(commands)
     _add_prepare(commands)
     _add_pretrained(commands)
     return made
@@ -185,6 +201,18 @@ def _add_parts(commands):
     add("role", nargs="?", metavar="ROLE", help="posterior, prior, likelihood, objective, network ...; left out: all")
     _add_imports(add)
     _add_json(add)
+
+
+def _add_variants(commands):
+    listed = commands.add_parser(
+        "variants",
+        help="list published variants, each a composition of parts",
+        description="List published variants, with the parts that each puts in the place of a plain VAE's.",
+        epilog=_examples(["variants", "train mnist --variant vampprior", "variants --json"]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_json(listed.add_argument)
 
 
 def _add_imports(add):

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             options["command"] = shlex.join(["keras-vae", *argv])
         imports = options.pop("imports", ())
         _check(command, options, imports)
-        function = {"parts": _parts, "prepare": _prepare}.get(command) or _pretrained(command)
+        function = {"parts": _parts, "variants": _variants, "prepare": _prepare}.get(command) or _pretrained(command)
         if imports:
             _experiment()
             import_parts(imports)
@@ -66,6 +66,8 @@ def _train(options, argv, started):
     from keras_vae.runs.plan import plan
 
     dataset, as_json = options.pop("dataset"), options.pop("as_json")
+    for role, spec in (options.pop("variant") or {}).items():
+        options[role] = options[role] or spec
     out = options.pop("out") or Path("runs") / Path(dataset).resolve().name
     again = shlex.join(["keras-vae", "train", dataset, "--out", str(out), "--resume"])
     command = shlex.join(["keras-vae", *argv])
@@ -100,6 +102,12 @@ def _parts(role, as_json):
 
     _experiment()
     parts.list_parts(role, as_json)
+
+
+def _variants(as_json):
+    from keras_vae.cli import parts
+
+    parts.list_variants(as_json)
 
 
 def _prepare(dataset, source, data_dir, as_json):

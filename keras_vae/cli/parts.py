@@ -1,10 +1,11 @@
 """What `keras-vae parts` prints: the registry of parts."""
 
+import dataclasses
 import inspect
 import re
 from collections.abc import Callable
 
-from keras_vae import files, names
+from keras_vae import files, names, variants
 from keras_vae.runs.recipe import understood
 
 
@@ -24,6 +25,20 @@ def list_parts(role: str | None, as_json: bool) -> None:
                 print(f"      {argument['name']}: {argument['type']}{default}")
             if part["source"]:
                 print(f"      Reference: {part['source']}")
+
+
+def list_variants(as_json: bool) -> None:
+    """Prints the published variants, each with its parts and its paper."""
+    found = [variants.get(name) for name in variants.list()]
+    if as_json:
+        print(files.json_text([dataclasses.asdict(variant) for variant in found]))
+        return
+    for variant in found:
+        print(f"{variant.name:<22} {variant.purpose}")
+        parts = [f"--{role} {spec}" for role, spec in variant.parts.items()]
+        if variant.fitted:
+            parts.append(f"and then fit-prior {variant.fitted}")
+        print(f"    {variant.paper}: {' '.join(parts) or 'the default parts'}")
 
 
 def described(role: str, name: str, made: Callable) -> dict:

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keras_vae import data, presets
+from keras_vae import data, names, presets, sources
 from keras_vae.runs import directory
-from keras_vae.runs.recipe import Recipe, UsageError, find_parts, suiting, understood, written
-from keras_vae.runs.sources import check_specs
+from keras_vae.runs.recipe import FIELDS, Recipe, UsageError, find_parts, suiting, understood, written
 
 
 class Plan(NamedTuple):
@@ -52,7 +51,11 @@ def plan(
     if recipe.dataset not in data.names() and not Path(recipe.dataset).expanduser().exists():
         understood(data.load, recipe.dataset)
     find_parts(recipe.imports)
-    check_specs(recipe)
+    for field in FIELDS.values():
+        if role := field.metadata.get("role"):
+            # What a user's own modules register is known when they are imported.
+            spec = names.Spec.parse(getattr(recipe, field.name))
+            understood(sources.check_spec, role, spec, bool(recipe.imports))
     if preset is not None and not overwrite and not results:
         directory.check_preset(Path(preset), recipe if resume else None)
     return Plan(recipe, about or {}, results)
