@@ -4,8 +4,9 @@ from keras_vae import parts
 from keras_vae.objectives.base import Objective
 from keras_vae.objectives.elbo import ELBO
 from keras_vae.objectives.iwae import IWAE
+from keras_vae.objectives.total_correlation import Factor, TotalCorrelation
 
-__all__ = ["ELBO", "IWAE", "Objective", "get"]
+__all__ = ["ELBO", "IWAE", "Factor", "Objective", "TotalCorrelation", "get"]
 
 
 def get(identifier: Objective | str) -> Objective:
