@@ -7,7 +7,7 @@ from keras import ops
 from scipy import stats
 
 import keras_vae as kv
-from keras_vae.backend import seed_pair, tfd, tfp
+from keras_vae.backend import seed_pair, tfd
 from keras_vae.inference import Inference, Latent
 
 
@@ -137,3 +137,55 @@ def test_units_are_mixed_by_the_weights_of_the_examples():
         assert values.tolist() == [0, 2, 4]
         np.testing.assert_allclose(counts / 1000, [0.25, 0.5, 0.25], atol=0.06)
     assert abs(np.corrcoef(mixed.T)[0, 1]) < 0.15
+
+
+def spread(mean, count, size=1, seed=1):
+    """Means of posteriors so narrow that z has the distribution of the points, N(mean, 1)."""
+    return mean + np.random.default_rng(seed).normal(size=(count, size))
+
+
+def rbf_discrepancy(mean, bandwidth, size):
+    """MMD^2 of N(mean, I) and N(0, I): the squared distance of two draws is that of N(mean, 2I)."""
+    same = (1 + 4 / bandwidth) ** (-size / 2)
+    return 2 * same * (1 - np.exp(-size * mean**2 / (bandwidth + 4)))
+
+
+def test_mmd_is_its_closed_form():
+    for mean, bandwidth in ((0.0, 2.0), (1.0, 2.0), (2.0, 5.0)):
+        objective = kv.objectives.MMD(kernel="rbf", bandwidth=bandwidth)
+        found = terms(objective, passed(spread(mean, 1500), 1e-3))
+        assert found["mmd"] == pytest.approx(rbf_discrepancy(mean, bandwidth, 1), abs=0.02)
+
+
+def test_mmd_of_equal_distributions_is_zero_in_expectation():
+    for kernel in ("imq", "rbf"):
+        objective = kv.objectives.MMD(kernel=kernel)
+        passes = (passed(spread(0.0, 12, 2, seed), 1e-3, seed=seed, samples=1 + seed % 2) for seed in range(40))
+        values = np.array([terms(objective, one)["mmd"] for one in passes])
+        assert (values < 0).any()
+        # Four standard errors.
+        assert abs(values.mean()) < 4 * values.std() / np.sqrt(len(values))
+
+
+def test_mmd_weighs_the_kl():
+    inference = passed(spread(0.0, 6), 0.5)
+    plain, weighed = (kv.objectives.MMD(beta=beta).terms(inference)["loss"] for beta in (0.0, 0.3))
+    np.testing.assert_allclose(np.array(weighed - plain), 0.3 * np.array(inference.kl), rtol=1e-3, atol=1e-4)
+
+
+def test_sliced_wasserstein_is_its_closed_form():
+    # Along a direction both are Normal: W2^2 is (theta . mean)^2 + (difference of the scales)^2.
+    for mean, scale, error in (([0.0, 0.0, 0.0], 0.5, 0.03), ([1.0, 0.0, -2.0], 1.0, 0.3)):
+        points = mean + scale * np.random.default_rng(0).normal(size=(1000, 3))
+        found = terms(kv.objectives.SWAE(projections=200), passed(points, 1e-3))
+        assert found["sliced_wasserstein"] == pytest.approx(np.dot(mean, mean) / 3 + (scale - 1) ** 2, abs=error)
+
+
+def test_transport_of_weighted_points_is_that_of_repeated_ones():
+    from keras_vae.objectives.divergence import _transport
+
+    rng = np.random.default_rng(0)
+    a, b, weights = rng.normal(size=(7, 3)), rng.normal(size=(7, 3)), np.array([1, 0, 2, 3, 0, 1, 1])
+    found = np.array(_transport(tensor(a), tensor(b), tensor(weights / weights.sum())))
+    ordered = [np.sort(np.repeat(values, weights, axis=0), axis=0) for values in (a, b)]
+    np.testing.assert_allclose(found, ((ordered[0] - ordered[1]) ** 2).mean(axis=0), rtol=1e-4)

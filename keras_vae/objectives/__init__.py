@@ -2,11 +2,27 @@
 
 from keras_vae import parts
 from keras_vae.objectives.base import Objective
+from keras_vae.objectives.divergence import MMD, SWAE
 from keras_vae.objectives.elbo import ELBO
-from keras_vae.objectives.iwae import IWAE
+from keras_vae.objectives.gradients import DReG, StickingTheLanding
+from keras_vae.objectives.iwae import CIWAE, IWAE, MIWAE, PIWAE
 from keras_vae.objectives.total_correlation import Factor, TotalCorrelation
 
-__all__ = ["ELBO", "IWAE", "Factor", "Objective", "TotalCorrelation", "get"]
+__all__ = [
+    "CIWAE",
+    "ELBO",
+    "IWAE",
+    "MIWAE",
+    "MMD",
+    "PIWAE",
+    "SWAE",
+    "DReG",
+    "Factor",
+    "Objective",
+    "StickingTheLanding",
+    "TotalCorrelation",
+    "get",
+]
 
 
 def get(identifier: Objective | str) -> Objective:

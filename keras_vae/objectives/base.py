@@ -63,6 +63,19 @@ class Objective(Part):
             )
         return inference.latents[0]
 
+    def log_weight(self, inference: Inference) -> Tensor:
+        """log w_k of samples that count alike, (K, B), nats.
+
+        Raises:
+            ValueError: where the samples are labels, each with a weight of its own.
+        """
+        if inference.weights is not None:
+            raise ValueError(
+                "This objective is for samples that count alike, and not for labels that are enumerated: take an ELBO, "
+                f"IWAE or CIWAE. Received: objective {self.spec!r}"
+            )
+        return inference.log_weight
+
 
 def negative_elbo(inference: Inference, beta: float = 1.0) -> Tensor:
     """`beta * KL - E_q[log p(x|z)]`, and what the posterior asks for, (B,), nats.
