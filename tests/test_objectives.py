@@ -7,7 +7,7 @@ from keras import ops
 from scipy import stats
 
 import keras_vae as kv
-from keras_vae.backend import seed_pair, tfd
+from keras_vae.backend import seed_pair, tfd, tfp
 from keras_vae.inference import Inference, Latent
 
 
@@ -83,7 +83,7 @@ def test_a_batch_estimates_the_density_of_the_whole_set():
     exact = stats.norm(points[:, None], 0.8).pdf(points[None]).prod(axis=-1).mean(axis=0)
     sums, counts = np.zeros(8), np.zeros(8)
     q = kv.objectives.TotalCorrelation(data_size=8)
-    for _ in range(300):
+    for _ in range(120):
         chosen = rng.permutation(8)[:4]
         inference = passed(points[chosen], 0.8)
         share = np.exp(np.array(q._log_share(inference)))
@@ -91,7 +91,7 @@ def test_a_batch_estimates_the_density_of_the_whole_set():
         density = stats.norm(points[chosen][None], 0.8).pdf(points[chosen][:, None]).prod(axis=-1)
         sums[chosen] += (share * density).sum(axis=1)
         counts[chosen] += 1
-    np.testing.assert_allclose(sums / counts, exact, rtol=0.1)
+    np.testing.assert_allclose(sums / counts, exact, rtol=0.15)
 
 
 def test_full_covariance_has_marginals_of_its_own():
@@ -189,3 +189,107 @@ def test_transport_of_weighted_points_is_that_of_repeated_ones():
     found = np.array(_transport(tensor(a), tensor(b), tensor(weights / weights.sum())))
     ordered = [np.sort(np.repeat(values, weights, axis=0), axis=0) for values in (a, b)]
     np.testing.assert_allclose(found, ((ordered[0] - ordered[1]) ** 2).mean(axis=0), rtol=1e-4)
+
+
+# A model of one unit: p(z) = N(0, 1), p(x|z) = N(weight z, 1), q(z|x) = N(loc x, exp(log_scale)), at three x.
+POINTS = np.array([[0.5], [-1.0], [2.0]])
+PARAMETERS = {"loc": 0.2, "log_scale": -0.3, "weight": 1.5}
+EXACT = {"loc": 1.5 / 3.25, "log_scale": -0.5 * np.log(3.25), "weight": 1.5}
+
+
+def solvable(loc, log_scale, weight, samples, seed=0, repeated=1):
+    x = tensor(np.repeat(POINTS, repeated, axis=0))
+
+    def posterior(constant=lambda value: value):
+        loc_of, scale = constant(loc) * x, ops.exp(constant(log_scale))
+        return normal(loc_of, scale * ops.ones_like(x))
+
+    def decode(z):
+        return normal(weight * z, 1.0)
+
+    q = posterior()
+    latent = Latent(
+        q.sample(samples, seed=seed_pair(seed)),
+        q,
+        normal(ops.zeros(1), ops.ones(1)),
+        held=lambda: posterior(ops.stop_gradient),
+    )
+    return Inference(x, None, decode(latent.z), (latent,), ops.zeros(()), decode=decode, seed=seed_pair(seed, 1))
+
+
+def gradients(objective, parameters=PARAMETERS, seeds=1, repeated=1):
+    """(seeds, 3) gradients of the loss in the three parameters; its value at the last seed."""
+    values, rows = [tensor(value) for value in parameters.values()], []
+
+    for seed in range(seeds):
+
+        def loss(*values, seed=seed):
+            inference = solvable(*values, samples=objective.samples, seed=seed, repeated=repeated)
+            return ops.mean(inference.mean(objective.terms(inference)["loss"]))
+
+        value, slopes = tfp.math.value_and_gradient(loss, *values)
+        rows.append([float(slope) for slope in slopes])
+    return np.array(rows), float(value)
+
+
+@pytest.mark.parametrize(
+    ("objective", "plain"),
+    [
+        (kv.objectives.StickingTheLanding(samples=2), kv.objectives.ELBO(samples=2)),
+        (kv.objectives.DReG(samples=8), kv.objectives.IWAE(samples=8)),
+    ],
+    ids=["sticking_the_landing", "dreg"],
+)
+def test_gradients_have_the_expectation_of_the_plain_bound_and_less_noise(objective, plain):
+    found, expected = (gradients(one, seeds=25, repeated=40)[0] for one in (objective, plain))
+    error = np.sqrt((found.var(axis=0) + expected.var(axis=0)) / 25)
+    assert (np.abs(found.mean(axis=0) - expected.mean(axis=0)) < 4.5 * error + 1e-5).all()
+    if isinstance(objective, kv.objectives.DReG):
+        # Near the posterior, where the plain one's noise stays.
+        near = {**EXACT, "loc": EXACT["loc"] + 0.02}
+        found, expected = (gradients(one, near, seeds=25)[0] for one in (objective, plain))
+        assert (found.std(axis=0) < 0.5 * expected.std(axis=0))[:2].all()
+
+
+def test_sticking_the_landing_has_no_noise_at_the_posterior():
+    for objective in (kv.objectives.StickingTheLanding(samples=1), kv.objectives.DReG(samples=3)):
+        found = gradients(objective, EXACT, seeds=3)[0]
+        np.testing.assert_allclose(found[:, :2], 0.0, atol=1e-5)
+    assert np.abs(gradients(kv.objectives.IWAE(samples=3), EXACT)[0][:, :2]).max() > 1e-2
+
+
+def test_values_are_those_of_the_plain_bound():
+    for objective, plain in (
+        (kv.objectives.DReG(samples=6), kv.objectives.IWAE(samples=6)),
+        (kv.objectives.PIWAE(samples=6, bounds=3), kv.objectives.IWAE(samples=6)),
+        (kv.objectives.MIWAE(samples=6, bounds=1), kv.objectives.IWAE(samples=6)),
+        (kv.objectives.MIWAE(samples=6, bounds=6), kv.objectives.StickingTheLanding(samples=6)),
+        (kv.objectives.CIWAE(samples=6, beta=0.0), kv.objectives.IWAE(samples=6)),
+        (kv.objectives.CIWAE(samples=6, beta=1.0), kv.objectives.ELBO(samples=6)),
+    ):
+        assert gradients(objective)[1] == pytest.approx(gradients(plain)[1], rel=1e-5), objective
+
+
+def test_miwae_is_the_mean_of_the_bounds_of_its_parts():
+    inference = solvable(*map(tensor, PARAMETERS.values()), samples=6)
+    log_weight = np.array(inference.log_weight, "float64")
+    parts = np.log(np.exp(log_weight).reshape(3, 2, 3).mean(axis=1))
+    found = kv.objectives.MIWAE(samples=6, bounds=3).terms(inference)["miwae"]
+    np.testing.assert_allclose(np.array(found), parts.mean(axis=0), rtol=1e-4, atol=1e-5)
+    half = kv.objectives.CIWAE(samples=6, beta=0.25).terms(inference)["ciwae"]
+    expected = 0.25 * np.array(inference.elbo) + 0.75 * np.array(inference.log_mean_weight)
+    np.testing.assert_allclose(np.array(half), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bounds", [1, 3, 6])
+def test_piwae_has_the_gradients_of_two_bounds(bounds):
+    found, miwae, iwae = (
+        gradients(one)[0][0]
+        for one in (
+            kv.objectives.PIWAE(samples=6, bounds=bounds),
+            kv.objectives.MIWAE(samples=6, bounds=bounds),
+            kv.objectives.IWAE(samples=6),
+        )
+    )
+    np.testing.assert_allclose(found[:2], miwae[:2], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[2], iwae[2], rtol=1e-4)

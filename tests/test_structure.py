@@ -10,6 +10,7 @@ ROOMS = (
     "names",
     "files",
     "schedules",
+    "constraints",
     "parts",
     "distributions",
     "inference",

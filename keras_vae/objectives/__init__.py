@@ -2,20 +2,25 @@
 
 from keras_vae import parts
 from keras_vae.objectives.base import Objective
+from keras_vae.objectives.covariance import DIP
 from keras_vae.objectives.divergence import MMD, SWAE
 from keras_vae.objectives.elbo import ELBO
 from keras_vae.objectives.gradients import DReG, StickingTheLanding
 from keras_vae.objectives.iwae import CIWAE, IWAE, MIWAE, PIWAE
+from keras_vae.objectives.regularized import RAE, Contractive
 from keras_vae.objectives.total_correlation import Factor, TotalCorrelation
 
 __all__ = [
     "CIWAE",
+    "DIP",
     "ELBO",
     "IWAE",
     "MIWAE",
     "MMD",
     "PIWAE",
+    "RAE",
     "SWAE",
+    "Contractive",
     "DReG",
     "Factor",
     "Objective",

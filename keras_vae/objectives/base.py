@@ -63,18 +63,13 @@ class Objective(Part):
             )
         return inference.latents[0]
 
-    def log_weight(self, inference: Inference) -> Tensor:
-        """log w_k of samples that count alike, (K, B), nats.
-
-        Raises:
-            ValueError: where the samples are labels, each with a weight of its own.
-        """
+    def check_alike(self, inference: Inference) -> None:
+        """Refuses samples of which each has a weight of its own: labels that are enumerated."""
         if inference.weights is not None:
             raise ValueError(
                 "This objective is for samples that count alike, and not for labels that are enumerated: take an ELBO, "
                 f"IWAE or CIWAE. Received: objective {self.spec!r}"
             )
-        return inference.log_weight
 
 
 def negative_elbo(inference: Inference, beta: float = 1.0) -> Tensor:

@@ -13,7 +13,7 @@ from keras_vae.parts import register
 
 
 class Split:
-    """The log-weights of a pass, of which decoder and prior on one side and the encoder on the other have gradients apart.
+    """The log-weights of a pass, with gradients for decoder and prior on one side, and for the encoder on the other.
 
     It runs the decoder once more, on z as constants.
 
@@ -25,7 +25,7 @@ class Split:
     def __init__(self, objective: Objective, inference: Inference):
         self._inference, self._latent = inference, objective.one_latent(inference)
         self._held = held(objective, self._latent)
-        objective.log_weight(inference)
+        objective.check_alike(inference)
 
     @cached_property
     def _weight_and_slope(self):
@@ -57,6 +57,11 @@ class Split:
         return ops.sum(ops.stop_gradient(factors) * moved, axis=0)
 
 
+def normalised(log_weight: Tensor, axis: int) -> Tensor:
+    """Weights whose sum along an axis is 1; Keras' softmax warns of an axis of one."""
+    return ops.exp(log_weight - ops.logsumexp(log_weight, axis=axis, keepdims=True))
+
+
 @register("dreg")
 class DReG(Objective):
     """The negative importance-weighted bound, with the doubly reparameterised gradient for the encoder.
@@ -78,7 +83,7 @@ class DReG(Objective):
 
     def terms(self, inference: Inference) -> dict[str, Tensor]:
         split = Split(self, inference)
-        path = split.path(ops.square(ops.softmax(split.log_weight, axis=0)), scored=False)
+        path = split.path(ops.square(normalised(split.log_weight, axis=0)), scored=False)
         bound = ops.logsumexp(split.log_weight, axis=0) - math.log(self.samples)
         return {"loss": inference.mean(inference.penalty) - bound - path, "iwae": bound}
 

@@ -9,7 +9,7 @@ from keras_vae.backend import Tensor
 from keras_vae.inference import Inference
 from keras_vae.names import check_number, check_whole
 from keras_vae.objectives.base import Objective
-from keras_vae.objectives.gradients import Split
+from keras_vae.objectives.gradients import Split, normalised
 from keras_vae.parts import register
 
 
@@ -55,10 +55,6 @@ class _Bounds(Objective):
         """(M * K, B) -> (M, K, B)."""
         return ops.reshape(value, (self.bounds, self.samples // self.bounds, -1))
 
-    def _bound(self, log_weight):
-        """The mean of the bounds, (B,), nats."""
-        return ops.mean(ops.logsumexp(self._grouped(log_weight), axis=1), axis=0) - math.log(self.samples / self.bounds)
-
 
 @register("miwae")
 class MIWAE(_Bounds):
@@ -77,7 +73,9 @@ class MIWAE(_Bounds):
     names = ("miwae",)
 
     def terms(self, inference: Inference) -> dict[str, Tensor]:
-        bound = self._bound(self.log_weight(inference))
+        self.check_alike(inference)
+        log_weight = self._grouped(inference.log_weight)
+        bound = ops.mean(ops.logsumexp(log_weight, axis=1), axis=0) - math.log(self.samples // self.bounds)
         return {"loss": inference.mean(inference.penalty) - bound, "miwae": bound}
 
 
@@ -124,7 +122,7 @@ class PIWAE(_Bounds):
 
     def terms(self, inference: Inference) -> dict[str, Tensor]:
         split = Split(self, inference)
-        share = ops.softmax(self._grouped(split.log_weight), axis=1) / self.bounds
+        share = normalised(self._grouped(split.log_weight), axis=1) / self.bounds
         path = split.path(ops.reshape(share, ops.shape(split.log_weight)), scored=True)
         bound = ops.logsumexp(split.log_weight, axis=0) - math.log(self.samples)
         return {"loss": inference.mean(inference.penalty) - bound - path, "iwae": bound}
