@@ -2,6 +2,7 @@
 
 from keras_vae import parts
 from keras_vae.objectives.base import Objective
+from keras_vae.objectives.constrained import Constrained
 from keras_vae.objectives.covariance import DIP
 from keras_vae.objectives.divergence import MMD, SWAE
 from keras_vae.objectives.elbo import ELBO
@@ -20,6 +21,7 @@ __all__ = [
     "PIWAE",
     "RAE",
     "SWAE",
+    "Constrained",
     "Contractive",
     "DReG",
     "Factor",

@@ -19,7 +19,7 @@ class DIP(Objective):
 
     Args:
         samples: samples of z that the expectation is taken over.
-        kind: "i", C is the covariance of the means of q(z|x); "ii", that of z: the mean covariance of q(z|x) comes to it.
+        kind: "i", C is the covariance of the means of q(z|x); "ii", that of z, to which the mean of q's own comes.
         off_diagonal: weight of the correlations.
         diagonal: weight of the variances; None: as in the paper, ten times `off_diagonal` for "i", the same for "ii".
 

@@ -9,8 +9,10 @@ from keras_vae.backend import Tensor, folded, tfd, tfp
 from keras_vae.constraints import spectral_norm
 from keras_vae.inference import Inference
 from keras_vae.names import check_number, check_whole, one_of, plain
-from keras_vae.objectives.base import Objective, flat, negative_elbo
+from keras_vae.objectives.base import Objective, negative_elbo
 from keras_vae.parts import register
+
+_REGULARIZERS = ("gradient_penalty", "l2", "spectral_norm", "none")
 
 
 def squared_jacobian(function: Callable[[Tensor], Tensor], x: Tensor, directions: list[Tensor], rank: int) -> Tensor:
@@ -41,16 +43,16 @@ def _signs(shape, seed):
 class RAE(Objective):
     """A regularised autoencoder: reconstruction, the squared norm of the code, and a bound on the decoder.
 
-    `-E_q[log p(x|z)] + beta / 2 * |z|^2 + weight * R`, R being one of the regularisers of the decoder. It is meant for a
-    posterior that is a point, with a prior fitted afterwards.
+    `-E_q[log p(x|z)] + beta / 2 * |z|^2 + weight * R`, R being one of the regularisers of the decoder. It is meant for
+    a posterior that is a point, with a prior fitted afterwards.
 
     Args:
         samples: samples of z that the expectations are taken over.
         beta: weight of half the squared norm of the code.
-        regularizer: "gradient_penalty", the squared Frobenius norm of the decoder's Jacobian at z, by random directions;
-            "l2", half the sum of the squared weights of the decoder; "spectral_norm", half the sum of the squared largest
-            singular values of its kernels (the paper divides the kernels by them, as `kernel_constraint=
-            keras_vae.constraints.SpectralNorm()` does in layers of your own); "none".
+        regularizer: "gradient_penalty", the squared Frobenius norm of the decoder's Jacobian at z, by random
+            directions; "l2", half the sum of the squared weights of the decoder; "spectral_norm", half the sum of the
+            squared largest singular values of its kernels (the paper divides the kernels by them: layers of your own do
+            with `kernel_constraint=keras_vae.constraints.SpectralNorm()`); or "none".
         weight: of the decoder's regulariser.
 
     Reference: Ghosh et al. 2020, "From variational to deterministic autoencoders", equations 10 to 12; Yoshida and
@@ -63,14 +65,16 @@ class RAE(Objective):
         self,
         samples: int = 1,
         beta: float = 1e-2,
-        regularizer: Literal["gradient_penalty", "l2", "spectral_norm", "none"] = "gradient_penalty",
+        regularizer: Literal[_REGULARIZERS] = "gradient_penalty",
         weight: float = 1e-2,
         **kwargs: Any,
     ):
         super().__init__(samples=samples, **kwargs)
         check_number(beta=beta, weight=weight)
         self.beta, self.weight = float(beta), float(weight)
-        self.regularizer = one_of(plain(regularizer), ("gradient_penalty", "l2", "spectral_norm", "none"), "regularizer")
+        self.regularizer = one_of(
+            plain(regularizer), ("gradient_penalty", "l2", "spectral_norm", "none"), "regularizer"
+        )
 
     def terms(self, inference: Inference) -> dict[str, Tensor]:
         z = self.one_latent(inference).z
@@ -94,13 +98,13 @@ class RAE(Objective):
         return 0.5 * sum(ops.square(spectral_norm(v)) for v in kernels)
 
     def _none(self, inference, z):
-        return 0.0
+        return ops.zeros(())
 
     def _weights(self, inference):
         if not inference.decoder_weights:
             raise ValueError(
-                "This model does not say what its decoder is: give it a property `decoder_weights`, a list of variables, "
-                f"or take regularizer=gradient_penalty. Received: objective {self.spec!r}"
+                "This model does not say what its decoder is: give it a property `decoder_weights`, a list of "
+                f"variables, or take regularizer=gradient_penalty. Received: objective {self.spec!r}"
             )
         return [ops.convert_to_tensor(v, dtype="float32") for v in inference.decoder_weights]
 
