@@ -394,3 +394,11 @@ def test_the_multiplier_grows_while_the_constraint_is_not_met(on):
 
         _, slope = tfp.math.value_and_gradient(loss, tensor(np.log(2.0)))
         assert float(slope) == pytest.approx(-excess, rel=1e-3)
+
+
+def test_a_discriminator_of_latents_and_the_encoder_have_a_game():
+    pass
+
+
+def test_a_discriminator_of_images_and_the_decoder_have_a_game():
+    pass

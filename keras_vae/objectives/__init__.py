@@ -1,6 +1,7 @@
 """What is minimised: a pass through a model in, named terms out."""
 
 from keras_vae import parts
+from keras_vae.objectives.adversarial import VAEGAN, Adversarial
 from keras_vae.objectives.base import Objective
 from keras_vae.objectives.constrained import Constrained
 from keras_vae.objectives.covariance import DIP
@@ -21,6 +22,8 @@ __all__ = [
     "PIWAE",
     "RAE",
     "SWAE",
+    "VAEGAN",
+    "Adversarial",
     "Constrained",
     "Contractive",
     "DReG",

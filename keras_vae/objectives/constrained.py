@@ -30,9 +30,9 @@ class Constrained(Objective):
 
     `KL + multiplier * (-E_q[log p(x|z)] - limit)`, the least KL for a reconstruction that is good enough (GECO); or,
     `on="kl"`, `-E_q[log p(x|z)] + multiplier * (KL - limit)`, the best reconstruction of a KL that is small enough (the
-    beta-VAE's own problem). The multiplier grows as long as the mean over the batch is above the limit and falls below
-    it, from 1 on; its logarithm is a weight, "objective/log_multiplier", whose gradient is what the constraint lacks: so the
-    optimiser's learning rate is its, too, unless `keras.optimizers.MultiOptimizer` gives it one of its own.
+    beta-VAE's own problem). From 1 on, the multiplier grows as long as the mean over the batch is above the limit, and
+    falls below it. Its logarithm is a weight, "objective/log_multiplier", whose gradient is what the constraint lacks:
+    the optimiser's learning rate is its, too, unless a `keras.optimizers.MultiOptimizer` gives it one of its own.
 
     Args:
         limit: nats, of the term that is held: -E_q[log p(x|z)] for each example (negative for densities), or the KL.
