@@ -5,8 +5,9 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from compositions import BY_NAME
 from keras import ops
-from scipy import stats
+from scipy import special, stats
 
 import keras_vae as kv
 from keras_vae.backend import seed_pair, tfd, tfp
@@ -23,7 +24,7 @@ def normal(loc, scale, rank=1):
 
 def passed(loc, scale, prior=None, samples=1, seed=0, **rest):
     """A pass in which q(z|x) is Normal, and x is three zeros that z says nothing of."""
-    loc = tensor(loc)
+    loc = ops.convert_to_tensor(loc, dtype="float32")
     batch, size = loc.shape
     q = normal(loc, tensor(scale) * ops.ones_like(loc))
     prior = normal(ops.zeros(size), ops.ones(size)) if prior is None else prior
@@ -396,9 +397,138 @@ def test_the_multiplier_grows_while_the_constraint_is_not_met(on):
         assert float(slope) == pytest.approx(-excess, rel=1e-3)
 
 
+def with_values(variables, values, function):
+    """`function()` while variables have other values."""
+    with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+        return function()
+
+
+def single(*units, size=1, name=None):
+    """Dense layers without biases, made as if trained."""
+    layers = [keras.layers.Dense(n, use_bias=False) for n in units]
+    network = keras.Sequential([keras.Input((size,)), *layers], name=name)
+    network.set_weights([np.random.default_rng(5).normal(size=v.shape) for v in network.weights])
+    return network
+
+
 def test_a_discriminator_of_latents_and_the_encoder_have_a_game():
-    pass
+    objective = kv.objectives.Adversarial(weight=3.0, discriminator=single(1))
+    objective.build((1,), (3,))
+    means, slope = spread(1.0, 5), 0.7
+
+    def loss(loc, kernel):
+        inference = passed(loc, 0.3)
+        values = with_values(objective.network.weights, [kernel], lambda: objective.terms(inference))
+        return inference.batch_mean(values["loss"] + ops.mean(inference.log_likelihood, axis=0))
+
+    _, (by_loc, by_kernel) = tfp.math.value_and_gradient(loss, tensor(means), tensor([[slope]]))
+    inference = passed(means, 0.3)
+    z = np.array(inference.latents[0].z)[0]
+    drawn = np.array(inference.latents[0].drawn(kv.backend.folded(inference.seed, 1)))[0]
+    # By z, -3 log D(z) alone; by the slope of the logit, the cross-entropy alone.
+    np.testing.assert_allclose(np.array(by_loc), -3 * special.expit(-slope * z) * slope / 5, rtol=1e-4)
+    expected = 0.5 * np.mean(special.expit(slope * z) * z - special.expit(-slope * drawn) * drawn)
+    assert float(by_kernel[0, 0]) == pytest.approx(expected, rel=1e-4)
+
+
+def of_images(loc, decoder):
+    """A pass whose decoder is z `decoder`, and whose images are its means."""
+    inference = passed(loc, 0.3)
+
+    def decode(z):
+        return normal(ops.matmul(z, decoder), 1.0)
+
+    features = ops.matmul(inference.latents[0].z, decoder)
+    x = tensor(np.random.default_rng(7).normal(size=inference.x.shape))
+    return dataclasses.replace(
+        inference,
+        x=x,
+        likelihood=normal(features, 1.0),
+        decode=decode,
+        features=features,
+        observe=lambda features: normal(features, 1.0),
+        picture=lambda shown: shown if ops.is_tensor(shown) else shown.mean(),
+    )
+
+
+MEANS, DECODER = np.random.default_rng(6).normal(size=(4, 2)), np.random.default_rng(8).normal(size=(2, 3))
 
 
 def test_a_discriminator_of_images_and_the_decoder_have_a_game():
-    pass
+    gradients = {}
+    for weight in (0.0, 2.0):
+        objective = kv.objectives.VAEGAN(weight=weight, beta=0.0, discriminator=single(2, size=3))
+        objective.build((2,), (3,))
+        given = single(2, size=3).get_weights()[0], np.array([[0.5], [-1.5]])
+        # The bias of the logit, which the discriminator's own layer has, stays at 0.
+        kernels = [v for v in objective.network.weights if len(v.shape) == 2]
+
+        def parts(loc, decoder, *kernels_now, objective=objective, kernels=kernels):
+            inference = of_images(loc, decoder)
+            return with_values(kernels, kernels_now, lambda: objective.terms(inference))
+
+        arguments = [tensor(a) for a in (MEANS, DECODER, *given)]
+        gradients[weight] = tfp.math.value_and_gradient(
+            lambda *a, parts=parts: ops.mean(parts(*a)["loss"]), *arguments
+        )[1]
+        found = parts(*arguments)
+    encoder, decoder, *discriminator = ([np.array(g[i]) for g in gradients.values()] for i in range(4))
+    # The encoder has no part in the game, the discriminator none in the decoder's side of it.
+    np.testing.assert_allclose(*encoder, rtol=1e-4, atol=1e-6)
+    for kernel in discriminator:
+        np.testing.assert_allclose(*kernel, rtol=1e-4, atol=1e-6)
+    assert np.abs(decoder[1] - decoder[0]).max() > 0.1 and np.abs(encoder).max() > 0.1
+    inference = of_images(*arguments[:2])
+    z = np.array(inference.latents[0].z)[0]
+    drawn = np.array(inference.latents[0].drawn(kv.backend.folded(inference.seed, 1)))[0]
+    x, kernel, logit = np.array(inference.x), *given
+    np.testing.assert_allclose(
+        np.array(found["reconstruction_loss"]), 0.5 * (((z @ DECODER - x) @ kernel) ** 2).sum(axis=1), rtol=1e-4
+    )
+    real, *fake = ((image @ kernel @ logit)[:, 0] for image in (x, z @ DECODER, drawn @ DECODER))
+    np.testing.assert_allclose(np.array(found["generator_loss"]), sum(np.logaddexp(0, -v) for v in fake), rtol=1e-4)
+    own = np.logaddexp(0, -real) + sum(np.logaddexp(0, v) for v in fake)
+    np.testing.assert_allclose(np.array(found["discriminator_loss"]), own, rtol=1e-4)
+
+
+def test_a_game_is_balanced_by_gradients_and_may_begin_later():
+    features = single(2, size=3)
+    objective = kv.objectives.VAEGAN(
+        features=features,
+        reconstruction="likelihood",
+        game="hinge",
+        weight=0.5,
+        balanced=True,
+        delay=3,
+        from_prior=False,
+    )
+    objective.build((2,), (3,))
+    assert features.trainable_variables == [] and objective.trainable_variables
+    inference = of_images(tensor(MEANS), tensor(DECODER))
+    assert float(objective.terms(inference)["game_weight"]) == 0.0
+    weight = float(objective.terms(dataclasses.replace(inference, step=ops.ones(()) * 3))["game_weight"])
+    images, x = (np.array(v, "float64") for v in (inference.likelihood.mean()[0], inference.x))
+    hidden, bias, logit, _ = (np.array(v, "float64") for v in objective.network.weights)
+    chain = features.get_weights()[0] @ hidden
+    slopes = np.where(images @ chain + bias > 0, 1.0, 0.2)
+    game = -((slopes * logit[:, 0]) @ chain.T)
+    # The means of 4 examples on both sides.
+    assert weight == pytest.approx(0.5 * np.linalg.norm(images - x) / np.linalg.norm(game), rel=1e-3)
+    with pytest.raises(ValueError, match=r"one of both.*Received"):
+        kv.objectives.VAEGAN(features=features, discriminator=features)
+
+
+def test_the_discriminator_goes_on_where_it_was(tmp_path):
+    model = BY_NAME["vae_gan"].model(run_eagerly=True)
+    x = BY_NAME["vae_gan"].images(16)
+    model.train_on_batch(x)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.saving.load_model(tmp_path / "m.keras")
+    for one in (model, loaded):
+        one.train_on_batch(x)
+    names = [v.path for v in model.objective.weights]
+    assert any(name.startswith("objective/discriminator/") for name in names)
+    for a, b in zip(model.variables, loaded.variables, strict=True):
+        np.testing.assert_allclose(np.array(a), np.array(b), rtol=1e-6, err_msg=a.path)
+    kernel = next(v for v in model.objective.weights if v.path.endswith("hidden_1/kernel"))
+    assert np.linalg.svd(np.reshape(kernel, (-1, kernel.shape[-1])))[1][0] == pytest.approx(1.0, abs=0.05)

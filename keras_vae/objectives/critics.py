@@ -56,21 +56,22 @@ def judge(
         widths: of those layers.
         spectral_norm: whether the kernels of layers made here are divided by their largest singular values.
     """
-    kept = {"kernel_constraint": SpectralNorm()} if spectral_norm else {}
-    image = keras.Input(image_shape)
-    if given is not None:
-        features = given(image)
-    elif len(image_shape) == 3:
-        features = image
-        for index, width in enumerate(widths, start=1):
-            convolution = layers.Conv2D(width, 4, 2, "same", dtype="float32", name=f"hidden_{index}", **kept)
-            features = _rectified(convolution(features), index)
-    else:
-        features = layers.Flatten(dtype="float32")(image)
-        for layer in _hidden(widths, **kept):
-            features = layer(features)
-    features = layers.Flatten(dtype="float32", name="features")(features)
-    return keras.Model(image, [features, _logit(**kept)(features)], name="discriminator")
+    with keras.name_scope("discriminator"):
+        kept = {"kernel_constraint": SpectralNorm()} if spectral_norm else {}
+        image = keras.Input(image_shape)
+        if given is not None:
+            features = given(image)
+        elif len(image_shape) == 3:
+            features = image
+            for index, width in enumerate(widths, start=1):
+                convolution = layers.Conv2D(width, 4, 2, "same", dtype="float32", name=f"hidden_{index}", **kept)
+                features = _rectified(convolution(features), index)
+        else:
+            features = layers.Flatten(dtype="float32")(image)
+            for layer in _hidden(widths, **kept):
+                features = layer(features)
+        features = layers.Flatten(dtype="float32", name="features")(features)
+        return keras.Model(image, [features, _logit(**kept)(features)], name="discriminator")
 
 
 def heads(maps: list[keras.KerasTensor], spectral_norm: bool, width: int = 64) -> keras.Model:
@@ -81,20 +82,21 @@ def heads(maps: list[keras.KerasTensor], spectral_norm: bool, width: int = 64) -
         spectral_norm: whether kernels are divided by their largest singular values.
         width: of the hidden layers.
     """
-    kept = {"kernel_constraint": SpectralNorm()} if spectral_norm else {}
-    inputs, logits = [keras.Input(m.shape[1:]) for m in maps], []
-    for index, seen in enumerate(inputs, start=1):
-        if len(seen.shape) == 4:
-            for size in (1, 3):
-                name = f"hidden_{index}_{size}"
-                convolution = layers.Conv2D(width, size, padding="same", dtype="float32", name=name, **kept)
-                seen = _rectified(convolution(seen), f"{index}_{size}")
-        else:
-            seen = layers.Dense(width, dtype="float32", name=f"hidden_{index}", **kept)(seen)
-            seen = _rectified(seen, index)
-        logits.append(layers.Flatten(dtype="float32")(_logit(f"logit_{index}", **kept)(seen)))
-    joined = layers.Concatenate(dtype="float32")(logits) if len(logits) > 1 else logits[0]
-    return keras.Model(inputs, joined, name="discriminator")
+    with keras.name_scope("discriminator"):
+        kept = {"kernel_constraint": SpectralNorm()} if spectral_norm else {}
+        inputs, logits = [keras.Input(m.shape[1:]) for m in maps], []
+        for index, seen in enumerate(inputs, start=1):
+            if len(seen.shape) == 4:
+                for size in (1, 3):
+                    name = f"hidden_{index}_{size}"
+                    convolution = layers.Conv2D(width, size, padding="same", dtype="float32", name=name, **kept)
+                    seen = _rectified(convolution(seen), f"{index}_{size}")
+            else:
+                seen = layers.Dense(width, dtype="float32", name=f"hidden_{index}", **kept)(seen)
+                seen = _rectified(seen, index)
+            logits.append(layers.Flatten(dtype="float32")(_logit(f"logit_{index}", **kept)(seen)))
+        joined = layers.Concatenate(dtype="float32")(logits) if len(logits) > 1 else logits[0]
+        return keras.Model(inputs, joined, name="discriminator")
 
 
 def _hidden(widths, **kept):
