@@ -16,6 +16,7 @@ if not hasattr(sys, "argv"):
 _MODULES = (
     "backend",
     "callbacks",
+    "constraints",
     "data",
     "distributions",
     "draws",

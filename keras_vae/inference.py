@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from functools import cached_property
 
+import keras
 from keras import ops
 
 from keras_vae.backend import Tensor, tfd
@@ -13,6 +14,13 @@ from keras_vae.backend import Tensor, tfd
 def _factors(distribution):
     """The distribution of single units where `distribution` is a product of them, otherwise None."""
     return distribution.distribution if isinstance(distribution, tfd.Independent) else None
+
+
+def marginals(distribution: tfd.Distribution) -> tfd.Distribution | None:
+    """The densities of single units, batch (..., *D), or None where they are not known."""
+    if isinstance(distribution, tfd.MultivariateNormalTriL):
+        return tfd.Normal(distribution.mean(), distribution.stddev())
+    return _factors(distribution)
 
 
 def _registered_kl(q, p):
@@ -34,12 +42,14 @@ class Latent:
         posterior: q(z|x), batch (B,), or (K, B) below other groups, event (*D); None where there is no x.
         prior: p(z), batch (), (B,) or (K, B), event (*D).
         penalty: what training adds to the loss and no bound counts, (B,) or (K, B), nats.
+        held: () -> `posterior` again, as a constant: no gradient reaches what made it. None: the model has none.
     """
 
     z: Tensor
     posterior: tfd.Distribution | None
     prior: tfd.Distribution
     penalty: Tensor | float = 0.0
+    held: Callable[[], tfd.Distribution] | None = None
 
     @cached_property
     def log_ratio(self) -> Tensor:
@@ -69,6 +79,14 @@ class Latent:
         """Number of latent units."""
         return math.prod(self.prior.event_shape)
 
+    def drawn(self, seed: Tensor) -> Tensor:
+        """Draws from the prior in the place of z, (K, B, *D).
+
+        Args:
+            seed: integer tensor, (2,).
+        """
+        return self.prior.sample(ops.shape(self.z)[: 2 - len(self.prior.batch_shape)], seed=seed)
+
 
 @dataclasses.dataclass(frozen=True)
 class Inference:
@@ -82,7 +100,14 @@ class Inference:
         step: scalar, updates made so far.
         weights: (K, B), how much each sample counts; None: 1/K.
         sample_weight: (B,), how much each example counts in means over the batch; None: all alike.
-        decode: z, (K, B, *D) as `latents` has it (several groups flattened, one after the other) -> p(x|z).
+        decode: z, (K, B, *D) as `latents` has it (several groups flattened, one after the other) -> p(x|z); it is as in
+            this pass, and changes no state of the networks.
+        encode: (B, *X) -> the points that stand for them, (B, D), flattened, several groups one after the other; it
+            changes no state either.
+        features: the decoder's output, (K, B, *F).
+        observe: features -> p(x|z).
+        picture: p(x|z) or x -> images, (K, B, *X) or (B, *X), in the units in which networks see them.
+        decoder_weights: variables of what makes p(x|z) of z; empty where the model does not say.
         seed: integer tensor, (2,), for noise of the objective's own.
         training: whether layers such as dropout are in training mode.
     """
@@ -95,6 +120,11 @@ class Inference:
     weights: Tensor | None = None
     sample_weight: Tensor | None = None
     decode: Callable[[Tensor], tfd.Distribution] | None = None
+    encode: Callable[[Tensor], Tensor] | None = None
+    features: Tensor | None = None
+    observe: Callable[[Tensor], tfd.Distribution] | None = None
+    picture: Callable[[tfd.Distribution | Tensor], Tensor] | None = None
+    decoder_weights: tuple[keras.Variable, ...] = ()
     seed: Tensor | None = None
     training: bool = False
 
@@ -149,6 +179,30 @@ class Inference:
     def batch_mean(self, value: Tensor) -> Tensor:
         """The mean over the batch, in which each example counts by its weight: (B, *V) -> (*V)."""
         return weighted_mean(value, self.sample_weight)
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """How many examples each one counts for, (B,)."""
+        if self.sample_weight is not None:
+            return self.sample_weight
+        return ops.ones((ops.shape(self.latents[0].z)[1],), dtype="float32")
+
+    @cached_property
+    def shares(self) -> Tensor:
+        """How much each sample counts in means over samples and batch, (K, B); their sum is 1."""
+        samples, batch = ops.shape(self.latents[0].z)[:2]
+        weights = ops.full((samples, batch), 1 / samples) if self.weights is None else self.weights
+        return weights * self.counts / ops.maximum(ops.sum(self.counts), 1e-12)
+
+    @cached_property
+    def others(self) -> Tensor:
+        """How much example j counts among those that are not i, (B, B), rows i: their sum is 1.
+
+        An example of weight 2 is there twice, and so is among the others of itself once.
+        """
+        itself = ops.eye(ops.shape(self.counts)[0])
+        counts = self.counts - itself * ops.minimum(self.counts, 1.0)
+        return counts / ops.maximum(ops.sum(counts, axis=1, keepdims=True), 1e-12)
 
 
 def weighted_mean(value: Tensor, weight: Tensor | None) -> Tensor:

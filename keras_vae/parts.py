@@ -297,10 +297,20 @@ def frozen(layer: keras.layers.Layer, method: str = "__call__") -> Callable:
     With it two players share one loss and one optimiser: `frozen(critic)(z)` is the model's side of a game, and
     `critic(stop_gradient(z))` the critic's own.
     """
+    return _with_values(layer, getattr(layer, method), ops.stop_gradient)
+
+
+def unchanging(layer: keras.layers.Layer, function: Callable) -> Callable:
+    """`function`, but that what it would update in `layer` (seeds, statistics of batches) stays as it is."""
+    return _with_values(layer, function, lambda value: value)
+
+
+def _with_values(layer, function, made):
+    """`function` while each variable of `layer` has the value that `made` makes of its own, and keeps no other."""
 
     def call(*args, **kwargs):
-        constants = [(v, ops.stop_gradient(v.value)) for v in layer.variables]
-        with keras.StatelessScope(state_mapping=constants):
-            return getattr(layer, method)(*args, **kwargs)
+        values = [(v, made(v.value)) for v in layer.variables]
+        with keras.StatelessScope(state_mapping=values):
+            return function(*args, **kwargs)
 
     return call

@@ -93,6 +93,12 @@ def _objective(name, oracle, **arguments):
     return Composition(name, oracle, objective=lambda: kv.objectives.ELBO(**arguments), served=False)
 
 
+def _by_objective(name, oracle, objective):
+    oracle = f"test_objectives.py::test_{oracle}"
+    return Composition(name, oracle, objective=objective, served=False)
+
+
+_GRADIENTS = "gradients_have_the_expectation_of_the_plain_bound_and_less_noise"
 _DENSITIES = "test_oracles.py::test_likelihoods_are_log_densities"
 _SCHEDULES = "test_oracles.py::test_schedules"
 _PLAIN = "none: the networks are Keras' own layers, and what surrounds them is checked with the likelihoods"
@@ -161,6 +167,41 @@ COMPOSITIONS = (
         "test_oracles.py::test_iwae_is_the_log_mean_weight",
         objective=lambda: kv.objectives.IWAE(samples=5),
         served=False,
+    ),
+    _by_objective("miwae", "miwae_is_the_mean_of_the_bounds_of_its_parts", lambda: kv.objectives.MIWAE(4, 2)),
+    _by_objective("ciwae", "miwae_is_the_mean_of_the_bounds_of_its_parts", lambda: kv.objectives.CIWAE(3)),
+    _by_objective("piwae", "piwae_has_the_gradients_of_two_bounds", lambda: kv.objectives.PIWAE(4, 2)),
+    _by_objective("dreg", _GRADIENTS, lambda: kv.objectives.DReG(3)),
+    _by_objective("sticking_the_landing", _GRADIENTS, lambda: kv.objectives.StickingTheLanding()),
+    _by_objective(
+        "total_correlation",
+        "total_correlation_is_that_of_a_correlated_normal",
+        lambda: kv.objectives.TotalCorrelation(data_size=48),
+    ),
+    _by_objective(
+        "factor", "the_best_critic_gives_the_total_correlation", lambda: kv.objectives.Factor(gamma=5, widths=(8,))
+    ),
+    _by_objective("dip", "dip_is_the_distance_of_a_covariance_from_the_identity", lambda: kv.objectives.DIP()),
+    _by_objective("mmd", "mmd_is_its_closed_form", lambda: kv.objectives.MMD(weight=10.0)),
+    _by_objective("swae", "sliced_wasserstein_is_its_closed_form", lambda: kv.objectives.SWAE(projections=5)),
+    _by_objective("rae", "gradient_penalty_is_the_squared_jacobian_of_the_decoder", lambda: kv.objectives.RAE()),
+    _by_objective(
+        "contractive",
+        "contraction_is_the_squared_jacobian_of_the_encoder",
+        lambda: kv.objectives.Contractive(beta=1.0),
+    ),
+    _by_objective(
+        "constrained",
+        "the_multiplier_grows_while_the_constraint_is_not_met",
+        lambda: kv.objectives.Constrained(limit=30.0),
+    ),
+    _by_objective(
+        "aae", "a_discriminator_of_latents_and_the_encoder_have_a_game", lambda: kv.objectives.Adversarial(widths=(8,))
+    ),
+    _by_objective(
+        "vae_gan",
+        "a_discriminator_of_images_and_the_decoder_have_a_game",
+        lambda: kv.objectives.VAEGAN(widths=(4,), game="hinge", spectral_norm=True, balanced=True),
     ),
     Composition(
         "conv", _PLAIN, network=lambda shape: kv.networks.conv(shape, LATENT, widths=(4, 8), dense=8), served=False

@@ -11,6 +11,7 @@ ROOMS = (
     "sources",
     "files",
     "schedules",
+    "constraints",
     "parts",
     "distributions",
     "inference",

@@ -18,6 +18,7 @@ from keras_vae.models.functions import Functions
 from keras_vae.models.train import Train
 from keras_vae.models.use import Use
 from keras_vae.objectives import Objective
+from keras_vae.parts import unchanging
 
 
 class LatentVariableModel(Use, Train, Renewed, keras.Model):
@@ -139,23 +140,41 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         batch = x.shape[0] if len(seed.shape) == 2 else ops.shape(x)[0]
         latents, features = self.run(draws.FromPosterior(samples, batch, seed), x, y, training=training)
         weights = {"sample_weight": sample_weight} if self.likelihood.adapts else {}
-        likelihood = self.likelihood.distribution(features, x=x, training=training, **weights)
+
+        def observe(features):
+            return self.likelihood.distribution(features, x=x, training=training, **weights)
 
         def decode(z):
-            _, features = self.run(draws.Given(z, z.shape[0]), y=y, training=training)
-            return self.likelihood.distribution(features)
+            return observe(self.run(draws.Given(z, z.shape[0]), y=y, training=training)[1])
+
+        def encode(x):
+            latents, _ = self.run(draws.AtMean(ops.shape(x)[0]), x, y, training=training)
+            return _flat(latents)
+
+        def picture(shown):
+            return self.likelihood.network_input(shown if ops.is_tensor(shown) else self.likelihood.image(shown))
 
         return Inference(
             x,
             y,
-            likelihood,
+            observe(features),
             latents,
             self.updates,
             sample_weight=sample_weight,
-            decode=decode,
+            decode=unchanging(self, decode),
+            encode=unchanging(self, encode),
+            features=features,
+            observe=unchanging(self, observe),
+            picture=picture,
+            decoder_weights=tuple(self.decoder_weights),
             seed=backend.folded(seed, 2**16),
             training=training,
         )
+
+    @property
+    def decoder_weights(self) -> list[keras.Variable]:
+        """The weights of what makes p(x|z) of z, for objectives that bound them; none where a model does not say."""
+        return []
 
     def generate(
         self,
@@ -191,9 +210,7 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
     def _encode(self, x, y=None):
         x = ops.cast(x, "float32")
         latents, _ = self.run(draws.AtMean(ops.shape(x)[0]), x, y)
-        if len(latents) == 1:
-            return latents[0].z[0]
-        return ops.concatenate([ops.reshape(latent.z[0], (-1, latent.size)) for latent in latents], axis=-1)
+        return latents[0].z[0] if len(latents) == 1 else _flat(latents)
 
     def _decode(self, z, y=None):
         return self._image(self.run(draws.Given(z), y=y)[1])
@@ -288,6 +305,11 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         if len(states) == len(seeds):
             for index, variable in enumerate(states):
                 variable.assign(seeds[f"seed_{index}"])
+
+
+def _flat(latents):
+    """The first sample of all groups, flattened, one after the other, (B, D)."""
+    return ops.concatenate([ops.reshape(latent.z[0], (-1, latent.size)) for latent in latents], axis=-1)
 
 
 def _with_policy(config, policy):

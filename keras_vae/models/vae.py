@@ -15,6 +15,7 @@ from keras_vae.likelihoods import Likelihood
 from keras_vae.models import shapes
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.objectives import Objective
+from keras_vae.parts import frozen
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import Prior
 
@@ -175,13 +176,13 @@ class VAE(LatentVariableModel):
         training: bool = False,
     ) -> tuple[tuple[Latent, ...], Tensor]:
         prior = self._prior(y, temperature, training)
-        posterior = None if x is None else self._posterior(x, y, prior, training)
+        posterior, held = (None, None) if x is None else self._posterior(x, y, prior, training)
         z = draw(posterior, prior, self.posterior.point)
         penalty = 0.0 if posterior is None else self.posterior.penalty(posterior)
         seen = (self.posterior.embed(z, posterior), self.posterior.embedding_shape)
         label = [] if self._decoder_labels is None else [(y, self._decoder_labels)]
         features = shapes.applied(self.decoder, seen, *label, training=training)
-        return (Latent(z, posterior, prior, penalty),), features
+        return (Latent(z, posterior, prior, penalty, held),), features
 
     def _prior(self, y, temperature, training):
         def encode(inputs):
@@ -190,11 +191,21 @@ class VAE(LatentVariableModel):
 
         return self.prior.distribution(y, temperature, encode)
 
+    @property
+    def decoder_weights(self) -> list[keras.Variable]:
+        """Those of the decoder and of the likelihood's output layer."""
+        return [*self.decoder.trainable_variables, *self.likelihood.trainable_variables]
+
     def _posterior(self, x, y=None, prior=None, training=False):
+        """q(z|x), and a function that gives it again as a constant."""
         label = [] if self._encoder_labels is None else [(y, self._encoder_labels)]
         seen = (self.likelihood.network_input(x), self.image_shape)
         features = shapes.applied(self.encoder, seen, *label, training=training)
-        return self.posterior.distribution(features, prior, training)
+
+        def held():
+            return frozen(self.posterior, "distribution")(ops.stop_gradient(features), prior, training)
+
+        return self.posterior.distribution(features, prior, training), held
 
     def posterior_of(self, x: Any, y: Any = None) -> tfd.Distribution:
         """q(z|x) of all images at once, a TFP distribution, batch (N,), event (D,).
@@ -205,7 +216,7 @@ class VAE(LatentVariableModel):
         """
         x = self._checked(x)
         y = self._labels(y, len(x))
-        return self._posterior(ops.convert_to_tensor(x, dtype="float32"), y, self._prior(y, 1.0, False))
+        return self._posterior(ops.convert_to_tensor(x, dtype="float32"), y, self._prior(y, 1.0, False))[0]
 
 
 def _build(part, *shapes):

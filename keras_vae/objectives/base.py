@@ -1,9 +1,12 @@
 """What an objective is."""
 
+import math
 from typing import Any
 
-from keras_vae.backend import Tensor
-from keras_vae.inference import Inference
+from keras import ops
+
+from keras_vae.backend import Tensor, tfd
+from keras_vae.inference import Inference, Latent
 from keras_vae.names import check_whole
 from keras_vae.parts import Part
 
@@ -46,3 +49,55 @@ class Objective(Part):
             batch are `inference.batch_mean`, in which each example counts by its weight.
         """
         raise NotImplementedError
+
+    def one_latent(self, inference: Inference) -> Latent:
+        """The only group of latents, for objectives that are not defined for several.
+
+        Raises:
+            ValueError: for a model of several groups.
+        """
+        if len(inference.latents) > 1:
+            raise ValueError(
+                "This objective is for models with one group of latents; several take an ELBO, IWAE, MIWAE or CIWAE. "
+                f"Received: objective {self.spec!r}, {len(inference.latents)} groups"
+            )
+        return inference.latents[0]
+
+    def check_alike(self, inference: Inference) -> None:
+        """Refuses samples of which each has a weight of its own: labels that are enumerated."""
+        if inference.weights is not None:
+            raise ValueError(
+                "This objective is for samples that count alike, and not for labels that are enumerated: take an ELBO, "
+                f"IWAE or CIWAE. Received: objective {self.spec!r}"
+            )
+
+
+def negative_elbo(inference: Inference, beta: float = 1.0) -> Tensor:
+    """`beta * KL - E_q[log p(x|z)]`, and what the posterior asks for, (B,), nats.
+
+    Args:
+        inference: one pass.
+        beta: weight of the KL; where it is 0, none is computed, since some posteriors have none.
+    """
+    loss = inference.mean(inference.penalty) - inference.mean(inference.log_likelihood)
+    return loss + beta * inference.mean(inference.kl) if beta else loss
+
+
+def held(objective: Objective, latent: Latent) -> tfd.Distribution:
+    """q(z|x) as a constant.
+
+    Raises:
+        ValueError: where there is none, or z lets no gradient through.
+    """
+    if latent.held is None or latent.posterior.reparameterization_type != tfd.FULLY_REPARAMETERIZED:
+        raise ValueError(
+            "This objective needs a posterior whose samples let gradients through, of a model that gives it as a "
+            "constant, too (`held` of its Latent), as a VAE does. "
+            f"Received: objective {objective.spec!r}, posterior {latent.posterior}"
+        )
+    return latent.held()
+
+
+def flat(z: Tensor) -> Tensor:
+    """Samples as rows of units: (K, B, *D) -> (K * B, D)."""
+    return ops.reshape(z, (-1, math.prod(z.shape[2:])))
