@@ -22,11 +22,11 @@ class MaskedNetwork(Part):
     Args:
         size: D, number of units.
         widths: of the hidden layers.
-        context: length of a context that all outputs may depend on; 0: there is none.
+        context: whether there is a context that all outputs may depend on.
         turns: how many turns the units have, in equal blocks: D, each its own; or 2, halves that are coupled. None: D.
         reverse: whether the last unit has the first turn.
 
-    Shape: (*lead, D), and a context (*lead, context) -> two of (*lead, D).
+    Shape: (*lead, D), and a context (*lead, widths[0]), which is added in the first hidden layer -> two of (*lead, D).
 
     Reference: Germain et al. 2015 (arXiv 1502.03509), equations 12 and 13.
     """
@@ -35,13 +35,13 @@ class MaskedNetwork(Part):
         self,
         size: int,
         widths: tuple[int, ...] = (64,),
-        context: int = 0,
+        context: bool = False,
         turns: int | None = None,
         reverse: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.size, self.widths, self.context = plain(size), checked_widths(widths), plain(context)
+        self.size, self.widths, self.context = plain(size), checked_widths(widths), bool(context)
         self.turns, self.reverse = plain(turns), bool(reverse)
 
     @property
@@ -67,15 +67,12 @@ class MaskedNetwork(Part):
             start = "zeros" if index == len(masks) else "he_normal"
             self._kernels.append(self.add_weight(name=f"kernel_{index}", shape=mask.shape, initializer=start))
             self._biases.append(self.add_weight(name=f"bias_{index}", shape=mask.shape[1:], initializer="zeros"))
-        if self.context:
-            shape = (self.context, self.widths[0])
-            self._context_kernel = self.add_weight(name="context_kernel", shape=shape, initializer="he_normal")
 
     def call(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         for index, (kernel, bias, mask) in enumerate(zip(self._kernels, self._biases, self._masks, strict=True)):
             z = ops.matmul(ops.relu(z) if index else z, kernel * mask) + bias
             if index == 0 and context is not None:
-                z = z + ops.matmul(context, self._context_kernel)
+                z = z + context
         return tuple(ops.split(z, 2, axis=-1))
 
 
@@ -95,7 +92,7 @@ class Autoregressive(_Map):
     Args:
         network: a built `MaskedNetwork`.
         affine: (shift, log-scale) from the two outputs of the network.
-        context: (*batch, C), or None where the network has none.
+        context: (*batch, widths[0]), or None where the network has none.
 
     Reference: Kingma et al. 2016 (arXiv 1606.04934), section 3; its inverse is the flow of Papamakarios et al. 2017
         (arXiv 1705.07057), and with two turns the affine coupling of Dinh et al. 2017 (arXiv 1605.08803).
@@ -114,24 +111,30 @@ class Autoregressive(_Map):
         self._network, self._affine, self._context = network, affine, context
         super().__init__(parameters, name)
 
-    def _shift_and_log_scale(self, z):
-        return self._affine(*self._network(z, context=self._context))
+    def _shift_and_log_scale(self, z, context):
+        return self._affine(*self._network(z, context=context))
 
     def _forward(self, z):
-        shift, log_scale = self._shift_and_log_scale(z)
+        shift, log_scale = self._shift_and_log_scale(z, self._context)
         return z * ops.exp(log_scale) + shift
 
     def _forward_log_det_jacobian(self, z):
-        return ops.sum(self._shift_and_log_scale(z)[1], axis=-1)
+        return ops.sum(self._shift_and_log_scale(z, self._context)[1], axis=-1)
 
     def _inverse(self, z):
-        if self._context is not None:
-            z = z + ops.zeros_like(self._context[..., :1])
+        context = self._context
+        if context is not None:
+            z = z + ops.zeros_like(context[..., :1])
+            width = context.shape[-1]
+            context = ops.reshape(ops.broadcast_to(context, (*ops.shape(z)[:-1], width)), (-1, width))
+        shape = ops.shape(z)
+        # XLA has no gradients of products of more axes, of which some are not known, in a loop.
+        z = ops.reshape(z, (-1, z.shape[-1]))
         turn = ops.convert_to_tensor(self._network.turn, dtype="int32")
 
         def solved(index, base):
-            shift, log_scale = self._shift_and_log_scale(base)
+            shift, log_scale = self._shift_and_log_scale(base, context)
             # Those before their turn stay 0: what they would be now means nothing, and may be huge.
             return ops.where(turn == index, (z - shift) * ops.exp(-log_scale), base)
 
-        return repeated(solved, ops.zeros_like(z), self._network.rounds)
+        return ops.reshape(repeated(solved, ops.zeros_like(z), self._network.rounds), shape)

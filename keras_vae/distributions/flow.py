@@ -29,7 +29,7 @@ class _Map(tfb.Bijector):
     _ranks: dict[str, int] = {}
 
     def __init__(self, parameters: dict[str, Any], name: str):
-        super().__init__(forward_min_event_ndims=1, dtype="float32", parameters=parameters, name=name)
+        super().__init__(forward_min_event_ndims=1, parameters=parameters, name=name)
 
     @classmethod
     def _parameter_properties(cls, dtype):

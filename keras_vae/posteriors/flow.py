@@ -21,7 +21,7 @@ class _FlowPosterior(Posterior):
         steps: maps, one after the other.
     """
 
-    def __init__(self, size: int, steps: int, **kwargs: Any):
+    def __init__(self, size: int | tuple[int, ...], steps: int, **kwargs: Any):
         super().__init__(size, **kwargs)
         self.check_vector()
         check_whole(steps=steps)
@@ -72,37 +72,36 @@ class InverseAutoregressiveFlow(_FlowPosterior):
     """A Normal sent through inverse autoregressive flows.
 
     z becomes s z + (1 - s) m, where s = sigmoid(...) and m come from a masked network that sees, of z, the units
-    before each one, and a context, a linear function of the features. The order of the units turns round at each step.
-    The density costs nothing at the samples; anywhere else, as a component of a mixture, it takes `size` passes.
+    before each one, and, in its first layer, a linear function of the features. The order of the units turns round at
+    each step. The density costs nothing at the samples; anywhere else, as a component of a mixture, it takes `size`
+    passes.
 
     Args:
         size: D, number of latent units.
         steps: flows, one after the other.
         widths: of the hidden layers of each flow's network.
-        context: length of the context.
 
     Reference: Kingma et al. 2016 (arXiv 1606.04934), algorithm 1.
     """
 
-    def __init__(self, size: int, steps: int = 2, widths: tuple[int, ...] = (64,), context: int = 64, **kwargs: Any):
+    def __init__(self, size: int | tuple[int, ...], steps: int = 2, widths: tuple[int, ...] = (64,), **kwargs: Any):
         super().__init__(size, steps, **kwargs)
-        check_whole(context=context)
-        self.widths, self.context = checked_widths(widths), plain(context)
+        self.widths = checked_widths(widths)
 
     def build(self, features_shape: tuple[int, ...]) -> None:
         super().build(features_shape)
-        self.head = Head((self.context,), name="context")
+        self.head = Head((self.steps, self.widths[0]), name="head")
         self.head.build(features_shape)
         self.networks = [
-            MaskedNetwork(self.size, self.widths, self.context, reverse=index % 2 == 1, name=f"step_{index}")
+            MaskedNetwork(self.size, self.widths, context=True, reverse=index % 2 == 1, name=f"step_{index}")
             for index in range(self.steps)
         ]
         for network in self.networks:
             network.build((self.size,))
 
     def _maps(self, features):
-        context = self.head(features)[..., 0]
-        return [Autoregressive(network, _gated, context) for network in self.networks]
+        contexts = ops.unstack(self.head(features)[..., 0], self.steps, axis=-2)
+        return [Autoregressive(n, _gated, context) for n, context in zip(self.networks, contexts, strict=True)]
 
 
 def _gated(mean, raw):
@@ -125,7 +124,7 @@ class PlanarFlow(_HeadFlow):
 
     parameters = (2, 1)
 
-    def __init__(self, size: int, steps: int = 10, **kwargs: Any):
+    def __init__(self, size: int | tuple[int, ...], steps: int = 10, **kwargs: Any):
         super().__init__(size, steps, **kwargs)
 
     def _map(self, raw):
@@ -145,7 +144,7 @@ class RadialFlow(_HeadFlow):
 
     parameters = (1, 2)
 
-    def __init__(self, size: int, steps: int = 10, **kwargs: Any):
+    def __init__(self, size: int | tuple[int, ...], steps: int = 10, **kwargs: Any):
         super().__init__(size, steps, **kwargs)
 
     def _map(self, raw):

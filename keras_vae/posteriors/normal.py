@@ -64,7 +64,7 @@ class FullCovarianceNormal(Posterior):
     Reference: Kingma and Welling 2019, section 2.5.1.
     """
 
-    def __init__(self, size: int, floor: float = 1e-4, **kwargs: Any):
+    def __init__(self, size: int | tuple[int, ...], floor: float = 1e-4, **kwargs: Any):
         super().__init__(size, **kwargs)
         self.check_vector()
         check_number(floor=floor)

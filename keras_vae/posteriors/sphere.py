@@ -23,7 +23,7 @@ class _OnSphere(Posterior):
     support = "the unit sphere"
     default_prior = "hyperspherical_uniform"
 
-    def __init__(self, size: int, **kwargs: Any):
+    def __init__(self, size: int | tuple[int, ...], **kwargs: Any):
         super().__init__(size, **kwargs)
         self.check_vector(least=2)
 

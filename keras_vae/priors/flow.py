@@ -36,7 +36,7 @@ class FlowPrior(Prior):
 
     def __init__(
         self,
-        size: int,
+        size: int | tuple[int, ...],
         kind: Literal["realnvp", "maf"] = "realnvp",
         steps: int = 6,
         widths: tuple[int, ...] = (64, 64),

@@ -22,7 +22,7 @@ class HypersphericalUniform(Prior):
 
     support = "the unit sphere"
 
-    def __init__(self, size: int, **kwargs: Any):
+    def __init__(self, size: int | tuple[int, ...], **kwargs: Any):
         super().__init__(size, **kwargs)
         self.check_vector(least=2)
 
