@@ -165,6 +165,22 @@ def compiled(model: keras.Model, function: Callable) -> Callable:
     return call
 
 
+def repeated(function: Callable[[Tensor, Tensor], Tensor], value: Tensor, count: int) -> Tensor:
+    """`value` after `value = function(i, value)` for i = 0, ..., count - 1; gradients pass, with XLA, too.
+
+    Args:
+        function: of a scalar tensor and a tensor, which keeps the latter's shape and type.
+        value: at the beginning.
+        count: an int.
+    """
+    if NAME == "jax":
+        return jax.lax.fori_loop(0, count, function, value)
+    # XLA stores what gradients need only where the number of rounds is known.
+    return tf.while_loop(
+        lambda i, _: i < count, lambda i, v: (i + 1, function(i, v)), (0, value), maximum_iterations=count
+    )[1]
+
+
 def noise_seed(generator: keras.random.SeedGenerator) -> Tensor:
     """The next seed of a `keras.random.SeedGenerator`, for TFP's samplers, another one on each replica."""
     seed = generator.next()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from keras import ops
 
 from keras_vae.backend import Tensor, folded, tfd
+from keras_vae.distributions import Flow
 
 
 class Draw:
@@ -56,6 +57,9 @@ class _Sampled(Draw):
         self._seed, self._group = seed, 0
 
     def _sample(self, distribution):
+        if isinstance(distribution, Flow):
+            # All blocks at once, so that the density of these samples needs no inverse.
+            return distribution.bijector.forward(self._sample(distribution.distribution))
         # The first group takes the seed itself.
         seed = self._seed if self._group == 0 else folded(self._seed, self._group)
         self._group += 1

@@ -226,9 +226,14 @@ class LatentPart(Part):
     Args:
         size: D, number of latent units, or the shape (h, w, c) of a spatial latent.
 
+    Attributes:
+        support: where z lie, in words; posterior and prior must agree. None: wherever the other's do.
+
     Raises:
         ValueError: unless all sizes are positive integers.
     """
+
+    support: str | None = "real numbers"
 
     def __init__(self, size: int | tuple[int, ...], **kwargs: Any):
         super().__init__(**kwargs)
@@ -238,6 +243,15 @@ class LatentPart(Part):
             raise ValueError(f"A latent size is a positive integer, or a tuple of them. Received: size={size!r}")
         for axis in self.event_shape:
             check_whole(size=axis)
+
+    def check_vector(self, least: int = 1) -> None:
+        """Refuses maps of latents, and vectors of fewer units than `least`."""
+        if len(self.event_shape) != 1 or self.event_shape[0] < least:
+            units = f" of {least} units or more" if least > 1 else ""
+            raise ValueError(
+                f"A {type(self).__name__} {self.role} needs a latent vector{units}, not a map. "
+                f"Received: size={self.size!r}"
+            )
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -151,6 +151,53 @@ COMPOSITIONS = (
         "test_oracles.py::test_full_covariance_kl_is_the_closed_form",
         posterior=lambda: kv.posteriors.FullCovarianceNormal(LATENT),
     ),
+    # Two parts at a time, each with an oracle of its own.
+    Composition(
+        "vamp_iaf",
+        "test_two_levels.py::test_a_prior_made_of_the_encoder_is_the_mean_of_its_posteriors",
+        posterior=lambda: kv.posteriors.InverseAutoregressiveFlow(LATENT, widths=(8,)),
+        prior=lambda: kv.priors.VampPrior(LATENT, components=4, weighted=True),
+    ),
+    Composition(
+        "mixture_planar",
+        "test_flows.py::test_mixture_is_the_sum_of_its_normals",
+        posterior=lambda: kv.posteriors.PlanarFlow(LATENT, steps=2),
+        prior=lambda: kv.priors.NormalMixture(LATENT, components=5),
+    ),
+    Composition(
+        "realnvp_radial",
+        "test_flows.py::test_log_determinants_are_those_of_the_jacobian_and_inverses_invert[radial]",
+        posterior=lambda: kv.posteriors.RadialFlow(LATENT, steps=2),
+        prior=lambda: kv.priors.FlowPrior(LATENT, steps=2, widths=(8,)),
+    ),
+    Composition(
+        "maf",
+        "test_flows.py::test_log_determinants_are_those_of_the_jacobian_and_inverses_invert[maf]",
+        prior=lambda: kv.priors.FlowPrior(LATENT, "maf", steps=2, widths=(8,)),
+    ),
+    Composition(
+        "power_spherical",
+        "test_spheres.py::test_densities_integrate_to_one",
+        posterior=lambda: kv.posteriors.PowerSpherical(LATENT),
+        prior=lambda: kv.priors.HypersphericalUniform(LATENT),
+    ),
+    Composition(
+        "von_mises_fisher",
+        "test_spheres.py::test_von_mises_fisher_is_that_of_bessel_functions",
+        posterior=lambda: kv.posteriors.VonMisesFisher(LATENT),
+        prior=lambda: kv.priors.HypersphericalUniform(LATENT),
+    ),
+    Composition(
+        "point",
+        "test_flows.py::test_an_autoencoder_pays_for_its_codes_by_the_prior",
+        posterior=lambda: kv.posteriors.Point(LATENT),
+    ),
+    Composition(
+        "conditional_normal",
+        "test_flows.py::test_conditional_normal_is_linear_in_the_label",
+        prior=lambda: kv.priors.ConditionalNormal(LATENT, 10),
+        labels=True,
+    ),
     _objective("several_samples", "test_oracles.py::test_elbo_is_its_two_terms", samples=3),
     _objective("free_bits", "test_oracles.py::test_free_bits_floor_each_unit", free_bits=0.5),
     _objective("constant", _SCHEDULES, beta=kv.schedules.Constant(4.0)),
@@ -228,12 +275,6 @@ COMPOSITIONS = (
         labels=True,
     ),
     Composition(
-        "conditional_prior",
-        "test_two_levels.py::test_log_prob_given_labels_is_the_exact_one",
-        prior=lambda: own_parts.ShiftedNormal(LATENT),
-        labels=True,
-    ),
-    Composition(
         "squares",
         "test_two_levels.py::test_a_posterior_says_what_stands_for_x_what_is_decoded_and_what_it_costs",
         posterior=lambda: own_parts.Squares(LATENT),
@@ -241,11 +282,6 @@ COMPOSITIONS = (
             kv.networks.mlp(shape, LATENT, widths=(16,))[0],
             kv.networks.mlp(shape, 2 * LATENT, widths=(16,))[1],
         ),
-    ),
-    Composition(
-        "vamp",
-        "test_two_levels.py::test_a_prior_made_of_the_encoder_is_the_mean_of_its_posteriors",
-        prior=lambda: own_parts.SmallVamp(LATENT),
     ),
     Composition(
         "adversarial",

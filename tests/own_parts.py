@@ -82,29 +82,6 @@ class ShiftedNormal(kv.priors.Prior):
 
 
 @keras.saving.register_keras_serializable("tests")
-class SmallVamp(kv.priors.Prior):
-    """The mean of the posteriors of a few learned pseudo-inputs (Tomczak and Welling 2018).
-
-    Args:
-        size: D.
-        components: number of pseudo-inputs.
-    """
-
-    def __init__(self, size, components=4, **kwargs):
-        super().__init__(size, **kwargs)
-        self.components = components
-
-    def build(self, input_shape):
-        start = keras.initializers.RandomUniform(0.0, 1.0)
-        self.inputs = self.add_weight(name="inputs", shape=(self.components, *input_shape), initializer=start)
-
-    def distribution(self, y=None, temperature=1.0, encode=None):
-        q = encode(ops.convert_to_tensor(self.inputs))
-        components = _normal(q.mean(), temperature * q.stddev(), len(self.event_shape))
-        return tfd.MixtureSameFamily(tfd.Categorical(logits=ops.zeros(self.components)), components)
-
-
-@keras.saving.register_keras_serializable("tests")
 class Squares(kv.posteriors.DiagonalNormal):
     """A Normal of which the decoder sees squares, too, with tenths for points, and a price on large means."""
 

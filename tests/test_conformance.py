@@ -271,8 +271,8 @@ ROLES = ("posterior", "prior", "likelihood", "objective")
 def test_variables_of_parts_are_found_by_their_paths():
     paths = {v.path for v in trained("adversarial")[0].trainable_variables}
     assert {f"objective/critic/{layer}/{name}" for layer in ("hidden", "output") for name in ("kernel", "bias")} < paths
-    assert "prior/inputs" in {v.path for v in trained("vamp")[0].trainable_variables}
-    assert "prior/shift/kernel" in {v.path for v in trained("conditional_prior")[0].trainable_variables}
+    assert {"prior/inputs", "posterior/step_0/kernel_0"} < {v.path for v in trained("vamp_iaf")[0].trainable_variables}
+    assert "prior/head/dense/kernel" in {v.path for v in trained("conditional_normal")[0].trainable_variables}
 
 
 def test_saved_files_hold_no_pickle(tmp_path):

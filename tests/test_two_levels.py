@@ -149,8 +149,11 @@ def test_a_posterior_says_what_stands_for_x_what_is_decoded_and_what_it_costs():
 
 
 def test_a_prior_made_of_the_encoder_is_the_mean_of_its_posteriors():
-    composition = BY_NAME["vamp"]
-    model, x = composition.model(), composition.images(5)
+    composition = dataclasses.replace(BY_NAME["bernoulli"], prior=lambda: kv.priors.VampPrior(LATENT, components=4))
+    model, x = composition.model(), composition.images(9)
+    # Pseudo-inputs that begin at data.
+    model.prior.start_from(model.likelihood.network_input(tensor(x[5:])))
+    x = x[:5]
     (latent,), _ = model.run(kv.draws.FromPosterior(2, 5, seed_pair(0)), tensor(x))
     q = model.posterior.distribution(model.encoder(model.prior.inputs.value))
     loc, scale = (np.array(v, "float64") for v in (q.mean(), q.stddev()))

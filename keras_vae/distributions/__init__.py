@@ -1,6 +1,21 @@
 """Distributions that TensorFlow Probability lacks, written as TFP distributions."""
 
+from keras_vae.distributions.autoregressive import Autoregressive, MaskedNetwork
 from keras_vae.distributions.bernoulli import Bernoulli
+from keras_vae.distributions.flow import Flow, Planar, Radial
 from keras_vae.distributions.logistic import DiscretizedLogisticMixture
+from keras_vae.distributions.sphere import PowerSpherical, VonMisesFisher
+from keras_vae.distributions.temperature import tempered
 
-__all__ = ["Bernoulli", "DiscretizedLogisticMixture"]
+__all__ = [
+    "Autoregressive",
+    "Bernoulli",
+    "DiscretizedLogisticMixture",
+    "Flow",
+    "MaskedNetwork",
+    "Planar",
+    "PowerSpherical",
+    "Radial",
+    "VonMisesFisher",
+    "tempered",
+]

@@ -34,7 +34,8 @@ class VAE(LatentVariableModel):
         decoder: Keras model or layer, z (B, D) -> features; no output layer, the likelihood has it. With a second
             input, [z, y], it sees labels.
         posterior: a posterior, or a spec; None: `DiagonalNormal` of the decoder's input size.
-        prior: a prior, or a spec ("standard_normal"); None: `StandardNormal` of the posterior's size.
+        prior: a prior, or a spec ("standard_normal"); None: the one that goes with the posterior,
+            as a rule `StandardNormal`.
         likelihood: a likelihood, or a spec ("normal:learned").
         objective: an objective, or a spec ("elbo:beta=4.0").
         seed: int that governs noise and order in training; None: a random one.
@@ -103,14 +104,26 @@ class VAE(LatentVariableModel):
         shapes.check_order(encoder, decoder, self.image_shape)
         size = getattr(posterior, "size", None) or shapes.latent_size(decoder)
         posterior = posteriors.get("diagonal_normal" if posterior is None else posterior, size)
-        prior = priors.get("standard_normal" if prior is None else prior, posterior.size)
+        prior = priors.get(posterior.default_prior if prior is None else prior, posterior.size)
         likelihood, objective = likelihoods.get(likelihood), objectives.get(objective)
         if prior.event_shape != posterior.event_shape:
             raise ValueError(
                 "Posterior and prior must be over latents of the same size. "
                 f"Received: posterior of size {posterior.size}, prior of size {prior.size}"
             )
+        if None not in (posterior.support, prior.support) and posterior.support != prior.support:
+            raise ValueError(
+                f"The posterior's z are {posterior.support} and the prior's {prior.support}: choose two that agree, "
+                f"prior={posterior.default_prior!r} with this posterior. "
+                f"Received: posterior={posterior.spec!r}, prior={prior.spec!r}"
+            )
         labels = [shapes.label_shape(network, self._given_label_shape) for network in (encoder, decoder)]
+        if prior.uses_encoder and (labels[0] is not None or posterior.discrete or not posterior.has_density):
+            raise ValueError(
+                "This prior is made of q(z|u) of inputs u that it learns: it needs a posterior with a density, and an "
+                f"encoder that sees no labels. Received: prior={prior.spec!r}, posterior={posterior.spec!r}, "
+                f"labels of the encoder {labels[0]}"
+            )
         found = {*labels, prior.label_shape} - {None}
         if len(found) > 1:
             raise ValueError(f"Encoder, decoder and prior must take labels of one shape. Received: {sorted(found)}")
@@ -175,7 +188,7 @@ class VAE(LatentVariableModel):
         temperature: float | Tensor = 1.0,
         training: bool = False,
     ) -> tuple[tuple[Latent, ...], Tensor]:
-        prior = self._prior(y, temperature, training)
+        prior = self._prior(y, temperature)
         posterior, held = (None, None) if x is None else self._posterior(x, y, prior, training)
         z = draw(posterior, prior, self.posterior.point)
         penalty = 0.0 if posterior is None else self.posterior.penalty(posterior)
@@ -184,10 +197,11 @@ class VAE(LatentVariableModel):
         features = shapes.applied(self.decoder, seen, *label, training=training)
         return (Latent(z, posterior, prior, penalty, held),), features
 
-    def _prior(self, y, temperature, training):
+    def _prior(self, y, temperature):
         def encode(inputs):
-            # Pseudo-inputs are in the encoder's units, and have no labels.
-            return self.posterior.distribution(self.encoder(inputs, training=training))
+            # Pseudo-inputs are in the encoder's units, and have no labels. In inference mode: they are no data, whose
+            # statistics layers such as batch normalisation keep, and p(z) is the same in training and tests.
+            return self.posterior.distribution(self.encoder(inputs, training=False))
 
         return self.prior.distribution(y, temperature, encode)
 
@@ -216,7 +230,7 @@ class VAE(LatentVariableModel):
         """
         x = self._checked(x)
         y = self._labels(y, len(x))
-        return self._posterior(ops.convert_to_tensor(x, dtype="float32"), y, self._prior(y, 1.0, False))[0]
+        return self._posterior(ops.convert_to_tensor(x, dtype="float32"), y, self._prior(y, 1.0))[0]
 
 
 def _build(part, *shapes):

@@ -2,9 +2,23 @@
 
 from keras_vae import parts
 from keras_vae.posteriors.base import Posterior
+from keras_vae.posteriors.flow import InverseAutoregressiveFlow, PlanarFlow, RadialFlow
 from keras_vae.posteriors.normal import DiagonalNormal, FullCovarianceNormal
+from keras_vae.posteriors.point import Point
+from keras_vae.posteriors.sphere import PowerSpherical, VonMisesFisher
 
-__all__ = ["DiagonalNormal", "FullCovarianceNormal", "Posterior", "get"]
+__all__ = [
+    "DiagonalNormal",
+    "FullCovarianceNormal",
+    "InverseAutoregressiveFlow",
+    "PlanarFlow",
+    "Point",
+    "Posterior",
+    "PowerSpherical",
+    "RadialFlow",
+    "VonMisesFisher",
+    "get",
+]
 
 
 def get(identifier: Posterior | str, size: int | tuple[int, ...]) -> Posterior:

@@ -12,10 +12,14 @@ class Posterior(LatentPart):
 
     Attributes:
         discrete: whether z are codes, whole numbers that have no mean.
+        has_density: whether q(z|x) has a density.
+        default_prior: spec of the prior of a model that is given none.
     """
 
     role = "posterior"
     discrete = False
+    has_density: bool = True
+    default_prior: str = "standard_normal"
 
     def distribution(
         self, features: Tensor, prior: tfd.Distribution | None = None, training: bool = False

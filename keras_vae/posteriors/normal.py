@@ -64,10 +64,9 @@ class FullCovarianceNormal(Posterior):
     Reference: Kingma and Welling 2019, section 2.5.1.
     """
 
-    def __init__(self, size: int, floor: float = 1e-4, **kwargs: Any):
+    def __init__(self, size: int | tuple[int, ...], floor: float = 1e-4, **kwargs: Any):
         super().__init__(size, **kwargs)
-        if len(self.event_shape) != 1:
-            raise ValueError(f"A full covariance needs a latent vector, not a map. Received: size={size!r}")
+        self.check_vector()
         check_number(floor=floor)
         self.floor = float(floor)
 

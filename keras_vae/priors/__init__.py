@@ -2,9 +2,21 @@
 
 from keras_vae import parts
 from keras_vae.priors.base import Prior
-from keras_vae.priors.normal import StandardNormal
+from keras_vae.priors.flow import FlowPrior
+from keras_vae.priors.mixture import NormalMixture, VampPrior
+from keras_vae.priors.normal import ConditionalNormal, StandardNormal
+from keras_vae.priors.sphere import HypersphericalUniform
 
-__all__ = ["Prior", "StandardNormal", "get"]
+__all__ = [
+    "ConditionalNormal",
+    "FlowPrior",
+    "HypersphericalUniform",
+    "NormalMixture",
+    "Prior",
+    "StandardNormal",
+    "VampPrior",
+    "get",
+]
 
 
 def get(identifier: Prior | str, size: int | tuple[int, ...]) -> Prior:

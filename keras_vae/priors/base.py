@@ -14,10 +14,12 @@ class Prior(LatentPart):
 
     Attributes:
         label_shape: shape of one example's label, of conditional priors p(z|y); None: the prior takes none.
+        uses_encoder: whether the prior is made of the model's encoder, by `encode`.
     """
 
     role = "prior"
     label_shape: tuple[int, ...] | None = None
+    uses_encoder: bool = False
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         """Makes the weights, if there are any.
