@@ -136,11 +136,12 @@ class Use:
         size = max(BLOCK, min(batch_size // BLOCK * BLOCK, power_of_two(n)))
         seed = int(backend.seed_pair(seed)[0])
         temperature = np.float32(temperature)
+        draw = self._functions(self._sample, n=size, mean=bool(mean))
         chunks = []
         for start in range(0, n, size):
             labels = [] if y is None else [padded(y[start : start + size], size)]
             seeds = backend.seed_pairs(seed, range(start // BLOCK, (start + size) // BLOCK))
-            chunks.append(self._functions(self._sample, temperature, seeds, *labels, n=size, mean=bool(mean)))
+            chunks.append(draw(temperature, seeds, *labels))
         return np.concatenate([ops.convert_to_numpy(c) for c in chunks])[:n]
 
     def _sample(self, temperature, seed, y=None, *, n, mean):
@@ -191,6 +192,7 @@ class Use:
         images = min(power_of_two(len(x)), max(1, min(16, chunk // at_once)))
         seed = int(backend.seed_pair(seed)[0])
         progress = keras.utils.Progbar(-(-len(x) // images), verbose=verbose, unit_name="chunk")
+        log_sum_weights = self._functions(self._log_sum_weights, samples=at_once)
         totals = np.empty(len(x))
         for start in range(0, len(x), images):
             batch = [padded(a[start : start + images], images) for a in (x, y) if a is not None]
@@ -198,7 +200,7 @@ class Use:
             for number in range(rounds):
                 valid = np.int32(min(at_once, samples - number * at_once))
                 seeds = backend.seed_pairs(seed, padded(keys[start : start + images], images), number)
-                part = self._functions(self._log_sum_weights, seeds, valid, *batch, samples=at_once)
+                part = log_sum_weights(seeds, valid, *batch)
                 total = np.logaddexp(total, ops.convert_to_numpy(part).astype("float64"))
             totals[start : start + images] = total[: len(x) - start]
             progress.add(1)
