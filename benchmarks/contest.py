@@ -1,4 +1,4 @@
-"""Contenders, each in a process of its own, that take turns: A B C A B C ..., so that a drift of the machine hits all."""
+"""Contenders, each in a process of its own, that take turns, A B C A B C ..., so that drifts hit all."""
 
 import argparse
 import importlib.util
@@ -25,6 +25,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument("--network", choices=WIDTHS, default="mlp")
     made.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     made.add_argument("--rounds", type=int, default=5)
+    made.add_argument("--cores", type=int, help="that each contender has; on a busy machine one is fair to all")
     made.add_argument("--contenders", nargs="+", metavar="NAME", help="some of them; None: all that are installed")
     made.add_argument("--only", metavar="NAME", help=argparse.SUPPRESS)
     return made
@@ -52,6 +53,9 @@ def run(contenders: dict[str, Callable], options: argparse.Namespace, unit: str,
         _serve(contenders[options.only](options))
         return
     names = options.contenders or [name for name in contenders if _installed(name)]
+    # Threads of PyTorch wait for each other, and stand still where another process has one's core.
+    cores = sorted(os.sched_getaffinity(0))[: options.cores]
+    os.sched_setaffinity(0, cores)
     processes = {name: _start(name) for name in names}
     done = {name: [] for name in names}
     for _ in range(options.rounds):

@@ -3,9 +3,9 @@
     python benchmarks/train_speed.py --network mlp
     python benchmarks/train_speed.py --network conv --precision bfloat16 --rounds 7
 
-Each contender trains whole epochs, in turn with the others. Printed are images per second, of the clock and of CPU time,
-which other processes disturb least, and the median of each round's ratio to the plain loop. Pythae and PyTorch take part
-where they are installed (`pip install keras_vae[bench]`), JAX likewise.
+Each contender trains whole epochs, in turn with the others. Printed are images per second of the clock and of CPU time,
+which other processes disturb least, and the median of each round's ratio to the plain loop. Pythae and PyTorch take
+part where they are installed (`pip install keras_vae[bench]`), JAX likewise.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def ours(options: argparse.Namespace) -> Callable[[], int]:
 
 
 def plain(options: argparse.Namespace) -> Callable[[], int]:
-    """The loop in Keras' tutorial, its layers and `train_step`, of the same networks and outputs, 32 steps at a time."""
+    """The loop in Keras' tutorial, its layers and `train_step`, of the same networks and outputs, 32 steps a call."""
     import keras
     import tensorflow as tf
     from keras import ops

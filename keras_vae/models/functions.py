@@ -19,7 +19,7 @@ class Functions:
         self._compiled = {}
 
     def __call__(self, function: Callable, **sizes: Any) -> Callable:
-        """`function(*arrays, **sizes)` compiled, to be called many times: what is set is looked at now, once for all."""
+        """`function(*arrays, **sizes)` compiled, for many calls: what is set is looked at now, once for all."""
         self._model.renew()
 
         def call(*arrays):
