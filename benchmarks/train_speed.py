@@ -1,67 +1,59 @@
-"""Training speed of keras_vae, of a plain Keras loop, and of PyTorch, with the same network and images.
+"""Training speed of keras_vae, of a plain Keras loop, of Pythae's trainer and of PyTorch, with the same layers.
 
     python benchmarks/train_speed.py --network mlp
-    python benchmarks/train_speed.py --network conv --rounds 3
+    python benchmarks/train_speed.py --network conv --precision bfloat16 --rounds 7
 
-The contenders run in separate processes, in turn, A B C A B C ..., so that a drift of the machine's speed affects all
-of them. Each warms up for an epoch and is then timed for whole epochs. Printed are the median, the lowest and the
-highest of the rounds, in images per second, and the median ratio to the plain loop. PyTorch takes part if installed.
+Each contender trains whole epochs, in turn with the others. Printed are images per second of the clock and of CPU time,
+which other processes disturb least, and the median of each round's ratio to the plain loop. Pythae and PyTorch take
+part where they are installed (`pip install keras_vae[bench]`), JAX likewise.
 """
 
 import argparse
-import importlib.util
-import os
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import contest
+
 if TYPE_CHECKING:
     import keras
-    import numpy as np
-
-SHAPE = (28, 28, 1)
-LATENT = 20
 
 
-def images(count: int) -> "np.ndarray":
-    """Random binary images: speed does not depend on their content."""
-    import numpy as np
-
-    return (np.random.default_rng(0).random((count, *SHAPE)) < 0.13).astype("float32")
-
-
-def timed(fit: Callable[[int], object], count: int, epochs: int) -> float:
-    """Images per second over `epochs` epochs of `fit(epochs)`, after one to warm up."""
-    fit(1)
-    start = time.perf_counter()
-    fit(epochs)
-    return count * epochs / (time.perf_counter() - start)
-
-
-def keras_networks(network: str) -> "tuple[keras.Model, keras.Model]":
+def keras_networks(options: argparse.Namespace) -> "tuple[keras.Model, keras.Model]":
     """Encoder and decoder."""
-    import keras_vae as kv
-
-    return kv.networks.mlp(SHAPE, LATENT, (512,)) if network == "mlp" else kv.networks.conv(SHAPE, LATENT, (32, 64))
-
-
-def ours(options: argparse.Namespace) -> float:
-    """Images per second of keras_vae."""
     import keras
 
     import keras_vae as kv
 
-    vae = kv.VAE(*keras_networks(options.network), likelihood="bernoulli", seed=0)
-    vae.compile(keras.optimizers.Adam(1e-3), steps_per_execution=options.steps_per_execution)
-    x = images(options.images)
-    return timed(lambda n: vae.fit(x, batch_size=options.batch_size, epochs=n, verbose=0), len(x), options.epochs)
+    if options.precision == "bfloat16":
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    return getattr(kv.networks, options.network)(contest.SHAPE, contest.LATENT, contest.WIDTHS[options.network])
 
 
-def plain(options: argparse.Namespace) -> float:
-    """Images per second of the loop in Keras' tutorial: its layers and `train_step`, the same networks and outputs."""
+def fitting(vae: "keras.Model", steps: int | str, options: argparse.Namespace) -> Callable[[], int]:
+    """Trains a model for some epochs."""
+    import keras
+
+    vae.compile(keras.optimizers.Adam(1e-3), steps_per_execution=steps)
+    x = contest.images(options.images)
+
+    def work():
+        vae.fit(x, batch_size=options.batch_size, epochs=options.epochs, verbose=0)
+        return len(x) * options.epochs
+
+    return work
+
+
+def ours(options: argparse.Namespace) -> Callable[[], int]:
+    """keras_vae."""
+    import keras_vae as kv
+
+    steps = options.steps_per_execution
+    vae = kv.VAE(*keras_networks(options), likelihood="bernoulli", seed=0)
+    return fitting(vae, int(steps) if steps.isdigit() else steps, options)
+
+
+def plain(options: argparse.Namespace) -> Callable[[], int]:
+    """The loop in Keras' tutorial, its layers and `train_step`, of the same networks and outputs, 32 steps a call."""
     import keras
     import tensorflow as tf
     from keras import ops
@@ -70,9 +62,9 @@ def plain(options: argparse.Namespace) -> float:
         def __init__(self, encoder, decoder):
             super().__init__()
             self.encoder, self.decoder = encoder, decoder
-            self.head = keras.layers.Dense(2 * LATENT)
+            self.head = keras.layers.Dense(2 * contest.LATENT, dtype="float32")
             on_maps = len(decoder.output_shape) == 4
-            self.output_layer = keras.layers.Dense(1 if on_maps else 784)
+            self.output_layer = keras.layers.Dense(1 if on_maps else 784, dtype="float32")
             self.noise = keras.random.SeedGenerator(0)
             self.trackers = [keras.metrics.Mean(name=name) for name in ("loss", "reconstruction", "kl")]
             self.head.build(encoder.output_shape)
@@ -100,91 +92,85 @@ def plain(options: argparse.Namespace) -> float:
                 tracker.update_state(value)
             return {tracker.name: tracker.result() for tracker in self.trackers}
 
-    vae = PlainVAE(*keras_networks(options.network))
-    vae.compile(keras.optimizers.Adam(1e-3), steps_per_execution=options.steps_per_execution)
-    x = images(options.images)
-    return timed(lambda n: vae.fit(x, batch_size=options.batch_size, epochs=n, verbose=0), len(x), options.epochs)
+    return fitting(PlainVAE(*keras_networks(options)), 32, options)
 
 
-def pytorch(options: argparse.Namespace) -> float:
-    """Images per second of the same layers in PyTorch; batches are indexed from one tensor (a DataLoader is slower)."""
+def pythae(options: argparse.Namespace) -> Callable[[], int]:
+    """Pythae's trainer."""
+    import tempfile
+
+    import pytorch
+    from pythae.data.datasets import BaseDataset
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+
+    x = pytorch.images(options.images)
+    config = BaseTrainerConfig(
+        output_dir=tempfile.mkdtemp(),
+        per_device_train_batch_size=options.batch_size,
+        num_epochs=options.epochs,
+        learning_rate=1e-3,
+    )
+    data = BaseDataset(x, x.new_zeros(len(x)))
+    trainer = BaseTrainer(pytorch.pythae_vae(options.network), data, training_config=config)
+
+    def work():
+        with pytorch.autocast(options.precision):
+            trainer.train()
+        return len(x) * options.epochs
+
+    return work
+
+
+def hand_written_pytorch(options: argparse.Namespace) -> Callable[[], int]:
+    """A loop in PyTorch; batches are indexed from one tensor (a DataLoader is slower)."""
+    import pytorch
     import torch
     from torch import nn
     from torch.nn import functional
 
-    if options.network == "mlp":
-        encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, 512), nn.ReLU())
-        decoder = nn.Sequential(nn.Linear(LATENT, 512), nn.ReLU(), nn.Linear(512, 784))
-        features = 512
-    else:
-        encoder = nn.Sequential(
-            nn.Conv2d(1, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU(), nn.Flatten(),
-            nn.Linear(64 * 49, 256), nn.ReLU(),
-        )  # fmt: skip
-        decoder = nn.Sequential(
-            nn.Linear(LATENT, 64 * 49), nn.ReLU(), nn.Unflatten(1, (64, 7, 7)),
-            nn.ConvTranspose2d(64, 32, 3, 2, 1, 1), nn.ReLU(), nn.ConvTranspose2d(32, 32, 3, 2, 1, 1), nn.ReLU(),
-            nn.Conv2d(32, 1, 1), nn.Flatten(),
-        )  # fmt: skip
-        features = 256
-    head = nn.Linear(features, 2 * LATENT)
+    encoder, decoder, features = pytorch.networks(options.network)
+    head = nn.Linear(features, 2 * contest.LATENT)
     parameters = [p for module in (encoder, head, decoder) for p in module.parameters()]
     optimizer = torch.optim.Adam(parameters, 1e-3)
-    x = torch.from_numpy(images(options.images)).permute(0, 3, 1, 2).contiguous()
+    x = pytorch.images(options.images)
 
-    def fit(epochs):
-        for _ in range(epochs):
+    def step(batch):
+        with pytorch.autocast(options.precision):
+            mean, log_variance = head(encoder(batch)).float().chunk(2, dim=-1)
+            z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+            logits = decoder(z).float()
+        summed = functional.binary_cross_entropy_with_logits(logits, batch.flatten(1), reduction="sum")
+        kl = -0.5 * torch.sum(1 + log_variance - mean.square() - log_variance.exp())
+        optimizer.zero_grad()
+        ((summed + kl) / len(batch)).backward()
+        optimizer.step()
+
+    def work():
+        for _ in range(options.epochs):
             order = torch.randperm(len(x))
             for start in range(0, len(x), options.batch_size):
-                batch = x[order[start : start + options.batch_size]]
-                mean, log_variance = head(encoder(batch)).chunk(2, dim=-1)
-                z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-                summed = functional.binary_cross_entropy_with_logits(decoder(z), batch.flatten(1), reduction="sum")
-                kl = -0.5 * torch.sum(1 + log_variance - mean.square() - log_variance.exp())
-                loss = (summed + kl) / len(batch)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+                step(x[order[start : start + options.batch_size]])
+        return len(x) * options.epochs
 
-    return timed(fit, len(x), options.epochs)
+    return work
 
 
-CONTENDERS = {"keras_vae": ours, "plain Keras": plain, "PyTorch": pytorch}
+CONTENDERS = {
+    "keras_vae": ours,
+    "keras_vae, JAX": ours,
+    "plain Keras": plain,
+    "Pythae": pythae,
+    "PyTorch": hand_written_pytorch,
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", choices=("mlp", "conv"), default="mlp")
+    parser = contest.parser(__doc__)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--images", type=int, default=12_800, help="images in an epoch")
-    parser.add_argument("--epochs", type=int, default=5, help="timed epochs in a round")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps-per-execution", type=int, default=1, help="of the two Keras contenders")
-    parser.add_argument("--only", choices=CONTENDERS, help="time one contender, once, in this process")
-    options = parser.parse_args()
-    if options.only:
-        print(CONTENDERS[options.only](options))
-        return
-    names = [n for n in CONTENDERS if n != "PyTorch" or importlib.util.find_spec("torch")]
-    speeds = {name: [] for name in names}
-    for _ in range(options.rounds):
-        for name in names:
-            done = subprocess.run(
-                [sys.executable, __file__, *sys.argv[1:], "--only", name],
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                check=True,
-            )
-            speeds[name].append(float(done.stdout.split()[-1]))
-    print(f"{options.network}, batch {options.batch_size}, {os.cpu_count()} cores, {options.rounds} rounds: images/s")
-    for name, values in speeds.items():
-        ratio = statistics.median(a / b for a, b in zip(values, speeds["plain Keras"], strict=True))
-        print(
-            f"{name:12s} {statistics.median(values):9,.0f}   ({min(values):,.0f} to {max(values):,.0f})"
-            f"   {ratio:.2f} of plain Keras"
-        )
+    parser.add_argument("--epochs", type=int, default=5, help="epochs in a round")
+    parser.add_argument("--steps-per-execution", default="auto", help="of keras_vae: a number, or auto")
+    contest.run(CONTENDERS, parser.parse_args(), "images", "plain Keras")
 
 
 if __name__ == "__main__":

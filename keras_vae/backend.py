@@ -42,6 +42,9 @@ LOOPS_IN_GRAPHS = NAME == "tensorflow"
 # Whether Keras' loops take the values out of the variables, so that a step that fails loses them.
 LOOPS_TAKE_STATE = NAME == "jax"
 
+# Decoded at a time, at most, whatever the size of an image: XLA asks the system for larger buffers anew at each call.
+FAST_CHUNK = 2048 if NAME == "tensorflow" else 1024
+
 _SEED_DTYPE = "int32" if NAME == "tensorflow" else "uint32"
 # 2^32 over the golden ratio: its multiples are far from each other.
 _GOLDEN = 0x9E3779B1

@@ -1,7 +1,7 @@
 """Distributions that TensorFlow Probability lacks, written as TFP distributions."""
 
 from keras_vae.distributions.autoregressive import Autoregressive, MaskedNetwork
-from keras_vae.distributions.bernoulli import Bernoulli
+from keras_vae.distributions.bernoulli import IndependentBernoulli
 from keras_vae.distributions.flow import Flow, Planar, Radial
 from keras_vae.distributions.logistic import DiscretizedLogisticMixture
 from keras_vae.distributions.sphere import PowerSpherical, VonMisesFisher
@@ -9,9 +9,9 @@ from keras_vae.distributions.temperature import tempered
 
 __all__ = [
     "Autoregressive",
-    "Bernoulli",
-    "DiscretizedLogisticMixture",
+        "DiscretizedLogisticMixture",
     "Flow",
+    "IndependentBernoulli",
     "MaskedNetwork",
     "Planar",
     "PowerSpherical",

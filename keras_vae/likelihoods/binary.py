@@ -31,7 +31,8 @@ class Bernoulli(Likelihood):
         return "unit interval" if self.soft else "binary"
 
     def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
-        return self._independent(distributions.Bernoulli(logits=self.head(features)[..., 0], dtype="float32"))
+        pixels = tfd.Bernoulli(logits=self.head(features)[..., 0], dtype="float32")
+        return distributions.IndependentBernoulli(pixels, reinterpreted_batch_ndims=len(self.event_shape))
 
     def start_at(self, mean: np.ndarray) -> None:
         mean = np.asarray(mean, dtype="float64")

@@ -18,18 +18,22 @@ class Functions:
         self._model = model
         self._compiled = {}
 
-    def __call__(self, function: Callable, *arrays: np.ndarray, **sizes: Any) -> Any:
-        """`function(*arrays, **sizes)`."""
+    def __call__(self, function: Callable, **sizes: Any) -> Callable:
+        """`function(*arrays, **sizes)` compiled, for many calls: what is set is looked at now, once for all."""
         self._model.renew()
-        key = (function.__name__, *(np.shape(a) for a in arrays), *sorted(sizes.items()))
-        if key in self._compiled:
-            return self._compiled[key](*arrays)
-        # Not a lambda: TensorFlow would take all of them for one function, and warn that it is traced so often.
-        self._compiled[key] = backend.compiled(self._model, partial(function, **sizes))
-        result = self._compiled[key](*arrays)
-        # Tracing may set attributes, too.
-        self._model.settings.note()
-        return result
+
+        def call(*arrays):
+            key = (function.__name__, *(np.shape(a) for a in arrays), *sorted(sizes.items()))
+            if key in self._compiled:
+                return self._compiled[key](*arrays)
+            # Not a lambda: TensorFlow would take all of them for one function, and warn that it is traced so often.
+            self._compiled[key] = backend.compiled(self._model, partial(function, **sizes))
+            result = self._compiled[key](*arrays)
+            # Tracing may set attributes, too.
+            self._model.settings.note()
+            return result
+
+        return call
 
     def clear(self) -> None:
         """Forgets what was compiled."""
@@ -41,7 +45,8 @@ class Functions:
         count = len(arrays[0])
         size = min(batch_size, power_of_two(count))
         starts = range(0, count, size)
-        chunks = [self(function, *(padded(a[start : start + size], size) for a in arrays)) for start in starts]
+        compiled = self(function)
+        chunks = [compiled(*(padded(a[start : start + size], size) for a in arrays)) for start in starts]
         return np.concatenate([ops.convert_to_numpy(c) for c in chunks])[:count]
 
 

@@ -190,7 +190,7 @@ class Train(ObjectiveTrainer):
         """One pass in training mode, as a step makes it, that changes nothing but statistics of batches."""
         given = {"x": x, "y": y, "sample_weight": sample_weight}
         given = {name: np.asarray(value) for name, value in given.items() if value is not None}
-        self._functions(self._observe, seed, *given.values(), names=tuple(given))
+        self._functions(self._observe, names=tuple(given))(seed, *given.values())
 
     def _observe(self, seed, *arrays, names):
         inference = self.infer(

@@ -1,5 +1,6 @@
 """What a trained model is used for: arrays in, arrays out."""
 
+import math
 from typing import Any
 
 import keras
@@ -13,6 +14,8 @@ from keras_vae.training import checks, values
 
 # Importance samples of one example that are drawn together, at most, and samples of the prior.
 ROUND, BLOCK = 256, 16
+# Elements of images that are decoded together, which bounds the memory that a chunk takes.
+ELEMENTS = 2**21
 
 
 class Use:
@@ -136,11 +139,12 @@ class Use:
         size = max(BLOCK, min(batch_size // BLOCK * BLOCK, power_of_two(n)))
         seed = int(backend.seed_pair(seed)[0])
         temperature = np.float32(temperature)
+        draw = self._functions(self._sample, n=size, mean=bool(mean))
         chunks = []
         for start in range(0, n, size):
             labels = [] if y is None else [padded(y[start : start + size], size)]
             seeds = backend.seed_pairs(seed, range(start // BLOCK, (start + size) // BLOCK))
-            chunks.append(self._functions(self._sample, temperature, seeds, *labels, n=size, mean=bool(mean)))
+            chunks.append(draw(temperature, seeds, *labels))
         return np.concatenate([ops.convert_to_numpy(c) for c in chunks])[:n]
 
     def _sample(self, temperature, seed, y=None, *, n, mean):
@@ -160,7 +164,7 @@ class Use:
         y: Any = None,
         seed: int | None = None,
         keys: Any = None,
-        chunk: int = 1024,
+        chunk: int | None = None,
         verbose: int = 0,
     ) -> np.ndarray:
         """An importance-sampled estimate of log p(x), a lower bound in expectation that tightens with `samples`.
@@ -171,7 +175,8 @@ class Use:
             y: (N, *label_shape), where the model is conditional; then it is log p(x|y).
             seed: int; None: another one at each call. Equal calls give equal numbers.
             keys: (N,) ints; the noise of an image depends on `seed` and its key, and on no other image. None: 0, 1, ...
-            chunk: how many z are decoded at a time, at least a round of 256 for one image, which bounds the memory.
+            chunk: how many z are decoded at a time, at least a round of 256 for one image, which bounds the memory;
+                None: what is fast, fewer of larger images.
             verbose: 1 shows progress.
 
         Returns:
@@ -179,6 +184,8 @@ class Use:
 
         Reference: Burda, Grosse and Salakhutdinov 2016, equation 8; Rezende, Mohamed and Wierstra 2014, appendix E.
         """
+        if chunk is None:
+            chunk = min(backend.FAST_CHUNK, max(1, ELEMENTS // math.prod(self.image_shape)))
         check_whole(samples=samples, chunk=chunk)
         samples, chunk = int(samples), int(chunk)
         x = self._checked(x)
@@ -188,9 +195,10 @@ class Use:
             raise ValueError(f"`keys` must be one for each of {len(x)} images. Received: shape {keys.shape}")
         rounds = -(-samples // ROUND)
         at_once = -(-samples // rounds)
-        images = min(power_of_two(len(x)), max(1, min(16, chunk // at_once)))
+        images = _at_once(len(x), max(1, min(16, chunk // at_once)))
         seed = int(backend.seed_pair(seed)[0])
         progress = keras.utils.Progbar(-(-len(x) // images), verbose=verbose, unit_name="chunk")
+        log_sum_weights = self._functions(self._log_sum_weights, samples=at_once)
         totals = np.empty(len(x))
         for start in range(0, len(x), images):
             batch = [padded(a[start : start + images], images) for a in (x, y) if a is not None]
@@ -198,7 +206,7 @@ class Use:
             for number in range(rounds):
                 valid = np.int32(min(at_once, samples - number * at_once))
                 seeds = backend.seed_pairs(seed, padded(keys[start : start + images], images), number)
-                part = self._functions(self._log_sum_weights, seeds, valid, *batch, samples=at_once)
+                part = log_sum_weights(seeds, valid, *batch)
                 total = np.logaddexp(total, ops.convert_to_numpy(part).astype("float64"))
             totals[start : start + images] = total[: len(x) - start]
             progress.add(1)
@@ -213,6 +221,14 @@ class Use:
             return inference.log_mean_weight + ops.log(ops.cast(samples, "float32"))
         counted = ops.arange(samples, dtype="int32")[:, None] < valid
         return ops.logsumexp(ops.where(counted, log_weight, -np.inf), axis=0)
+
+
+def _at_once(count, most):
+    """A power of two up to `most`, that few functions are compiled, which pads `count` images by few others."""
+    size = 1 << (most.bit_length() - 1)
+    while size > 1 and -count % size > count // 4:
+        size //= 2
+    return size
 
 
 def _lerp(a, b, t):
