@@ -190,10 +190,13 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
 
     def _encode(self, x, y=None):
         x = ops.cast(x, "float32")
-        latents, _ = self.run(draws.AtMean(ops.shape(x)[0]), x, y)
-        if len(latents) == 1:
-            return latents[0].z[0]
-        return ops.concatenate([ops.reshape(latent.z[0], (-1, latent.size)) for latent in latents], axis=-1)
+        return _joined(self.run(draws.AtMean(ops.shape(x)[0]), x, y)[0])
+
+    def _codes(self, seed, x, y=None):
+        """A draw of q(z|x) and what `encode` returns, (B, 2, *latent_shape)."""
+        x = ops.cast(x, "float32")
+        drawn, _ = self.run(draws.FromPosterior(1, ops.shape(x)[0], seed), x, y)
+        return ops.stack([_joined(drawn), self._encode(x, y)], axis=1)
 
     def _decode(self, z, y=None):
         return self._image(self.run(draws.Given(z), y=y)[1])
@@ -288,6 +291,13 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         if len(states) == len(seeds):
             for index, variable in enumerate(states):
                 variable.assign(seeds[f"seed_{index}"])
+
+
+def _joined(latents):
+    """z of all groups, (B, *latent_shape), of passes with one sample."""
+    if len(latents) == 1:
+        return latents[0].z[0]
+    return ops.concatenate([ops.reshape(latent.z[0], (-1, latent.size)) for latent in latents], axis=-1)
 
 
 def _with_policy(config, policy):

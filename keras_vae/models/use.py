@@ -13,6 +13,8 @@ from keras_vae.training import checks, values
 
 # Importance samples of one example that are drawn together, at most, and samples of the prior.
 ROUND, BLOCK = 256, 16
+# Images that posteriors are drawn of at a time, with one seed.
+CHUNK = 256
 
 
 class Use:
@@ -35,6 +37,23 @@ class Use:
         check_whole(batch_size=batch_size)
         x = self._checked(x)
         return self._functions.map(self._encode, int(batch_size), x, self._labels(y, len(x)))
+
+    def _drawn(self, x, y, seed):
+        """A draw of q(z|x) for each image, and what `encode` returns, each (N, *latent_shape)."""
+        if self.latent_dtype != "float32":
+            raise ValueError(
+                "Codes, which are whole numbers, have neither means nor a density over the reals. "
+                f"Received: a model with latents of type {self.latent_dtype}"
+            )
+        x = self._checked(x)
+        y = self._labels(y, len(x))
+        size = min(CHUNK, power_of_two(len(x)))
+        codes = []
+        for start in range(0, len(x), size):
+            batch = [padded(a[start : start + size], size) for a in (x, y) if a is not None]
+            codes.append(self._functions(self._codes, backend.seed_pair(seed, start // size), *batch))
+        codes = np.concatenate([ops.convert_to_numpy(c) for c in codes])[: len(x)]
+        return codes[:, 0], codes[:, 1]
 
     def decode(self, z: Any, y: Any = None, batch_size: int = 256) -> np.ndarray:
         """The image of each latent, (N, *X), in the units of the likelihood's data.

@@ -2,9 +2,10 @@
 
 from keras_vae import parts
 from keras_vae.priors.base import Prior
+from keras_vae.priors.fitted import FittedMixture
 from keras_vae.priors.normal import StandardNormal
 
-__all__ = ["Prior", "StandardNormal", "get"]
+__all__ = ["FittedMixture", "Prior", "StandardNormal", "get"]
 
 
 def get(identifier: Prior | str, size: int | tuple[int, ...]) -> Prior:
