@@ -30,6 +30,7 @@ _MODULES = (
     "posteriors",
     "presets",
     "priors",
+    "samplers",
     "schedules",
 )
 _MEMBERS = {

@@ -10,6 +10,7 @@ from sklearn.mixture import GaussianMixture
 
 import keras_vae as kv
 from keras_vae.backend import seed_pair, tfd
+from keras_vae.models.scale import LatentScale
 from keras_vae.priors import fitting
 
 X = kv.data.convert(digits(), "binary")
@@ -108,6 +109,55 @@ def test_a_fitted_prior_is_the_models(trained, tmp_path):
         np.testing.assert_array_equal(loaded.log_prob(TEST[:4], samples=4, seed=0), expected)
 
 
+def test_latents_are_standardised_by_their_scale(trained, tmp_path):
+    vae = trained.bare()
+    vae.latent_scale = None
+    for use in (vae.encode, vae.decode):
+        with pytest.raises(ValueError, match=r"vae.fit_latent_scale\(x\)"):
+            use(TRAIN[:2] if use == vae.encode else np.zeros((2, 4)), standardized=True)
+    scale = vae.fit_latent_scale(TRAIN, seed=0)
+    assert scale is vae.latent_scale and scale.mean.shape == scale.std.shape == (4,)
+    q = vae.posterior_of(TRAIN)
+    loc, spread = np.array(q.mean()), np.array(q.stddev())
+    # By the law of total variance; of 1,000 draws the moments are right to some hundredths.
+    np.testing.assert_allclose(scale.std, np.sqrt(loc.var(axis=0) + (spread**2).mean(axis=0)), rtol=0.1)
+    np.testing.assert_allclose(scale.mean, loc.mean(axis=0), atol=0.15 * scale.std.max())
+    z = vae.encode(TEST, standardized=True)
+    np.testing.assert_allclose(z * scale.std + scale.mean, vae.encode(TEST), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(vae.decode(z, standardized=True), vae.reconstruct(TEST), rtol=1e-3, atol=1e-4)
+    vae.save(tmp_path / "vae.keras")
+    vae.save_to_preset(tmp_path / "preset")
+    for loaded in (keras.saving.load_model(tmp_path / "vae.keras"), kv.VAE.from_preset(tmp_path / "preset")):
+        np.testing.assert_array_equal(loaded.encode(TEST, standardized=True), z)
+
+
+def test_a_map_has_a_scale_of_each_channel():
+    z = np.random.default_rng(0).normal(loc=(1, 2, 3), scale=(1, 2, 0), size=(500, 2, 2, 3)).astype("float32")
+    scale = LatentScale.of(z)
+    assert scale.std.shape == (3,) and scale.std[2] == 1
+    np.testing.assert_allclose(scale.standardized(z).std(axis=(0, 1, 2)), (1, 1, 0), atol=1e-3)
+    np.testing.assert_allclose(scale.restored(scale.standardized(z)), z, atol=1e-5)
+
+
+def test_a_neighbourhood_is_around_real_images(trained):
+    vae = trained
+    same = vae.sample(12, sampler=kv.samplers.Neighbourhood(TRAIN[:3], scale=0.0), seed=0)
+    ends = vae.reconstruct(TRAIN[:3])
+    nearest = np.abs(same[:, None] - ends).max(axis=(2, 3, 4))
+    np.testing.assert_allclose(nearest.min(axis=1), 0, atol=1e-5)
+    assert set(nearest.argmin(axis=1)) == {0, 1, 2}
+    near = kv.samplers.Neighbourhood(TRAIN[:1], scale=0.2)
+    z, _ = near.draw(vae, 4000, seed=1)
+    np.testing.assert_allclose(z.mean(axis=0), vae.encode(TRAIN[:1])[0], atol=0.02)
+    np.testing.assert_allclose(z.std(axis=0), 0.2, rtol=0.05)
+    np.testing.assert_array_equal(vae.sample(5, sampler=near, seed=3)[:2], vae.sample(2, sampler=near, seed=3))
+    assert not np.array_equal(vae.sample(2, sampler=near), vae.sample(2, sampler=near))
+    with pytest.raises(ValueError, match=r"no temperature.*Received: temperature=0.5"):
+        vae.sample(2, sampler=near, temperature=0.5)
+    with pytest.raises(ValueError, match=r"`scale` must be a finite number"):
+        kv.samplers.Neighbourhood(TRAIN, scale=-1)
+
+
 @kv.register("offset_normal", package="tests")
 class OffsetNormal(kv.priors.Prior):
     """N(offset, 1), the offset trained."""
@@ -131,6 +181,10 @@ def test_labels_are_those_of_the_encoder():
     vae = kv.VAE(*conditional_mlp((8, 8, 1), 3), posterior="diagonal_normal", seed=0)
     vae.fit_prior(TRAIN[:300], "normal", y=y, seed=0)
     assert vae.sample(2, y=y[:2]).shape == (2, 8, 8, 1)
+    near = kv.samplers.Neighbourhood(TRAIN[:300], scale=0.0, y=y)
+    z, own = near.draw(vae, 3, seed=0)
+    np.testing.assert_array_equal(vae.sample(3, sampler=near, seed=0), vae.decode(z, own))
+    np.testing.assert_array_equal(vae.sample(3, y[:3], sampler=near, seed=0), vae.decode(z, y[:3]))
     with pytest.raises(ValueError, match=r"This model is conditional: give y"):
         vae.fit_prior(TRAIN[:300], "normal")
     vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 3, widths=(4,)), prior=ShiftedNormal(3), seed=0)

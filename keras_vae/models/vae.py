@@ -14,6 +14,7 @@ from keras_vae.inference import Latent
 from keras_vae.likelihoods import Likelihood
 from keras_vae.models import shapes
 from keras_vae.models.base import LatentVariableModel
+from keras_vae.models.scale import LatentScale
 from keras_vae.objectives import Objective
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import Prior, fitting
@@ -207,7 +208,8 @@ class VAE(LatentVariableModel):
         """Fits a prior to draws z ~ q(z|x), all else staying as it is, and makes it the model's.
 
         It is a prior like any other: samples, ELBO, log p(x), files, presets and exports have it from then on. Where
-        training has left the posteriors, over all images, off the prior, all of these get better.
+        training has left the posteriors, over all images, off the prior, all of these get better. `latent_scale` is
+        that of the same draws.
 
         Args:
             x: (N, *X), training images.
@@ -238,6 +240,7 @@ class VAE(LatentVariableModel):
             return self.posterior.distribution(self.encoder(inputs))
 
         self.prior = fitting.fit(prior, fitting.Codes(z, points, self.image_shape, encode, seed), **training)
+        self.latent_scale = LatentScale.of(z)
         return self.prior
 
     def posterior_of(self, x: Any, y: Any = None) -> tfd.Distribution:
