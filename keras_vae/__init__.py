@@ -31,6 +31,7 @@ _MODULES = (
     "posteriors",
     "presets",
     "priors",
+    "samplers",
     "schedules",
     "variants",
 )

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 # The roles, as they are listed, each with the number of arguments that its parts are given before those of their spec:
-# a size; (image_shape, latent_size); (recipe, steps of an epoch).
+# a size; the latents to fit to; (image_shape, latent_size); (recipe, steps of an epoch).
 LEADING = {
     "posterior": 1,
     "prior": 1,
+    "fitted_prior": 1,
     "likelihood": 0,
     "objective": 0,
     "network": 2,

@@ -99,6 +99,15 @@ def _by_objective(name, oracle, objective):
 
 
 _GRADIENTS = "gradients_have_the_expectation_of_the_plain_bound_and_less_noise"
+
+
+def _fitted_mixture():
+    prior = kv.priors.FittedMixture(LATENT, components=2, active=2)
+    prior.build((8, 8, 1))
+    prior.assign([0.3, 0.7], [[1, 0], [0, 1]], [np.eye(2), [[1, 0.5], [0.5, 1]]], np.array([True, False, True]))
+    return prior
+
+
 _DENSITIES = "test_oracles.py::test_likelihoods_are_log_densities"
 _SCHEDULES = "test_oracles.py::test_schedules"
 _PLAIN = "none: the networks are Keras' own layers, and what surrounds them is checked with the likelihoods"
@@ -262,6 +271,9 @@ COMPOSITIONS = (
         network=lambda shape: kv.networks.resnet(shape, (2, 2, LATENT), widths=(4, 8), blocks=(0, 1)),
     ),
     Composition("resnet", _PLAIN, network=lambda shape: kv.networks.resnet(shape, LATENT, widths=(4, 8), blocks=1)),
+    Composition(
+        "fitted_mixture", "test_fitted_priors.py::test_the_density_is_scikit_learns", prior=lambda: _fitted_mixture()
+    ),
     # Users' own.
     Composition(
         "two_levels",

@@ -86,6 +86,7 @@ OF_A_NAME = {
     "info": (),
     "card": (),
     "evaluate": (),
+    "fit-prior": (),
     "sample": ("--out", "x.png"),
     "reconstruct": ("x.png", "--out", "y.png"),
     "interpolate": ("a.png", "b.png", "--out", "y.png"),
@@ -149,6 +150,24 @@ def test_evaluate_agrees_and_finds_what_differs(trained, tmp_path, capsys):
     assert "differs" not in run(capsys, "evaluate", copy).split("metric")[-1]
     assert run(capsys, "card", copy) == (copy / presets.CARD).read_text()
     kv.VAE.from_preset(copy)
+
+
+def test_a_prior_is_fitted(trained, tmp_path, capsys):
+    out, stored = tmp_path / "fitted", presets.read(trained)
+    options = ("fit-prior", trained, "normal", "--preset", out)
+    said = run(capsys, *options)
+    assert said.split()[-1] == str(out) and "log_prob" in said and "elbo" in said
+    config, results = presets.read(out)
+    metrics = results["metrics"]
+    for name in ("elbo", "log_prob"):
+        assert metrics[f"{name}_before"]["value"] == stored[1]["metrics"][name]["value"]
+        assert metrics[f"{name}_before"]["protocol"].endswith("with the former prior, standard_normal")
+        assert f"{metrics[name]['value']:.2f}" in said
+    assert {"samples.png", "samples_before.png", "curves.png"} <= {path.name for path in out.iterdir()}
+    assert "fitted to 1,297 training images, by `keras-vae fit-prior" in (out / presets.CARD).read_text()
+    assert config["recipe"] == stored[0]["recipe"] and isinstance(zoo.load(out).prior, kv.priors.FittedMixture)
+    assert "--overwrite" in run(capsys, *options, code=2)
+    assert "choose another --preset" in run(capsys, "fit-prior", trained, "--preset", trained.parent, code=2)
 
 
 def test_an_attribute_is_moved(trained, pictures, tmp_path, capsys):

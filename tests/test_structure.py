@@ -21,6 +21,7 @@ ROOMS = (
     "likelihoods",
     "objectives",
     "networks",
+    "samplers",
     "training",
     # Above the models, which have methods of these names.
     "export",

@@ -294,16 +294,33 @@ def _add_pretrained(commands):
     add = command("card", "print the card of a model", "mnist_mlp", "runs/mnist_mlp/preset --write")
     add("--write", action="store_true", help="write it into the preset's README.md instead")
     _add_json(add)
+
+    def add_evaluation(add):
+        add("--data-dir", help="where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
+        add("--eval-images", type=_COUNT, help="test images that log p(x) is estimated for (as results.json says)")
+        add("--eval-samples", type=_COUNT, help="importance samples for each of them (as results.json says)")
+
     add = command(
         "evaluate",
         "measure a model again and say where its results.json differs (exit code 1)",
         "mnist_mlp",
         "mnist_mlp --eval-images 100 --json",
     )
-    add("--data-dir", help="where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
-    add("--eval-images", type=_COUNT, help="test images that log p(x) is estimated for (as results.json says)")
-    add("--eval-samples", type=_COUNT, help="importance samples for each of them (as results.json says)")
+    add_evaluation(add)
     add("--write", action="store_true", help="write what was measured into results.json and README.md")
+    _add_json(add)
+    add = command(
+        "fit-prior",
+        "fit a prior to the latents of a trained model's training images, and write the model with it as a preset",
+        "mnist_mlp",
+        "runs/celeb_a64 normal --preset presets/faces",
+    )
+    add("spec", nargs="?", default="mixture:components=10", metavar="SPEC", help="of the prior (mixture:components=10)")
+    add("--preset", type=Path, help="directory to write the model to as a preset (presets/NAME)")
+    add("--overwrite", action="store_true", help="replace a preset that is in --preset already")
+    add("--train-images", type=_COUNT, help="training images that it is fitted to (all)")
+    add("--seed", type=_SEED, default=0, help="of the fit (0)")
+    add_evaluation(add)
     _add_json(add)
     add = command(
         "sample", "write samples: the mean of p(x|z) for draws of z from the prior", "mnist_mlp -n 64 --out samples.png"

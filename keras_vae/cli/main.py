@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command == "train":
         return _train(options, argv, started)
     with _one_line_errors() as failure:
-        if command in ("evaluate", "export"):
+        if command in ("evaluate", "export", "fit-prior"):
             options["command"] = shlex.join(["keras-vae", *argv])
         imports = options.pop("imports", ())
         _check(command, options, imports)
@@ -54,8 +54,12 @@ def _check(command, options, imports):
         from keras_vae.cli import export, models
 
         models.check(options["name"])
-        if command in ("card", "evaluate", "move"):
+        if command in ("card", "evaluate", "fit-prior", "move"):
             models.complete(options["name"])
+        if command == "fit-prior":
+            from keras_vae.cli import fit
+
+            fit.check(*(options[key] for key in ("name", "spec", "preset", "overwrite")))
         if command == "export":
             export.check(*(options[key] for key in ("name", "out", "format", "overwrite")))
     for path in (*options.get("images", ()), *(options[key] for key in ("a", "b") if key in options)):
@@ -150,13 +154,14 @@ def _one_line_errors(hint=lambda: ""):
 
 def _pretrained(command):
     """The function of a command on trained models."""
-    from keras_vae.cli import describe, export, measure, use
+    from keras_vae.cli import describe, export, fit, measure, use
 
     functions = {
         "list": describe.list_entries,
         "info": describe.info,
         "card": describe.card,
         "evaluate": measure.evaluate,
+        "fit-prior": fit.fit_prior,
         "sample": use.sample,
         "reconstruct": use.reconstruct,
         "interpolate": use.interpolate,

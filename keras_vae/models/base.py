@@ -15,6 +15,7 @@ from keras_vae.inference import Inference, Latent
 from keras_vae.likelihoods import Likelihood
 from keras_vae.models.changes import Renewed, Settings
 from keras_vae.models.functions import Functions
+from keras_vae.models.scale import LatentScale
 from keras_vae.models.train import Train
 from keras_vae.models.use import Use
 from keras_vae.objectives import Objective
@@ -34,6 +35,7 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         latent_dtype: "float32", or "int32" for codes.
         label_shape: shape of one example's label, where the model is conditional; otherwise None.
         labels_optional: whether a conditional model does without labels, too.
+        latent_scale: mean and standard deviation of each latent unit (or channel) over the data; None: not fitted yet.
     """
 
     latent_dtype: str = "float32"
@@ -41,6 +43,7 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
     _latent_shape: tuple[int, ...] | None = None
     label_shape: tuple[int, ...] | None = None
     labels_optional: bool = False
+    latent_scale: LatentScale | None = None
 
     def _set_up(
         self, image_shape: tuple[int, ...], likelihood: Likelihood, objective: Objective, seed: int | None
@@ -209,8 +212,13 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
 
     def _encode(self, x, y=None):
         x = ops.cast(x, "float32")
-        latents, _ = self.run(draws.AtMean(ops.shape(x)[0]), x, y)
-        return latents[0].z[0] if len(latents) == 1 else _flat(latents)
+        return _joined(self.run(draws.AtMean(ops.shape(x)[0]), x, y)[0])
+
+    def _codes(self, seed, x, y=None):
+        """A draw of q(z|x) and what `encode` returns, (B, 2, *latent_shape)."""
+        x = ops.cast(x, "float32")
+        drawn, _ = self.run(draws.FromPosterior(1, ops.shape(x)[0], seed), x, y)
+        return ops.stack([_joined(drawn), self._encode(x, y)], axis=1)
 
     def _decode(self, z, y=None):
         return self._image(self.run(draws.Given(z), y=y)[1])
@@ -223,8 +231,17 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         """
         if all(layer.compute_dtype == "float32" for layer in self._flatten_layers()):
             return self
-        copy = type(self).from_config(_with_policy(self.get_config(), keras.DTypePolicy("float32")))
+        return self.bare(_with_policy(self.get_config(), keras.DTypePolicy("float32")))
+
+    def bare(self, config: dict | None = None) -> "LatentVariableModel":
+        """A copy of what was learnt, without an optimizer: the same weights and latent scale, not compiled.
+
+        Args:
+            config: of the copy; None: that of the model.
+        """
+        copy = type(self).from_config(self.get_config() if config is None else config)
         copy.set_weights(self.get_weights())
+        copy.latent_scale = self.latent_scale
         return copy
 
     def export(self, filepath: str | Path, format: str = "tf_saved_model", **kwargs: Any) -> None:
@@ -297,14 +314,26 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         # Keras saves no seed's state, and a resumed run would draw its noise again from the beginning.
         for index, variable in enumerate(self._seed_states()):
             store[f"seed_{index}"] = variable
+        if self.latent_scale is not None:
+            for name, value in vars(self.latent_scale).items():
+                store[f"latent_{name}"] = value
 
     def load_own_variables(self, store: Any) -> None:
         seeds = {key: store[key] for key in store.keys() if key.startswith("seed_")}  # noqa: SIM118 (no real mapping)
-        super().load_own_variables({key: store[key] for key in store.keys() if key not in seeds})  # noqa: SIM118
+        scale = {key: store[key] for key in store.keys() if key.startswith("latent_")}  # noqa: SIM118
+        others = {key: store[key] for key in store.keys() if key not in seeds | scale}  # noqa: SIM118
+        super().load_own_variables(others)
+        scale = {key.removeprefix("latent_"): np.array(value, "float32") for key, value in scale.items()}
+        self.latent_scale = LatentScale(**scale) if scale else None
         states = self._seed_states()
         if len(states) == len(seeds):
             for index, variable in enumerate(states):
                 variable.assign(seeds[f"seed_{index}"])
+
+
+def _joined(latents):
+    """z of all groups, (B, *latent_shape), of passes with one sample."""
+    return latents[0].z[0] if len(latents) == 1 else _flat(latents)
 
 
 def _flat(latents):

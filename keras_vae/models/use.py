@@ -9,13 +9,17 @@ from keras import ops
 
 from keras_vae import backend
 from keras_vae.models.functions import padded, power_of_two
+from keras_vae.models.scale import LatentScale
 from keras_vae.names import check_number, check_whole
+from keras_vae.samplers import Sampler
 from keras_vae.training import checks, values
 
 # Importance samples of one example that are drawn together, at most, and samples of the prior.
 ROUND, BLOCK = 256, 16
 # Elements of images that are decoded together, which bounds the memory that a chunk takes.
 ELEMENTS = 2**21
+# Images that posteriors are drawn of at a time, with one seed.
+CHUNK = 256
 
 
 class Use:
@@ -27,27 +31,75 @@ class Use:
     def _labels(self, y, count):
         return checks.checked_labels(y, count, self.label_shape, self.labels_optional)
 
-    def encode(self, x: Any, y: Any = None, batch_size: int = 256) -> np.ndarray:
+    def encode(self, x: Any, y: Any = None, batch_size: int = 256, standardized: bool = False) -> np.ndarray:
         """The point that stands for each image, the posterior's mean as a rule, (N, *latent_shape).
 
         Args:
             x: (N, *X).
             y: (N, *label_shape), where the model is conditional.
             batch_size: how many are encoded at a time.
+            standardized: whether latents have mean 0 and standard deviation 1 over the data, by `latent_scale`.
         """
         check_whole(batch_size=batch_size)
+        scale = self._scale() if standardized else None
         x = self._checked(x)
-        return self._functions.map(self._encode, int(batch_size), x, self._labels(y, len(x)))
+        z = self._functions.map(self._encode, int(batch_size), x, self._labels(y, len(x)))
+        return scale.standardized(z) if standardized else z
 
-    def decode(self, z: Any, y: Any = None, batch_size: int = 256) -> np.ndarray:
+    def _drawn(self, x, y, seed):
+        """A draw of q(z|x) for each image, and what `encode` returns, each (N, *latent_shape)."""
+        if self.latent_dtype != "float32":
+            raise ValueError(
+                "Codes, which are whole numbers, have neither means nor a density over the reals. "
+                f"Received: a model with latents of type {self.latent_dtype}"
+            )
+        x = self._checked(x)
+        y = self._labels(y, len(x))
+        size = min(CHUNK, power_of_two(len(x)))
+        codes = []
+        for start in range(0, len(x), size):
+            batch = [padded(a[start : start + size], size) for a in (x, y) if a is not None]
+            codes.append(self._functions(self._codes, backend.seed_pair(seed, start // size), *batch))
+        codes = np.concatenate([ops.convert_to_numpy(c) for c in codes])[: len(x)]
+        return codes[:, 0], codes[:, 1]
+
+    def fit_latent_scale(self, x: Any, y: Any = None, seed: int | None = None) -> LatentScale:
+        """Measures mean and standard deviation of latents over the data, of each unit, or channel of a latent map.
+
+        They are those of draws z ~ q(z|x), one for each image; files and presets keep them. Do it again after training.
+
+        Args:
+            x: (N, *X), training images; some thousands will do.
+            y: (N, *label_shape), where the model is conditional.
+            seed: int; None: another one at each call.
+
+        Returns:
+            What `latent_scale` is from then on.
+
+        Reference: Rombach, Blattmann, Lorenz, Esser and Ommer 2022, appendix G (rescaled latents).
+        """
+        self.latent_scale = LatentScale.of(self._drawn(x, y, int(backend.seed_pair(seed)[0]))[0])
+        return self.latent_scale
+
+    def _scale(self):
+        if self.latent_scale is None:
+            raise ValueError(
+                "The scale of latents is not known yet: measure it on training images, vae.fit_latent_scale(x). "
+                "Received: standardized=True"
+            )
+        return self.latent_scale
+
+    def decode(self, z: Any, y: Any = None, batch_size: int = 256, standardized: bool = False) -> np.ndarray:
         """The image of each latent, (N, *X), in the units of the likelihood's data.
 
         Args:
             z: (N, *latent_shape), as `encode` returns them.
             y: (N, *label_shape), where the model is conditional.
             batch_size: how many are decoded at a time.
+            standardized: whether they are as `encode(..., standardized=True)` returns them.
         """
         check_whole(batch_size=batch_size)
+        scale = self._scale() if standardized else None
         with np.errstate(invalid="ignore", over="ignore"):
             given, z = np.asarray(z), np.asarray(z).astype(self.latent_dtype)
         if z.shape[1:] != tuple(self.latent_shape) or len(z) == 0:
@@ -57,6 +109,7 @@ class Use:
         if not np.isfinite(z).all() or (whole and not np.array_equal(z, given)):
             expected = "whole numbers, codes" if whole else "finite"
             raise ValueError(f"Latents must be {expected}. Received: smallest {given.min()}, largest {given.max()}")
+        z = scale.restored(z) if standardized else z
         return self._functions.map(self._decode, int(batch_size), z, self._labels(y, len(z)))
 
     def reconstruct(self, x: Any, y: Any = None, batch_size: int = 256) -> np.ndarray:
@@ -117,8 +170,9 @@ class Use:
         temperature: float = 1.0,
         batch_size: int = 256,
         mean: bool = True,
+        sampler: Sampler | None = None,
     ) -> np.ndarray:
-        """Samples: the mean of p(x|z), or a draw from it, for each of `n` draws of z from the prior.
+        """Samples: the mean of p(x|z), or a draw from it, for each of `n` draws of z from the prior, or a sampler.
 
         Args:
             n: how many.
@@ -128,6 +182,7 @@ class Use:
             batch_size: how many are made at a time.
             mean: whether they are means (`likelihood.image`), as pictures show them; False: draws, such as counts, bits
                 or levels, with all the noise that the likelihood has.
+            sampler: of `keras_vae.samplers`, which draws z in the place of the prior, and has no temperature.
 
         Returns:
             (n, *X), in the units of the likelihood's data.
@@ -135,6 +190,8 @@ class Use:
         check_whole(n=n, batch_size=batch_size)
         check_number(temperature=temperature)
         n, batch_size = int(n), int(batch_size)
+        if sampler is not None:
+            return self._sampled(sampler, n, y, int(backend.seed_pair(seed)[0]), temperature, batch_size, mean)
         y = self._labels(y, n)
         size = max(BLOCK, min(batch_size // BLOCK * BLOCK, power_of_two(n)))
         seed = int(backend.seed_pair(seed)[0])
@@ -146,6 +203,16 @@ class Use:
             seeds = backend.seed_pairs(seed, range(start // BLOCK, (start + size) // BLOCK))
             chunks.append(draw(temperature, seeds, *labels))
         return np.concatenate([ops.convert_to_numpy(c) for c in chunks])[:n]
+
+    def _sampled(self, sampler, n, y, seed, temperature, batch_size, mean):
+        """`sample` with latents of a sampler."""
+        if temperature != 1 or not mean:
+            raise ValueError(
+                "A sampler knows no temperature, and makes means of p(x|z) only: leave out the other arguments. "
+                f"Received: temperature={temperature!r}, mean={mean!r}"
+            )
+        z, y = sampler.draw(self, n, None if y is None else self._labels(y, n), seed)
+        return self.decode(z, y, batch_size=batch_size)
 
     def _sample(self, temperature, seed, y=None, *, n, mean):
         features = self.generate(n, y=y, seed=seed, temperature=temperature)

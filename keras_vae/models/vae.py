@@ -7,17 +7,18 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_vae import likelihoods, objectives, posteriors, priors
+from keras_vae import backend, likelihoods, objectives, posteriors, priors
 from keras_vae.backend import Tensor, tfd
 from keras_vae.draws import Draw
 from keras_vae.inference import Latent
 from keras_vae.likelihoods import Likelihood
 from keras_vae.models import shapes
 from keras_vae.models.base import LatentVariableModel
+from keras_vae.models.scale import LatentScale
 from keras_vae.objectives import Objective
 from keras_vae.parts import frozen
 from keras_vae.posteriors import Posterior
-from keras_vae.priors import Prior
+from keras_vae.priors import Prior, fitting
 
 # {part: a reference to its model}.
 _OWNERS = weakref.WeakKeyDictionary()
@@ -220,6 +221,52 @@ class VAE(LatentVariableModel):
             return frozen(self.posterior, "distribution")(ops.stop_gradient(features), prior, training)
 
         return self.posterior.distribution(features, prior, training), held
+
+    def fit_prior(
+        self,
+        x: Any,
+        prior: Prior | str = "mixture:components=10",
+        y: Any = None,
+        seed: int | None = None,
+        **training: int | float,
+    ) -> Prior:
+        """Fits a prior to draws z ~ q(z|x), all else staying as it is, and makes it the model's.
+
+        It is a prior like any other: samples, ELBO, log p(x), files, presets and exports have it from then on. Where
+        training has left the posteriors, over all images, off the prior, all of these get better. `latent_scale` is
+        that of the same draws.
+
+        Args:
+            x: (N, *X), training images.
+            prior: "mixture:components=10" or "normal", over the active units, the others staying N(0, 1); or a prior,
+                or the spec of one, that has weights, which are then trained.
+            y: (N, *label_shape), where the model is conditional; the prior is the same for all labels.
+            seed: int; None: another one at each call.
+            **training: epochs, batch_size and learning_rate of a prior whose weights are trained.
+
+        Returns:
+            The prior.
+
+        Raises:
+            ValueError: for codes, latents on a sphere or a model without active units; for too few images; where the
+                model has a prior of labels, p(z|y), which the fitted one would not be.
+
+        Reference: Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4; Dai and Wipf 2019.
+        """
+        if self.prior.label_shape is not None:
+            raise ValueError(
+                "A fitted prior takes no labels, and cannot stand for the p(z|y) of this model: set vae.prior = "
+                f"'standard_normal' first if that is what you want. Received: {self.prior!r}"
+            )
+        seed = int(backend.seed_pair(seed)[0])
+        z, points = self._drawn(x, y, seed)
+
+        def encode(inputs):
+            return self.posterior.distribution(self.encoder(inputs))
+
+        self.prior = fitting.fit(prior, fitting.Codes(z, points, self.image_shape, encode, seed), **training)
+        self.latent_scale = LatentScale.of(z)
+        return self.prior
 
     def posterior_of(self, x: Any, y: Any = None) -> tfd.Distribution:
         """q(z|x) of all images at once, a TFP distribution, batch (N,), event (D,).

@@ -170,6 +170,7 @@ def _facts(config, results):
         "paper": about.get("paper"),
         "data set": data.get("dataset"),
         "preprocessing": data.get("preprocessing"),
+        "prior": about.get("prior"),
         "licence": about.get("license"),
         "use": about.get("use"),
         "parameters": f"{results['weights']['parameters']:,}",

@@ -65,8 +65,7 @@ def save(
     """
     directory = Path(directory)
     # One that was never compiled: Keras would write the optimiser, too.
-    bare = type(model).from_config(model.get_config())
-    bare.set_weights(model.get_weights())
+    bare = model.bare()
     config = {
         "format_version": FORMAT_VERSION,
         "about": {"name": directory.resolve().name, **(about or {})},

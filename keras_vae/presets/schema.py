@@ -18,7 +18,7 @@ FILES = (CONFIG, WEIGHTS, RESULTS, CARD)
 # What cards show of `about` and of `data`, whose other keys are free.
 _SHOWN = {
     "about": dict.fromkeys(("name", "title", "license", "repository"), str)
-    | dict.fromkeys(("description", "paper", "use"), str | None),
+    | dict.fromkeys(("description", "paper", "prior", "use"), str | None),
     "data": {"dataset": str, "preprocessing": str | None},
 }
 

@@ -2,6 +2,7 @@
 
 from keras_vae import parts
 from keras_vae.priors.base import Prior
+from keras_vae.priors.fitted import FittedMixture
 from keras_vae.priors.flow import FlowPrior
 from keras_vae.priors.mixture import NormalMixture, VampPrior
 from keras_vae.priors.normal import ConditionalNormal, StandardNormal
@@ -9,6 +10,7 @@ from keras_vae.priors.sphere import HypersphericalUniform
 
 __all__ = [
     "ConditionalNormal",
+    "FittedMixture",
     "FlowPrior",
     "HypersphericalUniform",
     "NormalMixture",

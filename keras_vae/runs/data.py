@@ -21,13 +21,16 @@ def read(recipe: Recipe, likelihood: Likelihood) -> tuple[data.DataSet, ArrayFee
         known = recipe.dataset in data.names() or Path(recipe.dataset).expanduser().exists()
         raise error if known else UsageError(str(error)) from error
 
-    def seen(split):
-        return data.convert(split.images, likelihood.data, BINARISATION_SEED, binary=images.binary)
-
     dynamic = _is_dynamic(likelihood, images)
-    x = images.train.images if dynamic else seen(images.train)
+    x = images.train.images if dynamic else seen(images.train.images, likelihood, images)
     train = ArrayFeed(x, batch_size=recipe.batch_size, seed=recipe.seed, binarize=dynamic, flip=recipe.flip)
-    return images, train, {"validation": seen(images.validation), "test": seen(images.test)}
+    splits = {"validation": images.validation, "test": images.test}
+    return images, train, {name: seen(split.images, likelihood, images) for name, split in splits.items()}
+
+
+def seen(levels: np.ndarray, likelihood: Likelihood, images: data.DataSet) -> np.ndarray:
+    """Stored images of a data set as the likelihood sees them, binarised once if it is binary."""
+    return data.convert(levels, likelihood.data, BINARISATION_SEED, binary=images.binary)
 
 
 def mean_image(images: data.DataSet) -> np.ndarray:

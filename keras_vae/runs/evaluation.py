@@ -238,6 +238,26 @@ def measure_again(
     Raises:
         UsageError: if the preset has no recipe, or one that this version does not know.
     """
+    vae, recipe, images, test = prepared(directory, data_dir, eval_images, eval_samples)
+    return {
+        "metrics": evaluate(vae, recipe, test, images, verbose),
+        "score": presets.fixed_batch_score(vae).tolist(),
+        "backend": backend.NAME,
+        "versions": versions(),
+    }
+
+
+def prepared(
+    directory: str | Path, data_dir: str | None, eval_images: int | None, eval_samples: int | None
+) -> tuple[LatentVariableModel, Recipe, DataSet, np.ndarray]:
+    """What `evaluate` takes, of a preset: its model, compiled, its recipe, the data set, test images as it sees them.
+
+    Args:
+        (all): as of `measure_again`.
+
+    Raises:
+        UsageError: if the preset has no recipe, or one that this version does not know.
+    """
     config, _ = presets.read(directory)
     changed = {"data_dir": data_dir, "eval_images": eval_images, "eval_samples": eval_samples}
     try:
@@ -247,12 +267,7 @@ def measure_again(
     vae = presets.load(directory)
     vae.compile()
     images, _, evaluated = data.read(recipe, vae.likelihood)
-    return {
-        "metrics": evaluate(vae, recipe, evaluated["test"], images, verbose),
-        "score": presets.fixed_batch_score(vae).tolist(),
-        "backend": backend.NAME,
-        "versions": versions(),
-    }
+    return vae, recipe, images, evaluated["test"]
 
 
 def compare(stored: dict, measured: dict) -> list[dict]:

@@ -115,8 +115,7 @@ def as_tested(vae: LatentVariableModel) -> LatentVariableModel:
 
 def save_tested(vae: LatentVariableModel, out: Path) -> None:
     """Writes the model that was tested, with an optimiser that has made no step."""
-    made = type(vae).from_config(vae.get_config())
-    made.set_weights(vae.get_weights())
+    made = vae.bare()
     made.compile_from_config(vae.get_compile_config())
     files.replace(out / MODEL, made.save)
 

@@ -1,0 +1,66 @@
+"""The command fit-prior: a trained model with another prior."""
+
+from pathlib import Path
+
+import zoo
+from keras_vae import files
+from keras_vae.cli import models
+from keras_vae.names import Spec
+from keras_vae.runs import directory
+from keras_vae.runs.recipe import UsageError, understood
+
+
+def check(name: str, spec: str, preset: Path | None, overwrite: bool) -> Path:
+    """The directory to write to.
+
+    Raises:
+        UsageError: for what is no spec, for a preset that is there, unless it is to be replaced, and for a run, whose
+            state has the prior that it was trained with.
+    """
+    understood(Spec.parse, spec)
+    preset = preset or Path("presets") / zoo.find(name).name
+    if any((preset / state).exists() for state in (directory.STATE, directory.MODEL)):
+        raise UsageError(
+            f"This is a run, which goes on with the prior that it has: choose another --preset. Received: {preset}"
+        )
+    if not overwrite:
+        directory.check_preset(preset)
+    return preset
+
+
+def fit_prior(
+    name: str,
+    spec: str,
+    preset: Path | None,
+    overwrite: bool,
+    train_images: int | None,
+    seed: int,
+    data_dir: str | None,
+    eval_images: int | None,
+    eval_samples: int | None,
+    command: str,
+    as_json: bool,
+) -> None:
+    """Writes a preset, and prints ELBO and log p(x) of test images with the former and with the fitted prior."""
+    from keras_vae.runs import prior
+
+    preset = check(name, spec, preset, overwrite)
+    rows = prior.fit(
+        models.complete(name),
+        spec,
+        preset,
+        seed=seed,
+        train_images=train_images,
+        data_dir=data_dir,
+        eval_images=eval_images,
+        eval_samples=eval_samples,
+        command=command,
+        verbose=not as_json,
+    )
+    if as_json:
+        print(files.json_text({"preset": str(preset), "metrics": rows}))
+        return
+    print(f"{'test split, nats':<18} {'before':>12} {'after':>12}")
+    for row in rows:
+        print(f"{row['metric']:<18} {row['before']:>12.2f} {row['after']:>12.2f}")
+    print(preset)

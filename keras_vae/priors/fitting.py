@@ -1,0 +1,194 @@
+"""Priors fitted after training, to latents of the training data."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from keras_vae import names, parts
+from keras_vae.backend import Tensor, tfd
+from keras_vae.names import check_number, check_whole
+from keras_vae.priors.base import Prior
+from keras_vae.priors.fitted import FittedMixture
+
+# The variance of its posterior means above which a unit is active (Burda, Grosse and Salakhutdinov 2016), and what the
+# moments of its draws may be off those of N(0, 1) where it is not.
+_ACTIVE, _OFF = 0.01, 0.1
+# Of numbers in one covariance, which is computed in float64 and read for each density.
+_LARGEST = 1024**2
+
+
+@dataclasses.dataclass(frozen=True)
+class Codes:
+    """What a prior is fitted to.
+
+    Args:
+        z: (N, *D), a draw of q(z|x) for each example.
+        points: (N, *D), what stands for each example, the mean of q(z|x) as a rule.
+        input_shape: shape of what the encoder sees of one example.
+        encode: pseudo-inputs -> q(z|u), for priors made of the encoder.
+        seed: of what is random in the fit.
+    """
+
+    z: np.ndarray
+    points: np.ndarray
+    input_shape: tuple[int, ...]
+    encode: Callable[[Tensor], tfd.Distribution] | None = None
+    seed: int = 0
+
+    @property
+    def size(self) -> int | tuple[int, ...]:
+        """D, or (h, w, c)."""
+        shape = self.z.shape[1:]
+        return shape[0] if len(shape) == 1 else shape
+
+    @property
+    def active(self) -> np.ndarray:
+        """The units that tell examples apart, or that are not N(0, 1) over the data, (*D) bool."""
+        moments = self.z.mean(axis=0, dtype="float64"), self.z.var(axis=0, dtype="float64")
+        off = (np.abs(moments[0]) > _OFF) | (np.abs(moments[1] - 1) > _OFF)
+        return off | (self.points.var(axis=0, dtype="float64") > _ACTIVE)
+
+
+def fit(prior: Prior | str, codes: Codes, **training: int | float) -> Prior:
+    """A prior that is fitted to latents.
+
+    Args:
+        prior: "mixture:components=10" or "normal", in closed form; or a prior, or the spec of one, that has weights to
+            train.
+        codes: the latents.
+        **training: of a prior that is trained, see `by_gradient`.
+
+    Returns:
+        A built prior.
+
+    Raises:
+        ValueError: for a spec that nothing is known by, and for latents to which it cannot be fitted.
+    """
+    lengths = np.linalg.norm(codes.z.reshape(len(codes.z), -1), axis=1)
+    if len(lengths) > 1 and lengths.std() <= 1e-4 * lengths.mean():
+        raise ValueError(
+            "These latents lie on a sphere, where a density over all of space has no meaning: keep the prior. "
+            f"Received: latents of length {lengths.mean():.4g}, all alike"
+        )
+    spec = names.Spec.parse(prior) if isinstance(prior, str) else prior
+    if isinstance(spec, names.Spec):
+        closed = names.known("fitted_prior")
+        if spec.name in closed:
+            if training:
+                raise ValueError(f"{spec.name} is fitted without training: leave out the rest. Received: {training}")
+            return names.make("fitted_prior", spec, codes)
+        names.one_of(spec.name, (*closed, *names.known("prior")), "fitted prior")
+    prior = parts.get(Prior, spec, codes.size)
+    if not prior.built:
+        prior.build(codes.input_shape)
+    return by_gradient(prior, codes, **training)
+
+
+def by_gradient(
+    prior: Prior, codes: Codes, epochs: int = 20, batch_size: int = 256, learning_rate: float = 1e-3
+) -> Prior:
+    """Trains a prior by Adam on the mean of -log p(z), all else of the model staying as it is.
+
+    Args:
+        prior: a built prior with weights to train.
+        codes: the latents.
+        epochs: passes over them.
+        batch_size: how many at a time.
+        learning_rate: of Adam, along half a cosine to 0.
+    """
+    check_whole(epochs=epochs, batch_size=batch_size)
+    check_number(zero=False, learning_rate=learning_rate)
+    if not prior.trainable_weights or prior.label_shape is not None:
+        raise ValueError(
+            "A prior can be fitted that has weights to train and takes no labels, or one of "
+            f"{', '.join(map(repr, names.known('fitted_prior')))}. Received: {prior!r}"
+        )
+    count = len(codes.z)
+    batch_size = min(batch_size, count)
+    steps = count // batch_size
+    density = _Density(prior, codes.encode)
+    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
+    density.compile(keras.optimizers.Adam(schedule), loss=_negative)
+    rng = np.random.default_rng(codes.seed)
+    for _ in range(epochs):
+        for batch in rng.permutation(count)[: steps * batch_size].reshape(steps, batch_size):
+            density.train_on_batch(codes.z[batch], np.zeros(batch_size, "float32"))
+    return prior
+
+
+class _Density(keras.Model):
+    """log p(z) as a Keras model, (B, *D) -> (B,)."""
+
+    def __init__(self, prior, encode):
+        super().__init__(name="density")
+        self.prior, self._encode = prior, encode
+
+    def call(self, z):
+        return self.prior.distribution(encode=self._encode).log_prob(z)
+
+
+def _negative(_, log_prob):
+    return -log_prob
+
+
+@names.known_as("fitted_prior", "mixture")
+def mixture(codes: Codes, components: int = 10, iterations: int = 10, floor: float = 1e-4) -> FittedMixture:
+    """A mixture of Normals of full covariance over the active units, by EM; the other units stay N(0, 1).
+
+    Args:
+        codes: the latents; those of a spatial latent are taken as vectors.
+        components: M, Normals in the mixture.
+        iterations: of EM at most, from the clusters that k-means++ begins with.
+        floor: what is added to each variance.
+
+    Reference: Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    check_whole(components=components, iterations=iterations)
+    check_number(zero=False, floor=floor)
+    active, z = _active_vectors(codes, components)
+    fitted = GaussianMixture(
+        components, reg_covar=floor, max_iter=iterations, init_params="k-means++", random_state=codes.seed
+    )
+    with warnings.catch_warnings():
+        # A few iterations are nearly all of the gain.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fitted.fit(z)
+    prior = FittedMixture(codes.size, components, z.shape[1])
+    prior.build(codes.input_shape)
+    prior.assign(fitted.weights_, fitted.means_, fitted.covariances_, active)
+    return prior
+
+
+@names.known_as("fitted_prior", "normal")
+def normal(codes: Codes, floor: float = 1e-4) -> FittedMixture:
+    """One Normal of full covariance over the active units; the other units stay N(0, 1).
+
+    Args:
+        codes: the latents; those of a spatial latent are taken as vectors.
+        floor: what is added to each variance.
+    """
+    return mixture(codes, 1, 1, floor)
+
+
+def _active_vectors(codes, components):
+    """Which units are active, and the latents of these alone, (N, A) float64."""
+    active = codes.active
+    count, units = len(codes.z), int(active.sum())
+    if not units:
+        raise ValueError(
+            "No latent unit is active, each is N(0, 1) whatever the image: no other prior would fit better. "
+            f"Received: {active.size} units, of {count} examples"
+        )
+    if units**2 > _LARGEST or count < components * (units + 1):
+        raise ValueError(
+            f"A covariance of {units} active units needs more than {units} examples for each of the components, and at "
+            f"most {int(_LARGEST**0.5)} units: give more data, or take fewer components (`normal` is one). "
+            f"Received: {count} examples, components={components}"
+        )
+    return active, codes.z.astype("float64")[:, active]

@@ -1,0 +1,91 @@
+"""A prior fitted to a trained model, measured, and written with the model as a preset."""
+
+import tempfile
+from pathlib import Path
+
+from keras_vae import backend, plotting, presets
+from keras_vae.runs import data, evaluation, pictures
+from keras_vae.runs.recipe import UsageError
+from keras_vae.training.stream import evenly
+
+# What of the results of a preset is found anew when it is written.
+_ANEW = ("weights", "fixed_batch", "pictures", "history", "metrics")
+
+
+def fit(
+    directory: Path,
+    spec: str,
+    preset: Path,
+    *,
+    seed: int = 0,
+    train_images: int | None = None,
+    data_dir: str | None = None,
+    eval_images: int | None = None,
+    eval_samples: int | None = None,
+    command: str | None = None,
+    verbose: bool = True,
+) -> list[dict]:
+    """Fits a prior to training images of a preset, and writes the model with it as another preset.
+
+    Args:
+        directory: of the preset, or of a run that is complete.
+        spec: of the prior, as of `VAE.fit_prior`.
+        preset: the directory to write to.
+        seed: of the fit.
+        train_images: how many training images it is fitted to; None: all.
+        data_dir, eval_images, eval_samples: in the place of the recipe's.
+        command: what the results say that it was made by.
+        verbose: whether progress is shown.
+
+    Returns:
+        [{"metric", "before", "after", "unit"}], ELBO and log p(x) of test images.
+
+    Raises:
+        UsageError: if the preset has no recipe, and for a spec that nothing is known by.
+    """
+    vae, recipe, images, test = evaluation.prepared(directory, data_dir, eval_images, eval_samples)
+    if not hasattr(vae, "fit_prior"):
+        raise UsageError(f"A model of this kind has no prior that could be another. Received: {type(vae).__name__}")
+    config, results = presets.read(directory)
+    levels, former = images.train.images, vae.prior.spec
+    x = data.seen(levels if train_images is None else evenly(train_images, levels), vae.likelihood, images)
+    before = _before(vae, recipe, test, images, results["metrics"], verbose)
+    directions = presets.attributes(directory)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        shown = {folder / "samples_before.png": f"The same with the former prior, {former}"}
+        if vae.label_shape is None:
+            plotting.save(plotting.image_grid(vae.sample(49, seed=recipe.seed)), folder / "samples_before.png")
+        fitted = vae.fit_prior(x, spec, seed=seed)
+        after = evaluation.evaluate(vae, recipe, test, images, verbose)
+        shown = pictures.write(vae, folder, test, images.test.labels, recipe.seed, directions) | shown
+        kept = {name: caption for name, caption in results.get("pictures", {}).items() if folder / name not in shown}
+        told = f"{fitted.spec} in the place of {former}: {spec}, fitted to {len(x):,} training images"
+        presets.save(
+            vae,
+            preset,
+            about=config["about"]
+            | {"name": preset.resolve().name, "prior": f"{told}, by `{command}`" if command else told},
+            data=config["data"],
+            recipe=config["recipe"],
+            results={key: value for key, value in results.items() if key not in _ANEW}
+            | {"metrics": after | {f"{name}_before": value for name, value in before.items()}}
+            | {"versions": evaluation.versions(), "backend": backend.NAME},
+            history=results.get("history"),
+            pictures={directory / name: caption for name, caption in kept.items()} | shown,
+            attributes=directions,
+        )
+    return [
+        {"metric": name, "before": before[name]["value"], "after": after[name]["value"], "unit": after[name]["unit"]}
+        for name in before
+    ]
+
+
+def _before(vae, recipe, test, images, stored, verbose):
+    """ELBO and log p(x) with the former prior, which the preset may tell."""
+    extent, names = evaluation.Extent.of(recipe, test), ("elbo", "log_prob")
+    found = [(stored[name]["images"], stored[name]["samples"]) for name in names if name in stored]
+    if found != [(extent.test, vae.objective.samples), (extent.images, extent.samples)]:
+        stored = evaluation.evaluate(vae, recipe, test, images, verbose)
+    protocol = f"; with the former prior, {vae.prior.spec}"
+    return {name: stored[name] | {"protocol": stored[name]["protocol"] + protocol} for name in names}

@@ -1,0 +1,65 @@
+"""Ways to draw latents that have no density: arguments of `sample`, and no parts of a model."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_vae.names import check_number
+
+__all__ = ["Neighbourhood", "Sampler"]
+
+
+class Sampler:
+    """Base class of samplers: where `vae.sample(n, sampler=...)` has its latents from, in the place of the prior."""
+
+    def draw(
+        self, model: keras.Model, n: int, y: np.ndarray | None = None, seed: int = 0
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Draws latents; the first of them are the same whatever `n` is.
+
+        Args:
+            model: a `LatentVariableModel`.
+            n: how many.
+            y: (n, *label_shape), the labels that are asked for, where the model is conditional; None: any.
+            seed: int.
+
+        Returns:
+            z, (n, *latent_shape), as `model.decode` takes them; their labels, (n, *label_shape), or None.
+        """
+        raise NotImplementedError
+
+
+class Neighbourhood(Sampler):
+    """Latents near those of real images: z = encode(x) + scale * noise, for x drawn from some images.
+
+    Args:
+        x: (N, *X), the images.
+        scale: standard deviation of the noise, in the units of latents.
+        y: (N, *label_shape), their labels, where the model is conditional. A sample has the label of its image, unless
+            `sample` is given others.
+
+    Raises:
+        ValueError: for a scale that is no number of at least 0; from `sample`, for codes.
+
+    Example: `vae.sample(16, sampler=kv.samplers.Neighbourhood(images, scale=0.1))`.
+    """
+
+    def __init__(self, x: Any, scale: float = 0.1, y: Any = None):
+        check_number(scale=scale)
+        self.x, self.scale, self.y = x, float(scale), y
+
+    def draw(
+        self, model: keras.Model, n: int, y: np.ndarray | None = None, seed: int = 0
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        if model.latent_dtype != "float32":
+            raise ValueError(
+                f"Codes, which are whole numbers, have no neighbours. Received: latents of type {model.latent_dtype}"
+            )
+        chosen, noise = (np.random.default_rng([seed, number]) for number in range(2))
+        x = np.asarray(self.x)
+        index = chosen.integers(len(x), size=n)
+        own = None if self.y is None else np.asarray(self.y)[index]
+        z = model.encode(x[index], own)
+        z += self.scale * noise.standard_normal(z.shape, dtype="float32")
+        return z, own if y is None else y

@@ -1,0 +1,212 @@
+"""Priors fitted after training: densities against scikit-learn and quadrature, and what a model gains by them."""
+
+import keras
+import numpy as np
+import pytest
+from compositions import digits, labels
+from own_parts import ShiftedNormal, conditional_mlp
+from scipy import stats
+from sklearn.mixture import GaussianMixture
+
+import keras_vae as kv
+from keras_vae.backend import seed_pair, tfd
+from keras_vae.models.scale import LatentScale
+from keras_vae.priors import fitting
+
+X = kv.data.convert(digits(), "binary")
+TRAIN, TEST = X[:1000], X[1000:1200]
+
+
+def tensor(array):
+    return keras.ops.convert_to_tensor(np.asarray(array, dtype="float32"))
+
+
+def codes(z, points=None, **rest):
+    z = z.astype("float32")
+    return fitting.Codes(z, z if points is None else points, (8, 8, 1), **rest)
+
+
+def clusters(rng, count, size):
+    """Draws of two correlated clusters."""
+    z = rng.normal(size=(count, size)) @ np.tril(rng.normal(size=(size, size)) + np.eye(size))
+    return z + np.where(rng.random(count) < 0.3, 3.0, -1.0)[:, None]
+
+
+def test_the_density_integrates_to_one():
+    prior = fitting.fit("mixture:components=3", codes(clusters(np.random.default_rng(0), 500, 2)))
+    grid = np.linspace(-14, 14, 401)
+    z = np.stack(np.meshgrid(grid, grid), axis=-1)
+    density = np.exp(np.array(prior.distribution().log_prob(tensor(z)), "float64"))
+    assert np.trapezoid(np.trapezoid(density, grid), grid) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_density_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    # Of a map, whose third and sixth unit are not active.
+    z = clusters(rng, 2000, 8).reshape(-1, 2, 2, 2)
+    z.reshape(-1, 8)[:, [2, 5]] = rng.normal(size=(2000, 2))
+    points = z.copy()
+    points.reshape(-1, 8)[:, [2, 5]] = 0
+    prior = fitting.fit("mixture:components=4,iterations=5,floor=0.001", codes(z, points, seed=3))
+    assert prior.components == 4 and prior.active == 6 and prior.distribution().event_shape == (2, 2, 2)
+    flat = np.delete(z.astype("float32").astype("float64").reshape(-1, 8), [2, 5], axis=1)
+    oracle = GaussianMixture(4, reg_covar=0.001, max_iter=5, init_params="k-means++", random_state=3)
+    with pytest.warns(match="did not converge"):
+        oracle.fit(flat)
+    expected = oracle.score_samples(flat[:20]) + stats.norm.logpdf(z.reshape(-1, 8)[:20, [2, 5]]).sum(axis=1)
+    found = prior.distribution().log_prob(tensor(z[:20].reshape(4, 5, 2, 2, 2)))
+    np.testing.assert_allclose(np.array(found).ravel(), expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("spec", ["normal", "mixture:components=5"])
+def test_samples_have_the_moments_of_the_codes(spec):
+    z = clusters(np.random.default_rng(0), 5000, 3)
+    prior = fitting.fit(spec, codes(z))
+    drawn = np.array(prior.distribution().sample(20_000, seed=seed_pair(0)))
+    # The mean of 20,000 draws of a standard deviation of up to 4 is right to 0.03, variances to a hundredth.
+    np.testing.assert_allclose(drawn.mean(axis=0), z.mean(axis=0), atol=0.12)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(z.T), rtol=0.05, atol=0.2)
+    np.testing.assert_allclose(np.array(prior.distribution().mean()), z.mean(axis=0), atol=1e-3)
+    cold = np.array(prior.distribution(temperature=0.0).sample(100, seed=seed_pair(0)))
+    assert len(np.unique(cold.round(4), axis=0)) <= prior.components
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A model whose posteriors are far from the prior, since the KL costs little."""
+    keras.utils.set_random_seed(0)
+    vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 4, widths=(32,)), objective="elbo:beta=0.02", seed=0)
+    vae.compile(keras.optimizers.Adam(1e-2))
+    vae.fit(TRAIN, epochs=4, verbose=0)
+    return vae
+
+
+def bounds(vae):
+    """ELBO and importance-weighted bound, nats."""
+    inference = vae.infer(tensor(TEST), samples=64, seed=seed_pair(0))
+    return [float(keras.ops.mean(bound)) for bound in (inference.elbo, inference.log_mean_weight)]
+
+
+def test_a_fitted_prior_is_the_models(trained, tmp_path):
+    before, samples = bounds(trained), trained.sample(16, seed=0)
+    gained = []
+    for spec in ("normal", "mixture:components=5"):
+        prior = trained.fit_prior(TRAIN, spec, seed=0)
+        assert trained.prior is prior
+        gained.append(np.subtract(bounds(trained), before))
+    # Nats of images that it was not fitted to; in each case far above the noise of a draw for each image.
+    assert np.all(np.array(gained) > 1), gained
+    assert np.abs(trained.sample(16, seed=0) - samples).max() > 0.1
+    again = trained.fit_prior(TRAIN, "mixture:components=5", seed=0)
+    for a, b in zip(prior.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    # It has no weights that are trained, so that training goes on.
+    trained.fit(TRAIN[:64], epochs=1, verbose=0)
+    trained.save(tmp_path / "vae.keras")
+    trained.save_to_preset(tmp_path / "preset")
+    expected = trained.log_prob(TEST[:4], samples=4, seed=0)
+    for loaded in (keras.saving.load_model(tmp_path / "vae.keras"), kv.VAE.from_preset(tmp_path / "preset")):
+        np.testing.assert_array_equal(loaded.log_prob(TEST[:4], samples=4, seed=0), expected)
+
+
+def test_latents_are_standardised_by_their_scale(trained, tmp_path):
+    vae = trained.bare()
+    vae.latent_scale = None
+    for use in (vae.encode, vae.decode):
+        with pytest.raises(ValueError, match=r"vae.fit_latent_scale\(x\)"):
+            use(TRAIN[:2] if use == vae.encode else np.zeros((2, 4)), standardized=True)
+    scale = vae.fit_latent_scale(TRAIN, seed=0)
+    assert scale is vae.latent_scale and scale.mean.shape == scale.std.shape == (4,)
+    q = vae.posterior_of(TRAIN)
+    loc, spread = np.array(q.mean()), np.array(q.stddev())
+    # By the law of total variance; of 1,000 draws the moments are right to some hundredths.
+    np.testing.assert_allclose(scale.std, np.sqrt(loc.var(axis=0) + (spread**2).mean(axis=0)), rtol=0.1)
+    np.testing.assert_allclose(scale.mean, loc.mean(axis=0), atol=0.15 * scale.std.max())
+    z = vae.encode(TEST, standardized=True)
+    np.testing.assert_allclose(z * scale.std + scale.mean, vae.encode(TEST), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(vae.decode(z, standardized=True), vae.reconstruct(TEST), rtol=1e-3, atol=1e-4)
+    vae.save(tmp_path / "vae.keras")
+    vae.save_to_preset(tmp_path / "preset")
+    for loaded in (keras.saving.load_model(tmp_path / "vae.keras"), kv.VAE.from_preset(tmp_path / "preset")):
+        np.testing.assert_array_equal(loaded.encode(TEST, standardized=True), z)
+
+
+def test_a_map_has_a_scale_of_each_channel():
+    z = np.random.default_rng(0).normal(loc=(1, 2, 3), scale=(1, 2, 0), size=(500, 2, 2, 3)).astype("float32")
+    scale = LatentScale.of(z)
+    assert scale.std.shape == (3,) and scale.std[2] == 1
+    np.testing.assert_allclose(scale.standardized(z).std(axis=(0, 1, 2)), (1, 1, 0), atol=1e-3)
+    np.testing.assert_allclose(scale.restored(scale.standardized(z)), z, atol=1e-5)
+
+
+def test_a_neighbourhood_is_around_real_images(trained):
+    vae = trained
+    same = vae.sample(12, sampler=kv.samplers.Neighbourhood(TRAIN[:3], scale=0.0), seed=0)
+    ends = vae.reconstruct(TRAIN[:3])
+    nearest = np.abs(same[:, None] - ends).max(axis=(2, 3, 4))
+    np.testing.assert_allclose(nearest.min(axis=1), 0, atol=1e-5)
+    assert set(nearest.argmin(axis=1)) == {0, 1, 2}
+    near = kv.samplers.Neighbourhood(TRAIN[:1], scale=0.2)
+    z, _ = near.draw(vae, 4000, seed=1)
+    np.testing.assert_allclose(z.mean(axis=0), vae.encode(TRAIN[:1])[0], atol=0.02)
+    np.testing.assert_allclose(z.std(axis=0), 0.2, rtol=0.05)
+    np.testing.assert_array_equal(vae.sample(5, sampler=near, seed=3)[:2], vae.sample(2, sampler=near, seed=3))
+    assert not np.array_equal(vae.sample(2, sampler=near), vae.sample(2, sampler=near))
+    with pytest.raises(ValueError, match=r"no temperature.*Received: temperature=0.5"):
+        vae.sample(2, sampler=near, temperature=0.5)
+    with pytest.raises(ValueError, match=r"`scale` must be a finite number"):
+        kv.samplers.Neighbourhood(TRAIN, scale=-1)
+
+
+@kv.register("offset_normal", package="tests")
+class OffsetNormal(kv.priors.Prior):
+    """N(offset, 1), the offset trained."""
+
+    def build(self, input_shape):
+        self.offset = self.add_weight(name="offset", shape=self.event_shape, initializer="zeros")
+
+    def distribution(self, y=None, temperature=1.0, encode=None):
+        loc = keras.ops.convert_to_tensor(self.offset)
+        return tfd.Independent(tfd.Normal(loc, temperature * keras.ops.ones_like(loc)), 1)
+
+
+def test_a_prior_with_weights_is_trained():
+    z = np.random.default_rng(0).normal(loc=(1, -2), size=(600, 2))
+    prior = fitting.fit("offset_normal", codes(z), epochs=30, batch_size=100, learning_rate=0.1)
+    np.testing.assert_allclose(np.array(prior.offset), z.mean(axis=0), atol=0.05)
+
+
+def test_labels_are_those_of_the_encoder():
+    y = keras.utils.to_categorical(labels()[:300], 10)
+    vae = kv.VAE(*conditional_mlp((8, 8, 1), 3), posterior="diagonal_normal", seed=0)
+    vae.fit_prior(TRAIN[:300], "normal", y=y, seed=0)
+    assert vae.sample(2, y=y[:2]).shape == (2, 8, 8, 1)
+    near = kv.samplers.Neighbourhood(TRAIN[:300], scale=0.0, y=y)
+    z, own = near.draw(vae, 3, seed=0)
+    np.testing.assert_array_equal(vae.sample(3, sampler=near, seed=0), vae.decode(z, own))
+    np.testing.assert_array_equal(vae.sample(3, y[:3], sampler=near, seed=0), vae.decode(z, y[:3]))
+    with pytest.raises(ValueError, match=r"This model is conditional: give y"):
+        vae.fit_prior(TRAIN[:300], "normal")
+    vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 3, widths=(4,)), prior=ShiftedNormal(3), seed=0)
+    with pytest.raises(ValueError, match=r"takes no labels.*Received: <ShiftedNormal"):
+        vae.fit_prior(TRAIN[:300], "normal", y=y)
+
+
+NORMAL = stats.zscore(np.random.default_rng(0).normal(size=(400, 3)))
+REFUSED = {
+    "a slip": ("mixtur", codes(NORMAL + 1), {}, r"Unknown fitted prior. Did you mean 'mixture'"),
+    "an argument": ("mixture:parts=3", codes(NORMAL + 1), {}, r"mixture has no argument 'parts'.*components"),
+    "no component": ("mixture:components=0", codes(NORMAL + 1), {}, r"`components` must be a whole number"),
+    "training": ("normal", codes(NORMAL + 1), {"epochs": 3}, r"normal is fitted without training"),
+    "nothing to train": ("standard_normal", codes(NORMAL + 1), {}, r"weights to train.*StandardNormal"),
+    "few examples": ("mixture:components=200", codes(NORMAL + 1), {}, r"fewer components.*400 examples"),
+    "no active unit": ("normal", codes(NORMAL, np.zeros((400, 3))), {}, r"No latent unit is active"),
+    "a sphere": ("normal", codes(NORMAL / np.linalg.norm(NORMAL, axis=1, keepdims=True)), {}, r"lie on a sphere"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_fitted_is_refused(name):
+    spec, given, training, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message):
+        fitting.fit(spec, given, **training)
