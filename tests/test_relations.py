@@ -64,7 +64,11 @@ POSTERIORS = {
     "full": kv.posteriors.FullCovarianceNormal,
     "squares": own_parts.Squares,
 }
-PRIORS = {"standard": kv.priors.StandardNormal, "shifted": own_parts.ShiftedNormal, "vamp": own_parts.SmallVamp}
+PRIORS = {
+    "standard": kv.priors.StandardNormal,
+    "shifted": own_parts.ShiftedNormal,
+    "vamp": lambda size: kv.priors.VampPrior(size, components=4),
+}
 OBJECTIVES = {
     "elbo": lambda: kv.objectives.ELBO(),
     "samples": lambda: kv.objectives.ELBO(samples=3),
