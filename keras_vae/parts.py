@@ -129,10 +129,14 @@ class Part(keras.layers.Layer):
     @property
     def spec(self) -> str:
         """The part as a spec, "vamp:components=500": its name, and the arguments that are not their defaults."""
+        # A size, which is not written, comes first; of what has no default, only what can be written is.
+        told = [
+            (p, _told(self.argument(p.name))) for p in names.arguments(type(self))[names.LEADING.get(self.role, 0) :]
+        ]
         options = {
-            p.name: _told(self.argument(p.name))
-            for p in names.arguments(type(self))
-            if p.default is not p.empty and not _same(_told(self.argument(p.name)), p.default)
+            p.name: value
+            for p, value in told
+            if (isinstance(value, (int, float, str)) if p.default is p.empty else not _same(value, p.default))
         }
         return str(names.Spec(names.name_of(self.role, type(self)), options=options))
 

@@ -200,7 +200,7 @@ PARAMETERS = {"loc": 0.2, "log_scale": -0.3, "weight": 1.5}
 EXACT = {"loc": 1.5 / 3.25, "log_scale": -0.5 * np.log(3.25), "weight": 1.5}
 
 
-def solvable(loc, log_scale, weight, samples, seed=0, repeated=1):
+def solvable(loc, log_scale, weight, samples, seed, repeated=1):
     x = tensor(np.repeat(POINTS, repeated, axis=0))
 
     def posterior(constant=lambda value: value):
@@ -212,27 +212,32 @@ def solvable(loc, log_scale, weight, samples, seed=0, repeated=1):
 
     q = posterior()
     latent = Latent(
-        q.sample(samples, seed=seed_pair(seed)),
+        q.sample(samples, seed=seed),
         q,
         normal(ops.zeros(1), ops.ones(1)),
         held=lambda: posterior(ops.stop_gradient),
     )
-    return Inference(x, None, decode(latent.z), (latent,), ops.zeros(()), decode=decode, seed=seed_pair(seed, 1))
+    return Inference(x, None, decode(latent.z), (latent,), ops.zeros(()), decode=decode, seed=seed)
 
 
 def gradients(objective, parameters=PARAMETERS, seeds=1, repeated=1):
     """(seeds, 3) gradients of the loss in the three parameters; its value at the last seed."""
-    values, rows = [tensor(value) for value in parameters.values()], []
 
-    for seed in range(seeds):
-
-        def loss(*values, seed=seed):
+    def slopes_of(seed, *values):
+        def loss(*values):
             inference = solvable(*values, samples=objective.samples, seed=seed, repeated=repeated)
             return ops.mean(inference.mean(objective.terms(inference)["loss"]))
 
-        value, slopes = tfp.math.value_and_gradient(loss, *values)
-        rows.append([float(slope) for slope in slopes])
-    return np.array(rows), float(value)
+        return tfp.math.value_and_gradient(loss, *values)
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        # One by one, operations take longer to compile.
+        slopes_of = jax.jit(slopes_of)
+    values = [tensor(value) for value in parameters.values()]
+    found = [slopes_of(ops.convert_to_tensor(seed_pair(seed)), *values) for seed in range(seeds)]
+    return np.array([[float(slope) for slope in slopes] for _, slopes in found]), float(found[-1][0])
 
 
 @pytest.mark.parametrize(
@@ -274,7 +279,7 @@ def test_values_are_those_of_the_plain_bound():
 
 
 def test_miwae_is_the_mean_of_the_bounds_of_its_parts():
-    inference = solvable(*map(tensor, PARAMETERS.values()), samples=6)
+    inference = solvable(*map(tensor, PARAMETERS.values()), samples=6, seed=seed_pair(0))
     log_weight = np.array(inference.log_weight, "float64")
     parts = np.log(np.exp(log_weight).reshape(3, 2, 3).mean(axis=1))
     found = kv.objectives.MIWAE(samples=6, bounds=3).terms(inference)["miwae"]
@@ -532,3 +537,87 @@ def test_the_discriminator_goes_on_where_it_was(tmp_path):
         np.testing.assert_allclose(np.array(a), np.array(b), rtol=1e-6, err_msg=a.path)
     kernel = next(v for v in model.objective.weights if v.path.endswith("hidden_1/kernel"))
     assert np.linalg.svd(np.reshape(kernel, (-1, kernel.shape[-1])))[1][0] == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        kv.objectives.TotalCorrelation(),
+        kv.objectives.TotalCorrelation(data_size=50),
+        kv.objectives.DIP(kind="i"),
+        kv.objectives.DIP(kind="ii"),
+        kv.objectives.MMD(weight=1.0),
+        kv.objectives.SWAE(projections=4),
+        kv.objectives.Constrained(limit=2.0),
+    ],
+    ids=lambda objective: objective.spec,
+)
+def test_weights_count_examples_in_statistics_of_the_batch(objective):
+    rng, weights = np.random.default_rng(0), np.array([1, 0, 2, 0, 3, 1])
+    means, scale, z = rng.normal(size=(6, 2)), rng.uniform(0.3, 1.0, size=(6, 2)), rng.normal(size=(6, 2))
+    # One draw from the prior is like another here, so that their number makes no difference.
+    at_zero = isinstance(objective, (kv.objectives.MMD, kv.objectives.SWAE))
+    prior = normal(ops.zeros(2), ops.ones(2) * (1e-4 if at_zero else 1.0))
+
+    def found(index, **weight):
+        inference = passed(means[index], scale[index], prior, **weight)
+        latent = dataclasses.replace(inference.latents[0], z=tensor(z[index][None]))
+        return terms(objective, dataclasses.replace(inference, latents=(latent,)))
+
+    weighted = found(np.arange(6), sample_weight=weights)
+    assert weighted == pytest.approx(found(np.repeat(np.arange(6), weights)), rel=1e-3, abs=1e-4)
+    # Weights that are no whole numbers, and hardly any at all, are no special case.
+    assert np.isfinite(list(found(np.arange(6), sample_weight=weights * 0.01).values())).all()
+    assert np.isfinite(list(found(np.arange(6), sample_weight=np.eye(6)[2]).values())).all()
+
+
+def test_several_groups_are_refused_where_they_mean_nothing():
+    inference = passed(spread(0.0, 4), 0.5)
+    several = dataclasses.replace(inference, latents=inference.latents * 2)
+    for name in ("total_correlation", "mmd", "swae", "factor", "dip", "dreg", "stl", "rae", "aae", "vae_gan"):
+        objective = kv.objectives.get(name)
+        with pytest.raises(ValueError, match=r"one group of latents.*Received.*2 groups"):
+            objective.terms(several)
+    miwae = kv.objectives.MIWAE(samples=1, bounds=1).terms(several)
+    np.testing.assert_allclose(np.array(miwae["miwae"]), np.array(several.log_weight)[0], rtol=1e-5)
+
+
+def test_what_they_need_is_said():
+    inference = passed(spread(0.0, 4), 0.5, samples=2)
+    no_constant = dataclasses.replace(inference.latents[0], held=None)
+    for objective in (kv.objectives.DReG(2), kv.objectives.StickingTheLanding(2), kv.objectives.PIWAE(2, 1)):
+        with pytest.raises(ValueError, match=r"gives it as a constant.*Received"):
+            objective.terms(dataclasses.replace(inference, latents=(no_constant,)))
+    enumerated = dataclasses.replace(inference, weights=ops.ones((2, 4)) / 2)
+    for objective in (kv.objectives.DReG(2), kv.objectives.MIWAE(2, 1), kv.objectives.PIWAE(2, 1)):
+        with pytest.raises(ValueError, match=r"enumerated.*Received"):
+            objective.terms(enumerated)
+    for spec in (
+        "miwae:samples=5,bounds=2",
+        "ciwae:beta=1.5",
+        "total_correlation:beta=-1",
+        "total_correlation:data_size=1",
+        "mmd:kernel=rbg",
+        "mmd:bandwidth=0",
+        "swae:projections=0",
+        "factor:widths=[0]",
+        "dip:kind=iii",
+        "rae:regularizer=l3",
+        "contractive:projections=0",
+        "constrained",
+        "constrained:limit=-1,on=kl",
+        "vae_gan:game=wasserstein",
+        "vae_gan:delay=-1",
+    ):
+        with pytest.raises(ValueError, match="Received"):
+            kv.objectives.get(spec)
+    with pytest.raises(ValueError, match=r"one logit.*Received"):
+        kv.objectives.Factor(critic=single(2, size=3)).build((3,), (4,))
+
+
+def test_specs_are_read_back():
+    written = [c.objective() for c in BY_NAME.values() if c.objective().__class__.__module__.startswith("keras_vae")]
+    for objective in [*written, *map(kv.objectives.get, ("total_correlation:beta=3", "mmd", "iwae:50", "miwae:8,2"))]:
+        config = objective.get_config()
+        assert type(objective).from_config(config).get_config() == config
+        assert kv.objectives.get(objective.spec).get_config() == config

@@ -25,7 +25,12 @@ MAX_CLASSES = 20
 MAX_NAMED_UNITS = 40
 # The bound and its terms come first, in this order; IN_NATS lists the quantities that are in nats.
 TERMS = ("loss", "elbo", "log_likelihood", "kl")
-IN_NATS = {*TERMS, "iwae", "log_prob", "capacity"}
+IN_NATS = {*TERMS, "iwae", "miwae", "ciwae", "log_prob", "capacity"} | {
+    "mutual_information",
+    "total_correlation",
+    "unit_kl",
+    "constraint",
+}
 
 
 def latent_scatter(
