@@ -1,8 +1,10 @@
 """The one place that tells TensorFlow from JAX."""
 
+import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,14 @@ def replica_seed(seed: Tensor) -> Tensor:
             seeds = tfp.random.split_seed(seed, n=context.num_replicas_in_sync, salt="replica")
             return tf.stack(seeds)[context.replica_id_in_sync_group]
     return seed
+
+
+@contextlib.contextmanager
+def single_precision() -> Iterator[None]:
+    """Within it JAX does not warn that TFP's samplers of counts and Gammas ask it for float64, which it has not."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Explicitly requested dtype", UserWarning)
+        yield
 
 
 def _has_accelerator():

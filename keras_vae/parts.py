@@ -181,7 +181,7 @@ def register(name: str | None = None, *aliases: str, package: str = "keras_vae")
     """Class decorator: makes a part saveable, and known to specs, in Python and on the command line.
 
     Args:
-        name: in specs; None: the class's own in snake case, `StudentT` as "student_t".
+        name: in specs; None: the class's own in snake case, `FatTails` as "fat_tails".
         *aliases: further names.
         package: under which Keras registers the class.
 
@@ -190,9 +190,9 @@ def register(name: str | None = None, *aliases: str, package: str = "keras_vae")
 
     Example:
         @kv.register(package="my_project")
-        class StudentT(kv.likelihoods.Likelihood): ...
+        class FatTails(kv.likelihoods.Likelihood): ...
 
-        kv.VAE(encoder, decoder, likelihood="student_t")
+        kv.VAE(encoder, decoder, likelihood="fat_tails")
     """
 
     def decorate(cls):

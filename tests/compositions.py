@@ -145,6 +145,28 @@ COMPOSITIONS = (
     ),
     _likelihood("categorical", lambda: kv.likelihoods.Categorical()),
     _likelihood("beta", lambda: kv.likelihoods.Beta()),
+    _likelihood("student_t", lambda: kv.likelihoods.StudentT(freedom=3.0)),
+    _likelihood("log_cosh", lambda: kv.likelihoods.LogCosh()),
+    _likelihood("poisson", lambda: kv.likelihoods.Poisson()),
+    _likelihood("negative_binomial", lambda: kv.likelihoods.NegativeBinomial()),
+    _likelihood(
+        "zero_inflated",
+        lambda: kv.likelihoods.ZeroInflatedNegativeBinomial("per_pixel", offset=True),
+        oracle="test_counts.py::test_rates_are_shares_of_the_total",
+    ),
+    _likelihood(
+        "multinomial",
+        lambda: kv.likelihoods.Multinomial(),
+        oracle="test_counts.py::test_the_multinomial_is_scipys",
+    ),
+    _likelihood(
+        "ms_ssim", lambda: kv.likelihoods.MultiScaleSSIM(), oracle="test_features.py::test_ms_ssim_is_tensorflows"
+    ),
+    _likelihood(
+        "perceptual",
+        lambda: kv.likelihoods.Perceptual(own_parts.edges((8, 8, 1)), scale=0.5),
+        oracle="test_features.py::test_the_identity_is_a_normal",
+    ),
     _likelihood(
         "from_function",
         lambda: kv.likelihoods.FromFunction(own_parts.student_t, channels=1),

@@ -134,3 +134,10 @@ def conditional_mlp(image_shape, latent_size, labels=10, width=16):
         return keras.Model([first, y], layers.Dense(width, "relu", name=f"{name}_dense")(seen), name=name)
 
     return network(image_shape, "encoder"), network((latent_size,), "decoder")
+
+
+def edges(image_shape):
+    """A network of two feature maps, of random weights."""
+    x = keras.Input(image_shape, name="edges_input")
+    maps = layers.Conv2D(3, 3, padding="same", activation="tanh", name="edges_fine")(x)
+    return keras.Model(x, [maps, layers.Conv2D(2, 3, strides=2, name="edges_coarse")(maps)], name="edges")

@@ -1,12 +1,13 @@
 """Numbers against independent sources: closed forms, SciPy in float64, quadrature, an exactly solvable model."""
 
 import dataclasses
+from functools import cache
 
 import keras
 import numpy as np
 import pytest
 from compositions import COMPOSITIONS
-from scipy import special, stats
+from scipy import integrate, special, stats
 
 import keras_vae as kv
 from keras_vae.backend import seed_pair, tfd
@@ -54,10 +55,26 @@ def soft_clip(x, bound):
     return bound - np.logaddexp(0, bound - (-bound + np.logaddexp(0, x + bound)))
 
 
+def negative_binomial_logpmf(x, mean, r):
+    return stats.nbinom.logpmf(x, r, r / (r + mean))
+
+
+@cache
+def log_cosh_normaliser(sharpness):
+    """By quadrature; the tails are exponentials."""
+    return integrate.quad(lambda t: np.cosh(sharpness * t) ** (-1 / sharpness), -60, 60, limit=500, points=[0])[0]
+
+
+def log_cosh_logpdf(x, loc, scale, sharpness):
+    t = (x - loc) / scale
+    return -np.log(np.cosh(sharpness * t)) / sharpness - np.log(log_cosh_normaliser(sharpness) * scale)
+
+
 BINARY = RNG.integers(0, 2, EVENT).astype("float32")
 UNIT = RNG.uniform(0.01, 0.99, EVENT).astype("float32")
 LEVELS = np.where(RNG.random(EVENT) < 0.2, RNG.choice([0, 255], EVENT), RNG.integers(0, 256, EVENT)).astype("uint8")
 REAL = RNG.normal(size=EVENT).astype("float32")
+COUNTS = RNG.negative_binomial(1, 0.2, size=EVENT)
 
 # Likelihood, data, and log p of each element from the raw output of the linear layer, (*event, parameters).
 LIKELIHOODS = {
@@ -83,6 +100,22 @@ LIKELIHOODS = {
         lambda x, raw: stats.norm.logpdf(x, raw[..., 0], np.exp(soft_clip(raw[..., 1], 7.0))),
     ),
     "laplace": (kv.likelihoods.Laplace(0.7), REAL, lambda x, raw: stats.laplace.logpdf(x, raw[..., 0], 0.7)),
+    "student_t": (
+        kv.likelihoods.StudentT(3.0, scale=0.7),
+        REAL,
+        lambda x, raw: stats.t.logpdf(x, 3.0, raw[..., 0], 0.7),
+    ),
+    "log_cosh": (
+        kv.likelihoods.LogCosh(2.0, scale=0.7),
+        REAL,
+        lambda x, raw: log_cosh_logpdf(x, raw[..., 0], 0.7, 2.0),
+    ),
+    "poisson": (kv.likelihoods.Poisson(), COUNTS, lambda x, raw: stats.poisson.logpmf(x, np.exp(raw[..., 0]))),
+    "negative_binomial": (
+        kv.likelihoods.NegativeBinomial("per_pixel"),
+        COUNTS,
+        lambda x, raw: negative_binomial_logpmf(x, np.exp(raw[..., 0]), np.exp(soft_clip(raw[..., 1], 7.0))),
+    ),
     "discretized_logistic": (
         kv.likelihoods.DiscretizedLogistic(),
         LEVELS,

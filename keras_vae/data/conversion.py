@@ -32,9 +32,10 @@ _FROM_LEVELS = {
     "unit interval": _unit_interval,
     "open unit interval": _open_unit_interval,
     "8-bit levels": _levels,
+    "counts": _levels,
     "real": _unit_interval,
 }
-_FROM_BINARY = dict.fromkeys(("binary", "unit interval", "real"), _zeros_and_ones)
+_FROM_BINARY = dict.fromkeys(("binary", "unit interval", "counts", "real"), _zeros_and_ones)
 
 
 def convert(images: np.ndarray, kind: str, seed: int = 0, *, binary: bool = False) -> np.ndarray:
@@ -43,7 +44,8 @@ def convert(images: np.ndarray, kind: str, seed: int = 0, *, binary: bool = Fals
     Args:
         images: levels 0 to 255, or 0 and 1 if `binary`, in integers (uint8, or int64 as of a CSV file).
         kind: "binary" (0 and 1; a level v becomes 1 with probability v / 255), "unit interval" (v / 255),
-            "open unit interval" ((v + 0.5) / 256, never 0 or 1), "8-bit levels" (unchanged) or "real" (v / 255).
+            "open unit interval" ((v + 0.5) / 256, never 0 or 1), "8-bit levels" and "counts" (unchanged) or "real"
+            (v / 255).
         seed: seed of the binarisation; the same images and seed give the same bits.
         binary: whether the images come from a binary data set (`DataSet.binary`); their values are then kept.
 
@@ -51,7 +53,7 @@ def convert(images: np.ndarray, kind: str, seed: int = 0, *, binary: bool = Fals
         images and result: (N, H, W, C), or any other.
 
     Returns:
-        A float32 array; for "8-bit levels" the uint8 images themselves.
+        A float32 array; for "8-bit levels" and "counts" the uint8 images themselves.
 
     Raises:
         DataError: if binary images cannot be data of that kind, or if `images` are not such integers.
@@ -91,4 +93,4 @@ def to_levels(images: np.ndarray, kind: str) -> np.ndarray:
     Returns:
         uint8, of the same shape.
     """
-    return np.clip(np.rint(images * (1 if kind == "8-bit levels" else 255)), 0, 255).astype("uint8")
+    return np.clip(np.rint(images * (1 if kind in ("8-bit levels", "counts") else 255)), 0, 255).astype("uint8")

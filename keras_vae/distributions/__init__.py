@@ -2,9 +2,12 @@
 
 from keras_vae.distributions.autoregressive import Autoregressive, MaskedNetwork
 from keras_vae.distributions.bernoulli import IndependentBernoulli
+from keras_vae.distributions.counts import Multinomial, NegativeBinomial, ZeroInflatedNegativeBinomial
 from keras_vae.distributions.flow import Flow, Planar, Radial
+from keras_vae.distributions.log_cosh import LogCosh
 from keras_vae.distributions.logistic import DiscretizedLogisticMixture
 from keras_vae.distributions.normal_mixture import NormalMixture
+from keras_vae.distributions.scored import Scored
 from keras_vae.distributions.sphere import PowerSpherical, VonMisesFisher
 from keras_vae.distributions.temperature import tempered
 
@@ -13,11 +16,16 @@ __all__ = [
     "DiscretizedLogisticMixture",
     "Flow",
     "IndependentBernoulli",
+    "LogCosh",
     "MaskedNetwork",
+    "Multinomial",
+    "NegativeBinomial",
     "NormalMixture",
     "Planar",
     "PowerSpherical",
     "Radial",
+    "Scored",
     "VonMisesFisher",
+    "ZeroInflatedNegativeBinomial",
     "tempered",
 ]

@@ -3,8 +3,10 @@
 from keras_vae import parts
 from keras_vae.likelihoods.base import LOG_SCALE_BOUND, Likelihood
 from keras_vae.likelihoods.binary import Bernoulli
-from keras_vae.likelihoods.continuous import Beta, ContinuousBernoulli, Laplace, Normal
+from keras_vae.likelihoods.continuous import Beta, ContinuousBernoulli, Laplace, LogCosh, Normal, StudentT
+from keras_vae.likelihoods.counts import Multinomial, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from keras_vae.likelihoods.discrete import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture
+from keras_vae.likelihoods.features import MultiScaleSSIM, Perceptual
 from keras_vae.likelihoods.from_function import FromFunction
 
 __all__ = [
@@ -18,7 +20,15 @@ __all__ = [
     "FromFunction",
     "Laplace",
     "Likelihood",
+    "LogCosh",
+    "MultiScaleSSIM",
+    "Multinomial",
+    "NegativeBinomial",
     "Normal",
+    "Perceptual",
+    "Poisson",
+    "StudentT",
+    "ZeroInflatedNegativeBinomial",
     "get",
 ]
 

@@ -1,12 +1,20 @@
 """What a likelihood is."""
 
+import math
+import numbers
+from collections.abc import Iterable
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_vae.backend import Tensor, tfd
+from keras_vae.inference import weighted_mean
+from keras_vae.names import one_of, plain
 from keras_vae.parts import Head, Part
 
+# Of moving averages over batches.
+_MOMENTUM = 0.99
 # exp(-7) is a standard deviation of a quarter of an 8-bit level in [0, 1].
 LOG_SCALE_BOUND = 7.0
 
@@ -17,6 +25,8 @@ class Likelihood(Part):
     Attributes:
         data: which data it may see, one of `keras_vae.training.values.KINDS`.
         parameters: numbers that the output layer gives for each element of x.
+        normalized: whether it is a density or mass; otherwise what it gives for log p(x|z), and all bounds made of it,
+            are comparable with nothing.
         discrete: whether it is a mass over 8-bit levels, so that bits per dimension mean something without naming a
             dequantisation.
         seen_range: smallest and largest value of the arrays that it was trained on; None: of none, or not known.
@@ -27,6 +37,7 @@ class Likelihood(Part):
 
     data = "real"
     parameters = 1
+    normalized = True
     discrete = False
     adapts = False
     seen_range: tuple[float, float] | None = None
@@ -107,3 +118,47 @@ class Likelihood(Part):
 
     def _independent(self, distribution):
         return tfd.Independent(distribution, reinterpreted_batch_ndims=len(self.event_shape))
+
+
+class Averaging(Likelihood):
+    """A likelihood that, where it `adapts`, keeps a moving average of a positive number of its training batches."""
+
+    def build(self, features_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> None:
+        super().build(features_shape, event_shape)
+        if self.adapts:
+            # `_moment / _mass` is the average without the bias of a start at zero.
+            for name in ("moment", "mass"):
+                weight = self.add_weight(name=name, shape=(), initializer="zeros", trainable=False, aggregation="mean")
+                setattr(self, f"_{name}", weight)
+
+    @property
+    def statistics(self) -> list[tuple[keras.Variable, float]]:
+        return [(v, _MOMENTUM) for v in (self._moment, self._mass)] if self.adapts else []
+
+    def observe(self, value: Tensor, sample_weight: Tensor | None) -> Tensor:
+        """Takes the weighted mean of `value`, (B,), into the average, without a gradient; returns that mean."""
+        mean = weighted_mean(value, sample_weight)
+        for average, of_batch in ((self._moment, ops.stop_gradient(mean)), (self._mass, 1.0)):
+            average.assign(_MOMENTUM * average + (1 - _MOMENTUM) * of_batch)
+        return mean
+
+    def average(self, start: float) -> Tensor:
+        """The average; `start` before any batch was seen."""
+        return ops.where(self._mass > 0, self._moment / ops.maximum(self._mass, 1e-9), start)
+
+
+def number_or_mode(name: str, value: float | str, modes: Iterable[str]) -> float | str:
+    """`value` as a float above 0, or one of `modes`.
+
+    Args:
+        name: of the argument, for the message.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    value = plain(value)
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return one_of(value, modes, f"{name} (or a positive number)")
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"`{name}` must be positive and finite. Received: {name}={float(value)!r}")
+    return float(value)

@@ -1,23 +1,18 @@
 """Likelihoods of real values."""
 
 import math
-import numbers
 from typing import Any
 
-import keras
 from keras import ops
 
+from keras_vae import distributions
 from keras_vae.backend import Tensor, tfd
-from keras_vae.inference import weighted_mean
-from keras_vae.likelihoods.base import LOG_SCALE_BOUND, Likelihood
-from keras_vae.names import one_of, plain
+from keras_vae.likelihoods.base import LOG_SCALE_BOUND, Averaging, Likelihood, number_or_mode
+from keras_vae.names import check_number
 from keras_vae.parts import register, soft_clip
 
-# Of the average of a fitted scale.
-_MOMENTUM = 0.99
 
-
-class _LocationScale(Likelihood):
+class _LocationScale(Averaging):
     """Independent densities around a location that the decoder gives.
 
     Args:
@@ -30,30 +25,14 @@ class _LocationScale(Likelihood):
 
     def __init__(self, scale: float | str = "learned", **kwargs: Any):
         super().__init__(**kwargs)
-        scale = plain(scale)
-        if isinstance(scale, numbers.Real) and not isinstance(scale, bool):
-            scale = float(scale)
-            if not (scale > 0 and math.isfinite(scale)):
-                raise ValueError(f"`scale` must be positive and finite. Received: scale={scale!r}")
-        else:
-            one_of(scale, self.MODES, "scale (or a positive number)")
-        self.scale = scale
-        self.parameters = 2 if scale == "per_pixel" else 1
-        self.adapts = scale == "optimal"
+        self.scale = number_or_mode("scale", scale, self.MODES)
+        self.parameters = 2 if self.scale == "per_pixel" else 1
+        self.adapts = self.scale == "optimal"
 
     def build(self, features_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> None:
         super().build(features_shape, event_shape)
         if self.scale == "learned":
             self.log_scale = self.add_weight(name="log_scale", shape=(), initializer="zeros")
-        elif self.scale == "optimal":
-            # Of scale**power; `_moment / _mass` is its average without the bias of a start at zero.
-            for name in ("moment", "mass"):
-                weight = self.add_weight(name=name, shape=(), initializer="zeros", trainable=False, aggregation="mean")
-                setattr(self, f"_{name}", weight)
-
-    @property
-    def statistics(self) -> list[tuple[keras.Variable, float]]:
-        return [(v, _MOMENTUM) for v in (self._moment, self._mass)] if self.adapts else []
 
     def distribution(
         self,
@@ -82,11 +61,9 @@ class _LocationScale(Likelihood):
             errors = ops.power(ops.abs(ops.cast(x, "float32") - loc), self.power)
             # Examples first: (K, B, *X) -> (B,).
             errors = ops.mean(errors, axis=(0, *range(2, len(errors.shape))))
-            moment = weighted_mean(errors, sample_weight) + least
-            for average, value in ((self._moment, ops.stop_gradient(moment)), (self._mass, 1.0)):
-                average.assign(_MOMENTUM * average + (1 - _MOMENTUM) * value)
-            return moment
-        return ops.where(self._mass > 0, self._moment / ops.maximum(self._mass, 1e-9), 1.0)
+            return self.observe(errors + least, sample_weight)
+        # Of scale**power.
+        return self.average(1.0)
 
 
 @register("normal", "gaussian")
@@ -114,6 +91,62 @@ class Laplace(_LocationScale):
     """
 
     family, power = tfd.Laplace, 1
+
+
+class _FixedForm(_LocationScale):
+    """Families whose best scale has no closed form."""
+
+    MODES = ("learned", "per_pixel")
+
+
+@register()
+class StudentT(_FixedForm):
+    """Independent Student t pixels, whose heavy tails forgive outliers.
+
+    Args:
+        freedom: degrees of freedom; the tails of small ones are the heavier. The variance is infinite up to 2.
+        scale: "learned", one for all pixels; "per_pixel", given by the decoder; or a positive number.
+
+    Reference: Takahashi, Iwata, Yamanaka, Yamada and Yagi 2018, "Student-t variational autoencoder for robust density
+    estimation".
+    """
+
+    def __init__(self, freedom: float = 5.0, scale: float | str = "learned", **kwargs: Any):
+        super().__init__(scale=scale, **kwargs)
+        check_number(zero=False, freedom=freedom)
+        self.freedom = float(freedom)
+
+    def family(self, loc: Tensor, scale: Tensor) -> tfd.Distribution:
+        """The density around `loc`."""
+        return tfd.StudentT(self.freedom, loc, scale)
+
+    def image(self, distribution: tfd.Distribution) -> Tensor:
+        """The location, which is the mean where there is one."""
+        return distribution.distribution.loc
+
+
+@register()
+class LogCosh(_FixedForm):
+    """Independent pixels of density proportional to exp(-log cosh(a t) / a), t = (x - location) / scale.
+
+    The errors count as squares near 0, and as absolute values beyond 1 / a.
+
+    Args:
+        sharpness: a.
+        scale: "learned", one for all pixels; "per_pixel", given by the decoder; or a positive number.
+
+    Reference: Chen, Chen, Guo and Xiao 2019, "Log hyperbolic cosine loss improves variational auto-encoder", equation
+    9, here normalised.
+    """
+
+    def __init__(self, sharpness: float = 10.0, scale: float | str = "learned", **kwargs: Any):
+        super().__init__(scale=scale, **kwargs)
+        check_number(zero=False, sharpness=sharpness)
+        self.sharpness = float(sharpness)
+
+    def family(self, loc: Tensor, scale: Tensor) -> tfd.Distribution:
+        """The density around `loc`."""
+        return distributions.LogCosh(loc, scale, self.sharpness)
 
 
 @register()

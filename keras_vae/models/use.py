@@ -221,7 +221,8 @@ class Use:
         # Block by block, as z is drawn, so that no draw depends on how many there are.
         blocks = ops.split(features, n // BLOCK)
         seeds = backend.folded(seed, 2**15)
-        draws = [self.likelihood.distribution(block).sample(seed=seeds[i]) for i, block in enumerate(blocks)]
+        with backend.single_precision():
+            draws = [self.likelihood.distribution(block).sample(seed=seeds[i]) for i, block in enumerate(blocks)]
         return ops.concatenate([ops.cast(draw, "float32") for draw in draws])
 
     def log_prob(

@@ -25,11 +25,15 @@ _COLUMNS = {
     "PSNR (dB)": ("psnr",),
     "SSIM": ("ssim",),
 }
-_MARK = "†"
-_FOOTNOTE = (
-    f"{_MARK} Density of grey values that were not dequantised: it has no upper bound and is comparable with nothing, "
-    "neither with bits/dim nor with densities reported elsewhere."
-)
+# {mark: (words of a protocol, footnote)}; of two the first is shown.
+_MARKS = {
+    "‡": ("is no density", "‡ The likelihood is a distance, and no density: comparable with nothing."),
+    "†": (
+        "not dequantised",
+        "† Density of grey values that were not dequantised: it has no upper bound and is comparable with nothing, "
+        "neither with bits/dim nor with densities reported elsewhere.",
+    ),
+}
 
 
 def text(config: dict, results: dict) -> str:
@@ -73,8 +77,7 @@ def table(entries: list[dict]) -> str:
         "log p(x) is estimated by importance sampling, with K samples of z for each test image; ± is the "
         "standard error over test images.",
     ]
-    if any(_MARK in line for line in lines):
-        lines += ["", _FOOTNOTE]
+    lines += _footnotes(lines)
     return "\n".join(lines) + "\n"
 
 
@@ -95,8 +98,13 @@ def _cell(metrics, names):
 
 
 def _mark(name, result):
-    """That of a density that is comparable with nothing, by what its protocol says."""
-    return f" {_MARK}" if name in _DENSITIES and "not dequantised" in result["protocol"] else ""
+    """That of a number that is comparable with nothing, by what its protocol says."""
+    said = [mark for mark, (words, _) in _MARKS.items() if words in result["protocol"]]
+    return f" {said[0]}" if name in _DENSITIES and said else ""
+
+
+def _footnotes(lines):
+    return [line for mark, (_, note) in _MARKS.items() if any(mark in row for row in lines) for line in ("", note)]
 
 
 def _error(result):
@@ -156,7 +164,8 @@ def _scalar(value):
 
 
 def _described(name, result):
-    warning = ", not dequantised: comparable with nothing" if _mark(name, result) else ""
+    mark = _mark(name, result).strip()
+    warning = f", {_MARKS[mark][0]}: comparable with nothing" if mark else ""
     return f"{_title(name)} ({result['unit']}{warning})"
 
 
@@ -208,8 +217,7 @@ def _results(results):
         samples = f"{result['samples']:,}" if result["samples"] else "–"
         title = f"{_title(name)} ({result['unit']})"
         lines.append(_row((title, value, result["split"], f"{result['images']:,}", samples, result["protocol"])))
-    if any(_MARK in line for line in lines):
-        lines += ["", _FOOTNOTE]
+    lines += _footnotes(lines)
     versions = ", ".join(f"{key} {value}" for key, value in results.get("versions", {}).items() if value)
     lines += ["", f"Versions: {versions}."] if versions else []
     return "\n".join([*lines, ""])

@@ -302,6 +302,7 @@ def fixed_batch(model: keras.Model, images: int = 8) -> np.ndarray:
     return {
         "binary": lambda: (levels > 127).astype("float32"),
         "8-bit levels": lambda: levels.astype("uint8"),
+        "counts": lambda: (levels // 16).astype("float32"),
         "open unit interval": lambda: ((levels + 0.5) / 256).astype("float32"),
     }.get(model.likelihood.data, lambda: (levels / 255).astype("float32"))()
 

@@ -24,6 +24,8 @@ from keras_vae.training.stream import evenly
 EVALUATION_BATCH = 256
 # Validation images whose reconstructions are measured after each epoch.
 MONITORED_IMAGES = 500
+# What the protocol of results says where the likelihood is a distance.
+_NO_DENSITY = "; p(x|z) is no density, comparable with nothing"
 # What the protocol of results says for which there was too little time.
 _CUT = "; cut to the time that was left"
 
@@ -76,7 +78,8 @@ def evaluate(
     single = {"unit": "nats", "split": "test", "images": len(test), "samples": vae.objective.samples}
     many = single | {"images": len(chosen), "samples": extent.samples}
     seen = data.preprocessing(vae.likelihood, images)
-    seen = (f"; test images: {seen}" if seen else "") + (_CUT if extent.cut else "")
+    seen = (f"; test images: {seen}" if seen else "") + ("" if vae.likelihood.normalized else _NO_DENSITY)
+    seen += _CUT if extent.cut else ""
     single["protocol"] = f"expectations over q(z|x) by samples{seen}"
     many["protocol"] = f"importance sampling from q(z|x), Burda et al. 2016, equation 8{seen}"
     results = {name: {"value": float(terms[name]), **single} for name in ("elbo", "log_likelihood", "kl")}
@@ -115,7 +118,12 @@ _QUALITY_UNITS = {"squared_error": "summed over pixels, values 0 to 1", "psnr": 
 
 
 def reconstruction_quality(vae: LatentVariableModel, x: np.ndarray) -> dict[str, np.ndarray]:
-    """{name: (N,) numbers} of the reconstructions of `x`: squared error and, unless binary, PSNR and SSIM."""
+    """{name: (N,) numbers} of the reconstructions of `x`: squared error and, unless binary, PSNR and SSIM.
+
+    Counts, which have no range, have none of them.
+    """
+    if vae.likelihood.data == "counts":
+        return {}
     scale = 255 if vae.likelihood.data == "8-bit levels" else 1
     pair = [np.divide(a, scale, dtype="float32") for a in (x, vae.reconstruct(x, batch_size=EVALUATION_BATCH))]
     measured = {"squared_error": metrics.squared_error(*pair)}

@@ -11,6 +11,7 @@ KINDS = {
     "unit interval": "values in [0, 1]",
     "open unit interval": "values strictly between 0 and 1",
     "8-bit levels": "8-bit levels: whole numbers from 0 to 255",
+    "counts": "counts: whole numbers of at least 0",
     "real": "real numbers of moderate size, such as pixels in [0, 1]",
 }
 _BITS = "12- and 16-bit levels are divided by 4095 and 65535, 8-bit ones by 255."
@@ -33,6 +34,8 @@ _ADVICE = {
 
 # The largest absolute value that a network can be trained on, and the one from which on it hardly can.
 LARGEST, LARGE = 1000.0, 100.0
+# The largest of counts, up to which float32 has every whole number.
+_LARGEST_COUNT = 2**24
 # float32's rounding of values that are scaled to [0, 1].
 _ROUNDING = 1e-6
 
@@ -92,6 +95,8 @@ def _supports(kind, x, low, high):
         return bool(low >= 0 and high <= 1 and np.all((x == 0) | (x == 1)))
     if kind == "8-bit levels":
         return bool(low >= 0 and high <= 255 and (x.dtype.kind in "iub" or np.all(x == np.round(x))))
+    if kind == "counts":
+        return bool(low >= 0 and high <= _LARGEST_COUNT and (x.dtype.kind in "iub" or np.all(x == np.round(x))))
     if kind == "unit interval":
         return bool(low >= -_ROUNDING and high <= 1 + _ROUNDING)
     if kind == "open unit interval":
@@ -134,8 +139,15 @@ def check_values(x: np.ndarray, likelihood: Any, whole: bool = False) -> None:
             "pass (levels + 0.5) / 256 instead of levels / 255 (keras_vae.data.convert does it), or use "
             "likelihood='continuous_bernoulli'."
         )
+    elif wanted == "counts":
+        advice = (
+            "Pass counts as they were counted: not divided by their sum, nor as logarithms, nor with fractions, and "
+            f"none above {_LARGEST_COUNT:,}. Use likelihood='normal' or 'student_t' for other numbers."
+        )
     elif found == "real" and max(-low, high) > 1:
         advice = f"Standardise real numbers, (x - x.mean(0)) / x.std(0), for 'normal' or 'laplace', as float32. {_BITS}"
+        if _supports("counts", x, low, high):
+            advice += " Counts have likelihoods of their own: 'poisson', 'negative_binomial', 'multinomial'."
     raise ValueError(
         f"{name} expects {KINDS[wanted]}; the data looks like {KINDS[found] if found != 'real' else 'other numbers'}. "
         f"{advice} Received: dtype={x.dtype}, smallest {low}, largest {high}"

@@ -1,0 +1,163 @@
+"""Masses over counts, as TFP distributions."""
+
+import math
+
+from keras import ops
+
+from keras_vae.backend import Tensor, tfd, tfp
+
+
+class NegativeBinomial(tfd.NegativeBinomial):
+    """TFP's negative binomial, sampled as a Poisson whose rate is Gamma distributed."""
+
+    def _sample_n(self, n, seed=None):
+        rate_seed, count_seed = tfp.random.split_seed(seed, salt="negative_binomial")
+        concentration = ops.broadcast_to(self.total_count, ops.shape(self.total_count + self.logits))
+        rate = tfd.Gamma(concentration, ops.exp(-self.logits)).sample(n, seed=rate_seed)
+        return tfd.Poisson(rate).sample(seed=count_seed)
+
+
+class ZeroInflatedNegativeBinomial(tfd.Distribution):
+    """0 with some probability, otherwise a negative binomial.
+
+    Args:
+        total_count: r of the negative binomial, its inverse dispersion.
+        logits: log-odds of its successes; its mean is r exp(logits).
+        inflation: log-odds of the zeros that it does not count.
+        name: name of the distribution.
+    """
+
+    def __init__(
+        self, total_count: Tensor, logits: Tensor, inflation: Tensor, name: str = "ZeroInflatedNegativeBinomial"
+    ):
+        parameters = dict(locals())
+        self._counts = NegativeBinomial(total_count, logits)
+        self._inflation = ops.convert_to_tensor(inflation, "float32")
+        super().__init__(
+            dtype=self._counts.dtype,
+            reparameterization_type=tfd.NOT_REPARAMETERIZED,
+            validate_args=False,
+            allow_nan_stats=True,
+            parameters=parameters,
+            name=name,
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        return dict.fromkeys(("total_count", "logits", "inflation"), tfp.util.ParameterProperties())
+
+    @property
+    def total_count(self) -> Tensor:
+        """r of the negative binomial."""
+        return self._counts.total_count
+
+    @property
+    def logits(self) -> Tensor:
+        """Log-odds of its successes."""
+        return self._counts.logits
+
+    @property
+    def inflation(self) -> Tensor:
+        """Log-odds of the other zeros."""
+        return self._inflation
+
+    def _event_shape(self):
+        return ()
+
+    def _event_shape_tensor(self):
+        return ops.zeros((0,), "int32")
+
+    def _log_prob(self, x):
+        counted = self._counts.log_prob(x) - ops.softplus(self._inflation)
+        # The logarithm of their probability.
+        zeros = -ops.softplus(-self._inflation)
+        return ops.where(ops.equal(x, 0), ops.logaddexp(zeros, counted), counted)
+
+    def _sample_n(self, n, seed=None):
+        zero_seed, count_seed = tfp.random.split_seed(seed, salt="zero_inflated_negative_binomial")
+        counts = self._counts.sample(n, seed=count_seed)
+        inflation = ops.broadcast_to(self._inflation, ops.shape(counts)[1:])
+        zeros = tfd.Bernoulli(logits=inflation, dtype="float32").sample(n, seed=zero_seed)
+        return (1.0 - zeros) * counts
+
+    def _mean(self):
+        return ops.sigmoid(-self._inflation) * self._counts.mean()
+
+
+class Multinomial(tfd.Distribution):
+    """Counts of D outcomes whose total is given.
+
+    The total of a value is that of its own counts: `log_prob` is the mass given it, the multinomial coefficient
+    included.
+
+    Args:
+        logits: unnormalised log-probabilities of the outcomes.
+        total_count: of the mean and of samples, a whole number.
+        event_ndims: over how many axes the outcomes are.
+        name: name of the distribution.
+
+    Shape: logits (*batch, *event), total_count (), the event the last `event_ndims` axes.
+    """
+
+    def __init__(self, logits: Tensor, total_count: Tensor, event_ndims: int = 1, name: str = "Multinomial"):
+        parameters = dict(locals())
+        self._logits = ops.convert_to_tensor(logits, "float32")
+        self._total_count = ops.convert_to_tensor(total_count, "float32")
+        self._event_ndims = event_ndims
+        super().__init__(
+            dtype=self._logits.dtype,
+            reparameterization_type=tfd.NOT_REPARAMETERIZED,
+            validate_args=False,
+            allow_nan_stats=True,
+            parameters=parameters,
+            name=name,
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        return {
+            "logits": tfp.util.ParameterProperties(event_ndims=lambda self: self._event_ndims),
+            "total_count": tfp.util.ParameterProperties(event_ndims=0),
+        }
+
+    @property
+    def logits(self) -> Tensor:
+        """Unnormalised log-probabilities of the outcomes."""
+        return self._logits
+
+    @property
+    def total_count(self) -> Tensor:
+        """The total of the mean and of samples."""
+        return self._total_count
+
+    @property
+    def event_ndims(self) -> int:
+        """Over how many axes the outcomes are."""
+        return self._event_ndims
+
+    def _event_shape(self):
+        return self._logits.shape[-self._event_ndims :]
+
+    def _event_shape_tensor(self):
+        return ops.shape(self._logits)[-self._event_ndims :]
+
+    def _log_prob(self, x):
+        x = self._flat(x)
+        return tfd.Multinomial(ops.sum(x, axis=-1), logits=self._flat(self._logits)).log_prob(x)
+
+    def _sample_n(self, n, seed=None):
+        logits = self._flat(self._logits)
+        total_count = ops.broadcast_to(self._total_count, ops.shape(logits)[:-1])
+        drawn = tfd.Multinomial(total_count, logits=logits).sample(n, seed=seed)
+        return ops.reshape(drawn, (n, *ops.shape(self._logits)))
+
+    def _mean(self):
+        shares = ops.exp(ops.log_softmax(self._flat(self._logits), axis=-1))
+        return ops.reshape(self._total_count * shares, ops.shape(self._logits))
+
+    def _flat(self, value):
+        event = self._logits.shape[-self._event_ndims :]
+        return ops.reshape(value, (*ops.shape(value)[: -self._event_ndims], math.prod(event)))
+
+    def _default_event_space_bijector(self):
+        return None
