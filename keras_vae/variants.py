@@ -120,8 +120,8 @@ _VARIANTS = {
             "geco",
             "VAE under a constraint",
             "Rezende and Viola 2018, arXiv:1810.00597",
-            "the least KL that reconstructs as well as is asked",
-            {"objective": "constrained"},
+            "the least KL that reconstructs as well as is asked: `limit` nats of -log p(x|z), 80 for binary digits",
+            {"objective": "constrained:limit=80.0"},
         ),
         Variant(
             "beta-tc-vae",
@@ -355,7 +355,7 @@ _VARIANTS = {
             "dfc-vae",
             "DFC-VAE",
             "Hou et al. 2017, arXiv:1610.00291",
-            "pictures: errors in the features of a trained network, `network=`",
+            "pictures: errors in the features of a trained network, `features`; without one, of random filters",
             {"likelihood": "perceptual"},
         ),
         Variant(

@@ -106,7 +106,7 @@ def _halved(x):
     return ops.mean(ops.reshape(x, (*ops.shape(x)[:-3], height, 2, width, 2, channels)), axis=(-4, -2))
 
 
-@keras.saving.register_keras_serializable("keras_vae")
+@register()
 class Perceptual(Likelihood):
     """The distance of x and the decoder's image in the features of a given network; no density of x, comparable with
     nothing.
@@ -116,30 +116,35 @@ class Perceptual(Likelihood):
 
     Args:
         features: a Keras model, images (B, *X) -> features, or a list of them (several layers), each counted alike.
-            It is frozen (`trainable = False`), runs in inference mode, and is saved with the model.
+            It is frozen (`trainable = False`), runs in inference mode, and is saved with the model. None: three layers
+            of random filters, always the same ones, which know of edges and textures and of nothing else.
         scale: the standard deviation: "learned", one for all features, or a positive number.
 
     Reference: Hou, Shen, Sun and Qiu 2017, "Deep feature consistent variational autoencoder", equations 3 and 4;
-    Higgins et al. 2017, "DARLA", equation 2.
+    Higgins et al. 2017, "DARLA", equation 2; He, Wang and Hopcroft 2016, "A powerful generative model using random
+    weights for the deep image representation" (random filters).
 
     Example: `Perceptual(keras.Model(vgg.inputs, [vgg.get_layer(name).output for name in names]))`.
     """
 
     normalized = False
 
-    def __init__(self, features: keras.Model, scale: float | str = "learned", **kwargs: Any):
+    def __init__(self, features: keras.Model | None = None, scale: float | str = "learned", **kwargs: Any):
         super().__init__(**kwargs)
-        if not isinstance(features, keras.layers.Layer):
-            raise ValueError(f"`features` must be a Keras model of images. Received: features={features!r}")
-        features.trainable = False
+        if features is not None:
+            if not isinstance(features, keras.layers.Layer):
+                raise ValueError(f"`features` must be a Keras model of images. Received: features={features!r}")
+            features.trainable = False
         self.features = features
         self.scale = number_or_mode("scale", scale, ("learned",))
 
     def build(self, features_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> None:
         super().build(features_shape, event_shape)
+        if self.features is None:
+            self._random = _random_filters(event_shape)
         given = keras.KerasTensor((None, *event_shape))
         try:
-            found = keras.tree.flatten(self.features(given, training=False))
+            found = keras.tree.flatten(self._network(given, training=False))
         except Exception as error:  # A user's network may raise anything.
             raise ValueError(
                 f"`features` cannot take images of shape {tuple(event_shape)}. "
@@ -149,6 +154,10 @@ class Perceptual(Likelihood):
             raise ValueError(f"`features` must return tensors (B, ...). Received: {found}")
         if self.scale == "learned":
             self.log_scale = self.add_weight(name="log_scale", shape=(), initializer="zeros")
+
+    @property
+    def _network(self):
+        return self._random if self.features is None else self.features
 
     def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
         return Scored(self.head(features)[..., 0], self._score, event_ndims=len(self.event_shape))
@@ -166,8 +175,26 @@ class Perceptual(Likelihood):
     def _seen(self, images):
         """The features of images (..., *X), each tensor as vectors, (..., F)."""
         lead = ops.shape(images)[: len(images.shape) - len(self.event_shape)]
-        found = frozen(self.features)(ops.reshape(images, (-1, *self.event_shape)), training=False)
+        found = frozen(self._network)(ops.reshape(images, (-1, *self.event_shape)), training=False)
         return [
             ops.reshape(ops.cast(value, "float32"), (*lead, math.prod(value.shape[1:])))
             for value in keras.tree.flatten(found)
         ]
+
+
+def _random_filters(event_shape):
+    """A frozen network of three convolutions, each of whose outputs is a feature."""
+    if len(event_shape) != 3:
+        raise ValueError(f"Random filters see images (h, w, c): give `features`. Received: shape {tuple(event_shape)}")
+    inputs = x = keras.Input(event_shape)
+    outputs = []
+    for number, width in enumerate((16, 32, 64)):
+        initializer = keras.initializers.HeNormal(seed=number)
+        convolution = keras.layers.Conv2D(
+            width, 3, strides=min(2, 1 + number), padding="same", activation="relu", kernel_initializer=initializer
+        )
+        x = convolution(x)
+        outputs.append(x)
+    network = keras.Model(inputs, outputs, name="random_filters")
+    network.trainable = False
+    return network
