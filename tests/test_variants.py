@@ -63,7 +63,7 @@ def test_it_goes_all_the_way(name, tmp_path):
     import tensorflow as tf
 
     served = tf.saved_model.load(str(tmp_path / "served"))
-    np.testing.assert_allclose(np.array(served.reconstruct(x)), images, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(np.array(served.decode(served.encode(x))), images, rtol=1e-4, atol=1e-4)
 
 
 def test_arguments_go_to_the_part_that_takes_them():
