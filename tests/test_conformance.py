@@ -11,7 +11,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from compositions import BY_NAME, COMPOSITIONS, Composition
+from compositions import BY_NAME, COMPOSITIONS
 from processes import run_python
 from scipy import special
 
@@ -21,10 +21,17 @@ from keras_vae.export.saved_model import CHUNK
 HERE = pathlib.Path(__file__).resolve().parent
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 # A likelihood of each kind of data, a map of features, several groups of latents, labels.
-REPRESENTATIVES = ("normal_optimal", "colour_mixture", "beta", "two_levels", "conditional")
+COMPILED = ("normal_optimal", "colour_mixture", "beta", "two_levels", "conditional")
+# And a part of each kind.
+REPRESENTATIVES = (*COMPILED, "vamp_iaf", "power_spherical")
 SERVED = tuple(composition for composition in COMPOSITIONS if composition.served)
 
-over_representatives = pytest.mark.parametrize("name", REPRESENTATIVES)
+# Of the list, each in a fresh process of its own; by default the first.
+PARTS = 5
+
+over_parts = pytest.mark.parametrize(
+    "part", [0, *(pytest.param(part, marks=pytest.mark.long) for part in range(1, PARTS))]
+)
 
 
 @pytest.fixture(scope="module", params=COMPOSITIONS, ids=lambda c: c.name)
@@ -35,6 +42,16 @@ def composition(request):
 @pytest.fixture(scope="module", params=SERVED, ids=lambda c: c.name)
 def served(request):
     """A composition that is used in another way than others, not only trained."""
+    return request.param
+
+
+def _by_default(composition):
+    return () if composition.name in REPRESENTATIVES else pytest.mark.long
+
+
+@pytest.fixture(scope="module", params=[pytest.param(c, marks=_by_default(c), id=c.name) for c in SERVED])
+def representative(request):
+    """One of those, for what costs more; all of them by `--run-all`."""
     return request.param
 
 
@@ -167,7 +184,8 @@ def test_labels_are_asked_for_where_they_count(served):
     assert (model.log_prob(x, y=y, samples=2, seed=1) != model.log_prob(x, y=others, samples=2, seed=1)).all()
 
 
-def test_callbacks_draw_any_model(served, tmp_path):
+def test_callbacks_draw_any_model(representative, tmp_path):
+    served = representative
     if served.signal:
         pytest.skip("a sequence is no picture")
     model = trained(served.name)[0]
@@ -187,15 +205,12 @@ def test_callbacks_draw_any_model(served, tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_tracks_float32(served, policy):
-    another_likelihood_alone = served.likelihood is not Composition.likelihood and not served.colour
-    if served.name not in REPRESENTATIVES and (policy == "mixed_float16" or another_likelihood_alone):
-        pytest.skip("on representatives alone: all compute heads and losses in float32")
-    _, before, history = trained(served.name)
-    x, y = data_of(served.name, 48)
+def test_mixed_precision_tracks_float32(representative, policy):
+    _, before, history = trained(representative.name)
+    x, y = data_of(representative.name, 48)
     keras.config.set_dtype_policy(policy)
     try:
-        model = served.model()
+        model = representative.model()
         for variable, value in zip(model.trainable_variables, before.values(), strict=True):
             np.testing.assert_allclose(np.array(variable), value, rtol=1e-2, atol=1e-2)
             variable.assign(value)
@@ -213,7 +228,7 @@ def test_mixed_precision_tracks_float32(served, policy):
     assert all(v.dtype == "float32" for v in model.weights if "float" in v.dtype)
 
 
-@over_representatives
+@pytest.mark.parametrize("name", COMPILED)
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="JAX always compiles with XLA")
 def test_compiles_with_and_without_xla(name):
     composition = BY_NAME[name]
@@ -241,10 +256,10 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
 """
 
 
-@pytest.mark.parametrize("half", [0, pytest.param(1, marks=pytest.mark.long)])
-def test_reloads_in_a_fresh_process_bit_equal(half, tmp_path):
+@over_parts
+def test_reloads_in_a_fresh_process_bit_equal(part, tmp_path):
     expected = {}
-    for name in list(BY_NAME)[half::2]:
+    for name in list(BY_NAME)[part::PARTS]:
         model = trained(name)[0]
         x, y = data_of(name, 2)
         model.save(tmp_path / f"{name}.keras")
@@ -284,9 +299,9 @@ def test_saved_files_hold_no_pickle(tmp_path):
     assert config["config"]["likelihood"]["registered_name"] == "keras_vae>Bernoulli"
 
 
-def test_presets_give_the_same_model(served, tmp_path):
-    model = trained(served.name)[0]
-    x, y = data_of(served.name, 2)
+def test_presets_give_the_same_model(representative, tmp_path):
+    model = trained(representative.name)[0]
+    x, y = data_of(representative.name, 2)
     model.save_to_preset(tmp_path)
     loaded = type(model).from_preset(tmp_path)
     np.testing.assert_array_equal(loaded.reconstruct(x, y), model.reconstruct(x, y))
@@ -329,9 +344,9 @@ def log_prob_as_served(model, x, y):
 
 
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="SavedModels are written by TensorFlow")
-@pytest.mark.parametrize("half", [0, pytest.param(1, marks=pytest.mark.long)])
-def test_serves_where_keras_vae_is_not_installed(half, tmp_path):
-    names = [composition.name for composition in SERVED[half::2]]
+@over_parts
+def test_serves_where_keras_vae_is_not_installed(part, tmp_path):
+    names = [composition.name for composition in SERVED[part::PARTS]]
     for name in names:
         x, y = data_of(name, 8)
         trained(name)[0].export(tmp_path / name)
