@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -38,7 +39,7 @@ class MaskedNetwork(Part):
         context: bool = False,
         turns: int | None = None,
         reverse: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.size, self.widths, self.context = plain(size), checked_widths(widths), bool(context)

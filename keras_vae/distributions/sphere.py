@@ -74,9 +74,10 @@ class VonMisesFisher(tfd.VonMisesFisher):
         2018 (arXiv 1805.08498), equation 5; samples by Wood 1994.
     """
 
-    def __init__(self, mean_direction: Tensor, concentration: Tensor, name: str = "VonMisesFisher", **kwargs):
-        super().__init__(mean_direction, concentration, name=name, **kwargs)
-        self._reparameterization_type = tfd.FULLY_REPARAMETERIZED
+    @property
+    def reparameterization_type(self) -> object:
+        """Full, where TFP's own depends on the dimension."""
+        return tfd.FULLY_REPARAMETERIZED
 
     def cooled(self, temperature: float | Tensor) -> "VonMisesFisher":
         """The same with its concentration over temperature^2, which scales the standard deviation where it is large."""
