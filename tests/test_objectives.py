@@ -18,20 +18,32 @@ def tensor(array):
     return ops.convert_to_tensor(np.asarray(array, dtype="float32"))
 
 
+SEED = seed_pair(0)
+
+
 def normal(loc, scale, rank=1):
     return tfd.Independent(tfd.Normal(loc, scale), reinterpreted_batch_ndims=rank)
 
 
-def passed(loc, scale, prior=None, samples=1, seed=0, **rest):
+def passed(loc, scale, prior=None, samples=1, seed=SEED, **rest):
     """A pass in which q(z|x) is Normal, and x is three zeros that z says nothing of."""
     loc = ops.convert_to_tensor(loc, dtype="float32")
     batch, size = loc.shape
     q = normal(loc, tensor(scale) * ops.ones_like(loc))
     prior = normal(ops.zeros(size), ops.ones(size)) if prior is None else prior
     p = normal(ops.zeros((samples, batch, 3)), 1.0)
-    latent = Latent(q.sample(samples, seed=seed_pair(seed)), q, prior, held=lambda: q)
+    latent = Latent(q.sample(samples, seed=seed), q, prior, held=lambda: q)
     rest = {name: tensor(value) if name == "sample_weight" else value for name, value in rest.items()}
-    return Inference(ops.zeros((batch, 3)), None, p, (latent,), ops.zeros(()), seed=seed_pair(seed, 1), **rest)
+    return Inference(ops.zeros((batch, 3)), None, p, (latent,), ops.zeros(()), seed=seed + 1, **rest)
+
+
+def compiled(function):
+    """On JAX, since operations take longer to compile one by one."""
+    if keras.backend.backend() != "jax":
+        return function
+    import jax
+
+    return jax.jit(function)
 
 
 def terms(objective, inference):
@@ -39,8 +51,14 @@ def terms(objective, inference):
     if not objective.built:
         objective.build(inference.latents[0].z.shape[2:], inference.x.shape[1:])
         objective.built = True
-    found = {name: inference.mean(value) for name, value in objective.terms(inference).items()}
-    return {name: float(inference.batch_mean(ops.convert_to_tensor(value))) for name, value in found.items()}
+
+    def means():
+        # Copies, which keep nothing of what they compute here.
+        fresh = dataclasses.replace(inference, latents=tuple(map(dataclasses.replace, inference.latents)))
+        found = {name: inference.mean(value) for name, value in objective.terms(fresh).items()}
+        return {name: inference.batch_mean(ops.convert_to_tensor(value)) for name, value in found.items()}
+
+    return {name: float(value) for name, value in compiled(means)().items()}
 
 
 def correlated(correlation, count, size=2, seed=0):
@@ -85,16 +103,14 @@ def test_a_batch_estimates_the_density_of_the_whole_set():
     points = rng.normal(size=(8, 2))
     exact = stats.norm(points[:, None], 0.8).pdf(points[None]).prod(axis=-1).mean(axis=0)
     sums, counts = np.zeros(8), np.zeros(8)
-    q = kv.objectives.TotalCorrelation(data_size=8)
-    for _ in range(120):
+    share = np.exp(np.array(kv.objectives.TotalCorrelation(data_size=8)._log_share(passed(points[:4], 0.8))))
+    np.testing.assert_allclose(share.sum(axis=1), 1.0, rtol=1e-5)
+    for _ in range(1000):
         chosen = rng.permutation(8)[:4]
-        inference = passed(points[chosen], 0.8)
-        share = np.exp(np.array(q._log_share(inference)))
-        np.testing.assert_allclose(share.sum(axis=1), 1.0, rtol=1e-5)
         density = stats.norm(points[chosen][None], 0.8).pdf(points[chosen][:, None]).prod(axis=-1)
         sums[chosen] += (share * density).sum(axis=1)
         counts[chosen] += 1
-    np.testing.assert_allclose(sums / counts, exact, rtol=0.15)
+    np.testing.assert_allclose(sums / counts, exact, rtol=0.05)
 
 
 def test_full_covariance_has_marginals_of_its_own():
@@ -161,10 +177,15 @@ def test_mmd_is_its_closed_form():
 
 
 def test_mmd_of_equal_distributions_is_zero_in_expectation():
-    for kernel in ("imq", "rbf"):
+    for samples, kernel in ((1, "imq"), (2, "rbf")):
         objective = kv.objectives.MMD(kernel=kernel)
-        passes = (passed(spread(0.0, 12, 2, seed), 1e-3, seed=seed, samples=1 + seed % 2) for seed in range(24))
-        values = np.array([terms(objective, one)["mmd"] for one in passes])
+
+        def value(points, seed, samples=samples, objective=objective):
+            return objective.terms(passed(points, 1e-3, seed=seed, samples=samples))["mmd"]
+
+        value_of = compiled(value)
+        seeds = [(tensor(spread(0.0, 12, 2, n)), ops.convert_to_tensor(seed_pair(n))) for n in range(40)]
+        values = np.array([float(value_of(*one)) for one in seeds])
         assert (values < 0).any()
         # Four standard errors.
         assert abs(values.mean()) < 4 * values.std() / np.sqrt(len(values))
@@ -230,11 +251,7 @@ def gradients(objective, parameters=PARAMETERS, seeds=1, repeated=1):
 
         return tfp.math.value_and_gradient(loss, *values)
 
-    if keras.backend.backend() == "jax":
-        import jax
-
-        # One by one, operations take longer to compile.
-        slopes_of = jax.jit(slopes_of)
+    slopes_of = compiled(slopes_of)
     values = [tensor(value) for value in parameters.values()]
     found = [slopes_of(ops.convert_to_tensor(seed_pair(seed)), *values) for seed in range(seeds)]
     return np.array([[float(slope) for slope in slopes] for _, slopes in found]), float(found[-1][0])
@@ -374,8 +391,7 @@ def test_spectral_norm_divides_by_the_largest_singular_value():
     kernel = np.random.default_rng(0).normal(size=(3, 3, 2, 4))
     expected = kernel / np.linalg.svd(kernel.reshape(-1, 4))[1][0]
     found = kv.constraints.SpectralNorm()(tensor(kernel))
-    # Ten iterations from any start.
-    np.testing.assert_allclose(np.array(found), expected, rtol=0.03, atol=0.01)
+    np.testing.assert_allclose(np.array(found), expected, rtol=0.01, atol=1e-3)
 
 
 @pytest.mark.parametrize("on", ["reconstruction", "kl"])
@@ -523,6 +539,7 @@ def test_a_game_is_balanced_by_gradients_and_may_begin_later():
         kv.objectives.VAEGAN(features=features, discriminator=features)
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="minutes of compilation; reloading is checked of all")
 def test_the_discriminator_goes_on_where_it_was(tmp_path):
     model = BY_NAME["vae_gan"].model(run_eagerly=True)
     x = BY_NAME["vae_gan"].images(16)
