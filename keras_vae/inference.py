@@ -16,6 +16,11 @@ def _factors(distribution):
     return distribution.distribution if isinstance(distribution, tfd.Independent) else None
 
 
+def has_density(distribution: tfd.Distribution) -> bool:
+    """Whether a distribution is not a point mass."""
+    return not isinstance(_factors(distribution) or distribution, (tfd.Deterministic, tfd.VectorDeterministic))
+
+
 def marginals(distribution: tfd.Distribution) -> tfd.Distribution | None:
     """The densities of single units, batch (..., *D), or None where they are not known."""
     if isinstance(distribution, tfd.MultivariateNormalTriL):
@@ -62,9 +67,7 @@ class Latent:
         # A registered KL holds only between continuous, reparameterised distributions: TFP also has one from a point
         # mass, which is -log p and no KL.
         exact = None
-        if self.posterior.reparameterization_type == tfd.FULLY_REPARAMETERIZED and not isinstance(
-            _factors(self.posterior) or self.posterior, (tfd.Deterministic, tfd.VectorDeterministic)
-        ):
+        if self.posterior.reparameterization_type == tfd.FULLY_REPARAMETERIZED and has_density(self.posterior):
             exact = _registered_kl(self.posterior, self.prior)
         return self.log_ratio if exact is None else exact
 

@@ -605,6 +605,11 @@ def test_what_they_need_is_said():
     for objective in (kv.objectives.DReG(2), kv.objectives.StickingTheLanding(2), kv.objectives.PIWAE(2, 1)):
         with pytest.raises(ValueError, match=r"gives it as a constant.*Received"):
             objective.terms(dataclasses.replace(inference, latents=(no_constant,)))
+    point = tfd.Independent(tfd.Deterministic(tensor(spread(0.0, 4))), 1)
+    point = dataclasses.replace(inference, latents=(dataclasses.replace(inference.latents[0], posterior=point),))
+    for objective in (kv.objectives.TotalCorrelation(2), kv.objectives.DReG(2)):
+        with pytest.raises(ValueError, match=r"density.*Received"):
+            objective.terms(point)
     enumerated = dataclasses.replace(inference, weights=ops.ones((2, 4)) / 2)
     for objective in (kv.objectives.DReG(2), kv.objectives.MIWAE(2, 1), kv.objectives.PIWAE(2, 1)):
         with pytest.raises(ValueError, match=r"enumerated.*Received"):

@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from keras_vae.backend import Tensor, tfd
-from keras_vae.inference import Inference, Latent
+from keras_vae.inference import Inference, Latent, has_density
 from keras_vae.names import check_whole
 from keras_vae.parts import Part
 
@@ -89,11 +89,12 @@ def held(objective: Objective, latent: Latent) -> tfd.Distribution:
     Raises:
         ValueError: where there is none, or z lets no gradient through.
     """
-    if latent.held is None or latent.posterior.reparameterization_type != tfd.FULLY_REPARAMETERIZED:
+    q = latent.posterior
+    if latent.held is None or q.reparameterization_type != tfd.FULLY_REPARAMETERIZED or not has_density(q):
         raise ValueError(
-            "This objective needs a posterior whose samples let gradients through, of a model that gives it as a "
-            "constant, too (`held` of its Latent), as a VAE does. "
-            f"Received: objective {objective.spec!r}, posterior {latent.posterior}"
+            "This objective needs a posterior with a density, whose samples let gradients through, of a model that "
+            "gives it as a constant, too (`held` of its Latent), as a VAE does. "
+            f"Received: objective {objective.spec!r}, posterior {q}"
         )
     return latent.held()
 

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_vae.backend import Tensor, folded, tfd
-from keras_vae.inference import Inference, marginals
+from keras_vae.inference import Inference, has_density, marginals
 from keras_vae.names import check_number, check_whole
 from keras_vae.objectives.base import Objective, flat, negative_elbo
 from keras_vae.objectives.critics import checked_widths, critic
@@ -63,7 +63,7 @@ class TotalCorrelation(Objective):
         latent = self.one_latent(inference)
         z, q = latent.z, latent.posterior
         units = marginals(q)
-        if units is None:
+        if units is None or not has_density(q):
             raise ValueError(
                 "The total correlation needs a posterior of which the density of each unit is known, such as "
                 f"diagonal_normal. Received: objective {self.spec!r}, posterior {q}"
