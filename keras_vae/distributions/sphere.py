@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_vae.backend import Tensor, tfd, tfp
 
-# Of normalisers, to float32's precision; of the gradients of single samples, to four digits.
+# Of normalisers, over both tails, and of the gradients of samples, over one: both to float32's precision.
 _FINE, _COARSE = (np.polynomial.legendre.leggauss(count) for count in (64, 24))
 
 
@@ -163,7 +163,7 @@ class VonMisesFisher(tfd.VonMisesFisher):
 
 
 def _nodes(low, high, rule):
-    """Nodes of a Gauss-Legendre rule between `low` and `high`, and the logarithms of their weights, on a new last axis."""
+    """Nodes of a Gauss-Legendre rule between `low` and `high`, and their log-weights, on a new last axis."""
     half = 0.5 * ops.maximum(high - low, 1e-12)[..., None]
     nodes = low[..., None] + half * (1.0 + ops.convert_to_tensor(rule[0].astype("float32")))
     return nodes, ops.log(half) + ops.convert_to_tensor(np.log(rule[1]).astype("float32"))
