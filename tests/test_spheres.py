@@ -29,7 +29,7 @@ def log_area(size):
 
 
 @over_kinds
-@pytest.mark.parametrize("size", [2, 3, 10])
+@pytest.mark.parametrize("size", [2, 10])
 def test_densities_integrate_to_one(kind, size):
     mu, concentration = direction(size), 3.0
     density = KINDS[kind](tensor(mu), tensor(concentration))
@@ -42,7 +42,7 @@ def test_densities_integrate_to_one(kind, size):
     np.testing.assert_allclose(total, 1.0, atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [2, 3, 8, 64])
+@pytest.mark.parametrize("size", [2, 3, 64])
 def test_von_mises_fisher_is_that_of_bessel_functions(size):
     mu, concentration = direction(size), np.array([0.01, 1.0, 30.0, 1000.0])
     density = distributions.VonMisesFisher(tensor(np.tile(mu, (4, 1))), tensor(concentration))
@@ -90,7 +90,7 @@ def slope(function, x):
 
 
 @over_kinds
-@pytest.mark.parametrize("size", [2, 3, 7])
+@pytest.mark.parametrize("size", [2, 5])
 def test_samples_carry_the_gradient_of_their_mean(kind, size):
     mu, count = direction(size), 20_000
 
@@ -120,9 +120,9 @@ def test_samples_near_their_direction_have_finite_gradients(kind):
 
 @over_kinds
 def test_a_direction_turns_its_samples(kind):
-    for mu in np.concatenate([np.eye(3), -np.eye(3)]):
-        z = np.array(KINDS[kind](tensor(mu), tensor(1e4)).sample(20, seed=seed_pair(0)))
-        np.testing.assert_allclose(z, np.tile(mu, (20, 1)), atol=0.08)
+    mu = np.concatenate([np.eye(3), -np.eye(3)])
+    z = np.array(KINDS[kind](tensor(mu), tensor(np.full(6, 1e4))).sample(20, seed=seed_pair(0)))
+    np.testing.assert_allclose(z, np.tile(mu, (20, 1, 1)), atol=0.08)
 
 
 def test_spheres_go_with_spheres():

@@ -7,7 +7,8 @@ from keras import ops
 
 from keras_vae.backend import Tensor, tfd, tfp
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
+# Of normalisers, over both tails, and of the gradients of samples, over one: both to float32's precision.
+_FINE, _COARSE = (np.polynomial.legendre.leggauss(count) for count in (64, 24))
 
 
 def _oriented(cosine, sine, mean_direction, seed):
@@ -106,7 +107,7 @@ class VonMisesFisher(tfd.VonMisesFisher):
         """log of the integral of the density of the angle, and the mean of 1 - cosine under it, (*batch,)."""
         concentration = ops.convert_to_tensor(self.concentration)
         _, low, high = self._ends(ops.stop_gradient(concentration))
-        angle, log_weight = _nodes(low, high)
+        angle, log_weight = _nodes(low, high, _FINE)
         log_density = self._log_density(angle, concentration[..., None]) + log_weight
         log_integral = ops.logsumexp(log_density, axis=-1)
         share = ops.exp(log_density - log_integral[..., None])
@@ -152,7 +153,7 @@ class VonMisesFisher(tfd.VonMisesFisher):
         # two, over the tail in which the angle is.
         is_below = angle < mode
         ends = ops.where(is_below, low, angle), ops.where(is_below, angle, high)
-        nodes, log_weight = _nodes(*ends)
+        nodes, log_weight = _nodes(*ends, _COARSE)
         relative = (
             self._log_density(nodes, concentration[..., None]) - self._log_density(angle, concentration)[..., None]
         )
@@ -161,11 +162,11 @@ class VonMisesFisher(tfd.VonMisesFisher):
         return ops.stop_gradient(ops.where(is_below, integral, -integral))
 
 
-def _nodes(low, high):
-    """Gauss-Legendre nodes between `low` and `high`, and the logarithms of their weights, on a new last axis."""
+def _nodes(low, high, rule):
+    """Nodes of a Gauss-Legendre rule between `low` and `high`, and their log-weights, on a new last axis."""
     half = 0.5 * ops.maximum(high - low, 1e-12)[..., None]
-    nodes = low[..., None] + half * (1.0 + ops.convert_to_tensor(_NODES.astype("float32")))
-    return nodes, ops.log(half) + ops.convert_to_tensor(np.log(_WEIGHTS).astype("float32"))
+    nodes = low[..., None] + half * (1.0 + ops.convert_to_tensor(rule[0].astype("float32")))
+    return nodes, ops.log(half) + ops.convert_to_tensor(np.log(rule[1]).astype("float32"))
 
 
 def _cooled(concentration, temperature):
