@@ -145,9 +145,9 @@ COMPOSITIONS = (
     ),
     _likelihood("categorical", lambda: kv.likelihoods.Categorical()),
     _likelihood("beta", lambda: kv.likelihoods.Beta()),
-    _likelihood("student_t", lambda: kv.likelihoods.StudentT(freedom=3.0)),
-    _likelihood("log_cosh", lambda: kv.likelihoods.LogCosh()),
-    _likelihood("poisson", lambda: kv.likelihoods.Poisson()),
+    _likelihood("student_t", lambda: kv.likelihoods.StudentT(freedom=3.0), served=False),
+    _likelihood("log_cosh", lambda: kv.likelihoods.LogCosh(), served=False),
+    _likelihood("poisson", lambda: kv.likelihoods.Poisson(), served=False),
     _likelihood("negative_binomial", lambda: kv.likelihoods.NegativeBinomial()),
     _likelihood(
         "zero_inflated",

@@ -158,6 +158,15 @@ def test_a_neighbourhood_is_around_real_images(trained):
         kv.samplers.Neighbourhood(TRAIN, scale=-1)
 
 
+def test_a_prior_that_fits_only_what_it_has_seen_is_warned_of():
+    given, held = codes(np.random.default_rng(0).normal(size=(300, 4))).split()
+    assert len(given.z) == 270 and len(held.z) == 30 and len(np.unique([*given.z[:, 0], *held.z[:, 0]])) == 300
+    former = kv.priors.StandardNormal(4)
+    fitting.warn_if_worse(former, former, held)
+    with pytest.warns(RuntimeWarning, match=r"take fewer components.*components=50.*in the place of <StandardNormal"):
+        fitting.warn_if_worse(fitting.fit("mixture:components=50", given), former, held)
+
+
 @kv.register("offset_normal", package="tests")
 class OffsetNormal(kv.priors.Prior):
     """N(offset, 1), the offset trained."""

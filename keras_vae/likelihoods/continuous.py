@@ -135,8 +135,8 @@ class LogCosh(_FixedForm):
         sharpness: a.
         scale: "learned", one for all pixels; "per_pixel", given by the decoder; or a positive number.
 
-    Reference: Chen, Chen, Guo and Xiao 2019, "Log hyperbolic cosine loss improves variational auto-encoder", equation
-    9, here normalised.
+    Reference: Chen, Chen, Guo and Xiao 2019, "Log hyperbolic cosine loss improves variational auto-encoder"; here
+    normalised.
     """
 
     def __init__(self, sharpness: float = 10.0, scale: float | str = "learned", **kwargs: Any):

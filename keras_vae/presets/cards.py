@@ -27,7 +27,7 @@ _COLUMNS = {
 }
 # {mark: (words of a protocol, footnote)}; of two the first is shown.
 _MARKS = {
-    "‡": ("is no density", "‡ The likelihood is a distance, and no density: comparable with nothing."),
+    "‡": ("no density", "‡ The likelihood is a distance, and no density: comparable with nothing."),
     "†": (
         "not dequantised",
         "† Density of grey values that were not dequantised: it has no upper bound and is comparable with nothing, "

@@ -51,6 +51,30 @@ class Codes:
         off = (np.abs(moments[0]) > _OFF) | (np.abs(moments[1] - 1) > _OFF)
         return off | (self.points.var(axis=0, dtype="float64") > _ACTIVE)
 
+    def split(self) -> tuple["Codes", "Codes"]:
+        """Those to fit to, and a tenth, at most 1,000, by which `warn_if_worse` judges the fit."""
+        order = np.random.default_rng(self.seed).permutation(len(self.z))
+        held = min(len(order) // 10, 1000)
+        parts = order[held:], order[:held]
+        return tuple(dataclasses.replace(self, z=self.z[part], points=self.points[part]) for part in parts)
+
+
+def warn_if_worse(prior: Prior, former: Prior, held: Codes) -> None:
+    """Warns of a prior that has a lower density than the former one at latents that it was not fitted to."""
+    if len(held.z) < 2:
+        return
+    log_probs = (p.distribution(encode=held.encode).log_prob(held.z.astype("float32")) for p in (prior, former))
+    after, before = (keras.ops.convert_to_numpy(log_prob).astype("float64") for log_prob in log_probs)
+    gain = after - before
+    if gain.mean() < -3 * gain.std(ddof=1) / len(gain) ** 0.5:
+        warnings.warn(
+            "At latents that it was not fitted to, the prior has a lower density than the former one, which makes the "
+            "bounds worse: give more images, or take fewer components. "
+            f"Received: {gain.mean():.2f} nats, {prior!r} in the place of {former!r}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
 
 def fit(prior: Prior | str, codes: Codes, **training: int | float) -> Prior:
     """A prior that is fitted to latents.
