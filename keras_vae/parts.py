@@ -298,9 +298,10 @@ class Head(Part):
 
     def call(self, features: Tensor) -> Tensor:
         lead = ops.shape(features)[: len(features.shape) - len(self.features_shape)]
-        if not self.by_position and len(self.features_shape) > 1:
-            features = ops.reshape(features, (*lead, math.prod(self.features_shape)))
-        return ops.reshape(self.dense(features), (*lead, *self.event_shape, self.parameters))
+        inputs = self.features_shape[-1] if self.by_position else math.prod(self.features_shape)
+        # A matrix, to whose product TensorFlow adds the bias in one go.
+        outputs = self.dense(ops.reshape(features, (-1, inputs)))
+        return ops.reshape(outputs, (*lead, *self.event_shape, self.parameters))
 
 
 def soft_clip(x: Tensor, low: float, high: float) -> Tensor:

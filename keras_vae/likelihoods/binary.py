@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from keras_vae import distributions
 from keras_vae.backend import Tensor, tfd
@@ -31,7 +32,7 @@ class Bernoulli(Likelihood):
         return "unit interval" if self.soft else "binary"
 
     def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
-        pixels = tfd.Bernoulli(logits=self.head(features)[..., 0], dtype="float32")
+        pixels = tfd.Bernoulli(logits=ops.squeeze(self.head(features), axis=-1), dtype="float32")
         return distributions.IndependentBernoulli(pixels, reinterpreted_batch_ndims=len(self.event_shape))
 
     def start_at(self, mean: np.ndarray) -> None:

@@ -171,4 +171,4 @@ class ContinuousBernoulli(Likelihood):
     data = "unit interval"
 
     def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
-        return self._independent(tfd.ContinuousBernoulli(logits=self.head(features)[..., 0]))
+        return self._independent(tfd.ContinuousBernoulli(logits=ops.squeeze(self.head(features), axis=-1)))

@@ -71,7 +71,7 @@ class _Logistics(_Levels):
 
     def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
         channels = _pixels(self.event_shape)[-1]
-        raw = self.head(features)[..., 0]
+        raw = ops.squeeze(self.head(features), axis=-1)
         raw = ops.reshape(raw, (*ops.shape(raw)[:-1], self._rows(self.event_shape), self.components))
         # Not slices, whose gradients TensorFlow fills up with zeros one by one.
         logits, loc, log_scale, coupling = ops.split(raw, [1, 1 + channels, 1 + 2 * channels], axis=-2)

@@ -95,7 +95,7 @@ class FromFunction(Likelihood):
 
     def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
         features = ops.cast(features, "float32")
-        return self.function(features if self.channels is None else self.head(features)[..., 0])
+        return self.function(features if self.channels is None else ops.squeeze(self.head(features), axis=-1))
 
     def get_config(self) -> dict:
         for one in self._unregistered():

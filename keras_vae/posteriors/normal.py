@@ -79,7 +79,7 @@ class FullCovarianceNormal(Posterior):
         self, features: Tensor, prior: tfd.Distribution | None = None, training: bool = False
     ) -> tfd.Distribution:
         (size,) = self.event_shape
-        raw = self.head(features)[..., 0]
+        raw = ops.squeeze(self.head(features), axis=-1)
         factor = tfp.math.fill_triangular(raw[..., size:])
         eye = ops.eye(size, dtype="float32")
         diagonal = ops.softplus(ops.diagonal(factor, axis1=-2, axis2=-1)) + self.floor

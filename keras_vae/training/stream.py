@@ -151,9 +151,11 @@ class ArrayFeed:
             start = tf.numpy_function(lambda: np.int64(self.start), [], tf.int64)
             start.set_shape([])
             steps = tf.data.Dataset.range(self.batches)
-            return steps.map(lambda index: batch(index, order, start), num_parallel_calls=2)
+            return steps.map(as_it_is(lambda index: batch(index, order, start)), num_parallel_calls=2)
 
-        stream = tf.data.Dataset.range(1).flat_map(one_epoch)
+        # Translating functions that have no branches takes longer than tracing them.
+        as_it_is = tf.autograph.experimental.do_not_convert
+        stream = tf.data.Dataset.range(1).flat_map(as_it_is(one_epoch))
         return stream.apply(tf.data.experimental.assert_cardinality(self.batches)).prefetch(2)
 
 
