@@ -47,8 +47,10 @@ class Variant:
         for role, spec in specs.items():
             if isinstance(spec, str):
                 parsed = names.Spec.parse(spec)
+                if known := sources.arguments(role).get(parsed.name):
+                    parsed = names.Spec(parsed.name, options=names.matched(parsed, known))
+                    taken |= dict.fromkeys(known, role)
                 specs[role] = parsed
-                taken |= dict.fromkeys(sources.arguments(role).get(parsed.name, ()), role)
         for name, value in arguments.items():
             role = taken[names.one_of(name, (*taken, *ROLES), f"argument of {self.name}")]
             specs[role] = specs[role].replaced(**{name: value})
@@ -191,7 +193,7 @@ _VARIANTS = {
             "IWAE",
             "Burda et al. 2016, arXiv:1509.00519",
             "a tighter bound by several samples",
-            {"objective": "iwae:50"},
+            {"objective": "iwae:samples=50"},
         ),
         Variant(
             "miwae",

@@ -56,10 +56,10 @@ class Use:
         x = self._checked(x)
         y = self._labels(y, len(x))
         size = min(CHUNK, power_of_two(len(x)))
-        codes = []
+        codes, drawn = [], self._functions(self._codes)
         for start in range(0, len(x), size):
             batch = [padded(a[start : start + size], size) for a in (x, y) if a is not None]
-            codes.append(self._functions(self._codes, backend.seed_pair(seed, start // size), *batch))
+            codes.append(drawn(backend.seed_pair(seed, start // size), *batch))
         codes = np.concatenate([ops.convert_to_numpy(c) for c in codes])[: len(x)]
         return codes[:, 0], codes[:, 1]
 
