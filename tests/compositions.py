@@ -7,6 +7,7 @@ from functools import cache
 import keras
 import numpy as np
 import own_parts
+import pytest
 
 import keras_vae as kv
 
@@ -106,6 +107,29 @@ def _fitted_mixture():
     prior.build((8, 8, 1))
     prior.assign([0.3, 0.7], [[1, 0], [0, 1]], [np.eye(2), [[1, 0.5], [0.5, 1]]], np.array([True, False, True]))
     return prior
+
+
+# A likelihood of each kind of data, a map of features, several groups of latents, labels, a part of each kind.
+REPRESENTATIVES = (
+    "bernoulli",
+    "normal_optimal",
+    "colour_mixture",
+    "beta",
+    "two_levels",
+    "conditional",
+    "latent_map",
+    "vamp_iaf",
+    "power_spherical",
+    "point",
+    "fitted_mixture",
+)
+
+
+def over(compositions):
+    """Parameters of a test of what costs much: representatives, and by `--run-all` all compositions."""
+    return [
+        pytest.param(c, id=c.name, marks=() if c.name in REPRESENTATIVES else pytest.mark.long) for c in compositions
+    ]
 
 
 _DENSITIES = "test_oracles.py::test_likelihoods_are_log_densities"

@@ -11,7 +11,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from compositions import BY_NAME, COMPOSITIONS
+from compositions import BY_NAME, COMPOSITIONS, over
 from processes import run_python
 from scipy import special
 
@@ -22,8 +22,6 @@ HERE = pathlib.Path(__file__).resolve().parent
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 # A likelihood of each kind of data, a map of features, several groups of latents, labels.
 COMPILED = ("normal_optimal", "colour_mixture", "beta", "two_levels", "conditional")
-# And a part of each kind.
-REPRESENTATIVES = (*COMPILED, "vamp_iaf", "power_spherical")
 SERVED = tuple(composition for composition in COMPOSITIONS if composition.served)
 
 # Of the list, each in a fresh process of its own; by default the first.
@@ -39,19 +37,9 @@ def composition(request):
     return request.param
 
 
-@pytest.fixture(scope="module", params=SERVED, ids=lambda c: c.name)
+@pytest.fixture(scope="module", params=over(SERVED))
 def served(request):
     """A composition that is used in another way than others, not only trained."""
-    return request.param
-
-
-def _by_default(composition):
-    return () if composition.name in REPRESENTATIVES else pytest.mark.long
-
-
-@pytest.fixture(scope="module", params=[pytest.param(c, marks=_by_default(c), id=c.name) for c in SERVED])
-def representative(request):
-    """One of those, for what costs more; all of them by `--run-all`."""
     return request.param
 
 
@@ -184,8 +172,7 @@ def test_labels_are_asked_for_where_they_count(served):
     assert (model.log_prob(x, y=y, samples=2, seed=1) != model.log_prob(x, y=others, samples=2, seed=1)).all()
 
 
-def test_callbacks_draw_any_model(representative, tmp_path):
-    served = representative
+def test_callbacks_draw_any_model(served, tmp_path):
     if served.signal:
         pytest.skip("a sequence is no picture")
     model = trained(served.name)[0]
@@ -205,12 +192,12 @@ def test_callbacks_draw_any_model(representative, tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_tracks_float32(representative, policy):
-    _, before, history = trained(representative.name)
-    x, y = data_of(representative.name, 48)
+def test_mixed_precision_tracks_float32(served, policy):
+    _, before, history = trained(served.name)
+    x, y = data_of(served.name, 48)
     keras.config.set_dtype_policy(policy)
     try:
-        model = representative.model()
+        model = served.model()
         for variable, value in zip(model.trainable_variables, before.values(), strict=True):
             np.testing.assert_allclose(np.array(variable), value, rtol=1e-2, atol=1e-2)
             variable.assign(value)
@@ -299,9 +286,9 @@ def test_saved_files_hold_no_pickle(tmp_path):
     assert config["config"]["likelihood"]["registered_name"] == "keras_vae>Bernoulli"
 
 
-def test_presets_give_the_same_model(representative, tmp_path):
-    model = trained(representative.name)[0]
-    x, y = data_of(representative.name, 2)
+def test_presets_give_the_same_model(served, tmp_path):
+    model = trained(served.name)[0]
+    x, y = data_of(served.name, 2)
     model.save_to_preset(tmp_path)
     loaded = type(model).from_preset(tmp_path)
     np.testing.assert_array_equal(loaded.reconstruct(x, y), model.reconstruct(x, y))

@@ -1,6 +1,7 @@
 """What Keras users expect of a model: every form of data, callbacks, weights of examples, reproducible runs."""
 
 import dataclasses
+import functools
 import logging
 
 import keras
@@ -20,6 +21,19 @@ def make(seed=0, objective="elbo", learning_rate=1e-2, **compiled):
     keras.utils.set_random_seed(seed)
     vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 3, widths=(16,)), likelihood="bernoulli", objective=objective, seed=seed)
     vae.compile(keras.optimizers.Adam(learning_rate), **compiled)
+    return vae
+
+
+@functools.cache
+def _shared():
+    vae = make()
+    return vae, vae.get_weights()
+
+
+def untrained():
+    """One model as it was at the beginning: what it has compiled serves the next test."""
+    vae, weights = _shared()
+    vae.set_weights(weights)
     return vae
 
 
@@ -60,7 +74,7 @@ def forms():
 @pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
 @pytest.mark.parametrize(("name", "data"), list(forms()), ids=lambda value: value if isinstance(value, str) else "")
 def test_fits_every_form_of_data(name, data):
-    vae = make()
+    vae = untrained()
     x, *rest = data()
     sized = {"batch_size": 25} if hasattr(x, "__array__") or name == "list" else {}
     weights = {"sample_weight": rest[1]} if rest else {}

@@ -5,14 +5,12 @@ import sys
 import keras
 import numpy as np
 import pytest
-from compositions import COMPOSITIONS
+from compositions import COMPOSITIONS, over
 
 import keras_vae as kv
 from keras_vae.export import onnx
 
 pytestmark = pytest.mark.skipif(kv.backend.NAME != "tensorflow", reason="ONNX files are written by TensorFlow")
-
-SERVED = [composition for composition in COMPOSITIONS if composition.served]
 
 
 def session(proto_or_path):
@@ -24,7 +22,7 @@ def session(proto_or_path):
     return lambda **arrays: opened.run(None, arrays)[0], values
 
 
-@pytest.mark.parametrize("composition", SERVED, ids=lambda c: c.name)
+@pytest.mark.parametrize("composition", over(c for c in COMPOSITIONS if c.served))
 def test_computes_what_keras_does(composition, tmp_path):
     vae, (x, *labels) = composition.moved(), composition.data(7)
     vae.export(tmp_path, format="onnx")

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from compositions import COMPOSITIONS
+from compositions import COMPOSITIONS, over
 
 import keras_vae as kv
 from keras_vae import presets
@@ -99,7 +99,7 @@ def test_loads_in_a_fresh_process_on_both_backends(saved, tmp_path, backend):
     assert loaded["step"] == int(vae.step)
 
 
-@pytest.mark.parametrize("composition", COMPOSITIONS, ids=lambda c: c.name)
+@pytest.mark.parametrize("composition", over(COMPOSITIONS))
 def test_every_composition_comes_back_bit_equal(composition, tmp_path):
     vae = composition.model()
     vae.save_to_preset(tmp_path / "preset")

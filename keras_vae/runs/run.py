@@ -25,6 +25,7 @@ from keras_vae.runs import recorder as recording
 from keras_vae.runs.plan import plan
 from keras_vae.runs.recipe import import_parts
 from keras_vae.training import averages
+from keras_vae.training.stream import evenly
 
 
 class Diverged(RuntimeError):
@@ -33,6 +34,8 @@ class Diverged(RuntimeError):
 
 # Below which a run says so.
 _FEW_UPDATES = 500
+# Training images that the scale of latents is measured on.
+_SCALED = 2000
 
 
 class Interrupted(KeyboardInterrupt):
@@ -149,6 +152,7 @@ def _run(recipe, out, about, ends, verbose, command, preset):
         done = int(vae.step) // train.steps
         recording.load_tested(vae, recipe, out)
         vae = recording.as_tested(vae)
+        vae.fit_latent_scale(data.seen(evenly(_SCALED, images.train.images), vae.likelihood, images), seed=recipe.seed)
         if ends is not None:
             extent = costs.extent(extent, ends - time.monotonic())
         seconds = [row["seconds"] for row in record["timings"]]
