@@ -296,6 +296,11 @@ COMPOSITIONS = (
     Composition(
         "fitted_mixture", "test_fitted_priors.py::test_the_density_is_scikit_learns", prior=lambda: _fitted_mixture()
     ),
+    Composition(
+        "two_stage",
+        "test_fitted_priors.py::test_a_second_stage_that_is_linear_is_a_normal",
+        prior=lambda: kv.priors.TwoStage(LATENT, widths=(8,), latent_size=2, scale="per_unit", samples=4),
+    ),
     # Users' own.
     Composition(
         "two_levels",

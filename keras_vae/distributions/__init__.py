@@ -6,6 +6,7 @@ from keras_vae.distributions.counts import Multinomial, NegativeBinomial, ZeroIn
 from keras_vae.distributions.flow import Flow, Planar, Radial
 from keras_vae.distributions.log_cosh import LogCosh
 from keras_vae.distributions.logistic import DiscretizedLogisticMixture
+from keras_vae.distributions.marginal import Marginal
 from keras_vae.distributions.normal_mixture import NormalMixture
 from keras_vae.distributions.scored import Scored
 from keras_vae.distributions.sphere import PowerSpherical, VonMisesFisher
@@ -17,6 +18,7 @@ __all__ = [
     "Flow",
     "IndependentBernoulli",
     "LogCosh",
+    "Marginal",
     "MaskedNetwork",
     "Multinomial",
     "NegativeBinomial",

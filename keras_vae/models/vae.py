@@ -189,7 +189,7 @@ class VAE(LatentVariableModel):
         temperature: float | Tensor = 1.0,
         training: bool = False,
     ) -> tuple[tuple[Latent, ...], Tensor]:
-        prior = self._prior(y, temperature)
+        prior = self._prior(y, temperature, training)
         posterior, held = (None, None) if x is None else self._posterior(x, y, prior, training)
         z = draw(posterior, prior, self.posterior.point)
         penalty = 0.0 if posterior is None else self.posterior.penalty(posterior)
@@ -198,13 +198,14 @@ class VAE(LatentVariableModel):
         features = shapes.applied(self.decoder, seen, *label, training=training)
         return (Latent(z, posterior, prior, penalty, held),), features
 
-    def _prior(self, y, temperature):
+    def _prior(self, y, temperature=1.0, training=False):
         def encode(inputs):
             # Pseudo-inputs are in the encoder's units, and have no labels. In inference mode: they are no data, whose
             # statistics layers such as batch normalisation keep, and p(z) is the same in training and tests.
             return self.posterior.distribution(self.encoder(inputs, training=False))
 
-        return self.prior.distribution(y, temperature, encode)
+        distribution = self.prior.training_distribution if training else self.prior.distribution
+        return distribution(y, temperature, encode)
 
     @property
     def decoder_weights(self) -> list[keras.Variable]:
@@ -281,7 +282,7 @@ class VAE(LatentVariableModel):
         """
         x = self._checked(x)
         y = self._labels(y, len(x))
-        return self._posterior(ops.convert_to_tensor(x, dtype="float32"), y, self._prior(y, 1.0))[0]
+        return self._posterior(ops.convert_to_tensor(x, dtype="float32"), y, self._prior(y))[0]
 
 
 def _build(part, *shapes):

@@ -7,6 +7,7 @@ from keras_vae.priors.flow import FlowPrior
 from keras_vae.priors.mixture import NormalMixture, VampPrior
 from keras_vae.priors.normal import ConditionalNormal, StandardNormal
 from keras_vae.priors.sphere import HypersphericalUniform
+from keras_vae.priors.two_stage import TwoStage
 
 __all__ = [
     "ConditionalNormal",
@@ -16,6 +17,7 @@ __all__ = [
     "NormalMixture",
     "Prior",
     "StandardNormal",
+    "TwoStage",
     "VampPrior",
     "get",
 ]
