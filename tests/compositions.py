@@ -219,6 +219,12 @@ COMPOSITIONS = (
         prior=lambda: kv.priors.HypersphericalUniform(LATENT),
     ),
     Composition(
+        "wrapped_normal",
+        "test_poincare.py::test_the_density_integrates_to_one",
+        posterior=lambda: kv.posteriors.WrappedNormal(LATENT, curvature=0.5),
+        prior=lambda: kv.priors.WrappedNormalPrior(LATENT, curvature=0.5),
+    ),
+    Composition(
         "point",
         "test_flows.py::test_an_autoencoder_pays_for_its_codes_by_the_prior",
         posterior=lambda: kv.posteriors.Point(LATENT),

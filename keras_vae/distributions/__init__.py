@@ -8,6 +8,7 @@ from keras_vae.distributions.log_cosh import LogCosh
 from keras_vae.distributions.logistic import DiscretizedLogisticMixture
 from keras_vae.distributions.marginal import Marginal
 from keras_vae.distributions.normal_mixture import NormalMixture
+from keras_vae.distributions.poincare import wrapped_normal
 from keras_vae.distributions.scored import Scored
 from keras_vae.distributions.sphere import PowerSpherical, VonMisesFisher
 from keras_vae.distributions.temperature import tempered
@@ -30,4 +31,5 @@ __all__ = [
     "VonMisesFisher",
     "ZeroInflatedNegativeBinomial",
     "tempered",
+    "wrapped_normal",
 ]

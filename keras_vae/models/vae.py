@@ -16,7 +16,7 @@ from keras_vae.models import shapes
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.scale import LatentScale
 from keras_vae.objectives import Objective
-from keras_vae.parts import frozen
+from keras_vae.parts import LatentPart, frozen
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import Prior, fitting
 
@@ -259,6 +259,11 @@ class VAE(LatentVariableModel):
             raise ValueError(
                 "A fitted prior takes no labels, and cannot stand for the p(z|y) of this model: set vae.prior = "
                 f"'standard_normal' first if that is what you want. Received: {self.prior!r}"
+            )
+        if self.posterior.support not in (None, LatentPart.support):
+            raise ValueError(
+                f"These latents lie on {self.posterior.support}, and a density over all of space has no meaning there: "
+                f"keep the prior. Received: posterior={self.posterior.spec!r}"
             )
         seed = int(backend.seed_pair(seed)[0])
         z, points = self._drawn(x, y, seed)

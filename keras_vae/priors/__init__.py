@@ -6,6 +6,7 @@ from keras_vae.priors.fitted import FittedMixture
 from keras_vae.priors.flow import FlowPrior
 from keras_vae.priors.mixture import NormalMixture, VampPrior
 from keras_vae.priors.normal import ConditionalNormal, StandardNormal
+from keras_vae.priors.poincare import WrappedNormalPrior
 from keras_vae.priors.sphere import HypersphericalUniform
 from keras_vae.priors.two_stage import TwoStage
 
@@ -19,6 +20,7 @@ __all__ = [
     "StandardNormal",
     "TwoStage",
     "VampPrior",
+    "WrappedNormalPrior",
     "get",
 ]
 
