@@ -17,7 +17,7 @@ def tensor(array):
 
 
 def added(x, y, c):
-    """Möbius' addition, in float64 (Mathieu et al. 2019, section 2)."""
+    """Möbius' addition, in float64."""
     inner = (x * y).sum(-1, keepdims=True)
     a, b = (x * x).sum(-1, keepdims=True), (y * y).sum(-1, keepdims=True)
     return ((1 + 2 * c * inner + c * b) * x + (1 - c * a) * y) / (1 + 2 * c * inner + c * c * a * b)
@@ -68,7 +68,7 @@ def test_the_density_integrates_to_one(curvature):
     log_prob = np.array(density.log_prob(tensor(z)), "float64")
     total = integrate.simpson(integrate.trapezoid(np.exp(log_prob), angle) * radius / curvature, x=radius)
     assert total == pytest.approx(1, abs=2e-3)
-    # Mathieu et al. 2019, section 3.1, in float64: per volume, of the logarithm map in a frame of unit vectors.
+    # Mathieu et al. 2019, in float64: per volume, of the logarithm map in a frame of unit vectors.
     away = added(-loc, z, curvature)
     length = np.sqrt(curvature) * np.linalg.norm(away, axis=-1, keepdims=True)
     v = 2 * np.arctanh(length) / length * away

@@ -28,7 +28,7 @@ class ExponentialMap(_Map):
         centre: (*batch, D), in the ball, |centre| < 1 / sqrt(curvature).
         curvature: c, above 0, where that of the ball is -c.
 
-    Reference: Mathieu et al. 2019 (arXiv 1901.06033), section 2 (exponential and logarithm map) and appendix B.
+    Reference: Mathieu et al. 2019 (arXiv 1901.06033): exponential map, and volume in polar coordinates.
     """
 
     _ranks = {"centre": 1}
@@ -111,7 +111,7 @@ def wrapped_normal(loc: Tensor, scale: Tensor, curvature: float = 1.0) -> Flow:
     Returns:
         A distribution of z with densities per dz, those per volume of the ball times (2 / (1 - c |z|^2))^D.
 
-    Reference: Mathieu et al. 2019 (arXiv 1901.06033), section 3.1; Nagano et al. 2019 (arXiv 1902.02992), section 3.
+    Reference: Mathieu et al. 2019 (arXiv 1901.06033); Nagano et al. 2019 (arXiv 1902.02992).
     """
     base = tfd.Independent(tfd.Normal(ops.zeros_like(scale), scale), reinterpreted_batch_ndims=1)
     return Flow(base, ExponentialMap(loc, curvature))

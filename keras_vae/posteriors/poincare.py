@@ -33,7 +33,7 @@ class WrappedNormal(Posterior):
         size: D, number of latent units.
         curvature: c, above 0: the ball has the curvature -c, and the radius 1 / sqrt(c).
 
-    Reference: Mathieu et al. 2019 (arXiv 1901.06033), section 3.1. Their decoders begin with a layer of distances to
+    Reference: Mathieu et al. 2019 (arXiv 1901.06033). Their decoders begin with a layer of distances to
         hyperplanes; here any network will do.
     """
 

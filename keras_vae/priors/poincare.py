@@ -24,7 +24,7 @@ class WrappedNormalPrior(Prior):
         curvature: c, above 0: the ball has the curvature -c, and the radius 1 / sqrt(c). It must be the posterior's.
         scale: standard deviation of each unit, in the ball's distances; scale (sqrt(D) + 3) is 12 / sqrt(c) at most.
 
-    Reference: Mathieu et al. 2019 (arXiv 1901.06033), section 3.1.
+    Reference: Mathieu et al. 2019 (arXiv 1901.06033).
     """
 
     def __init__(self, size: int | tuple[int, ...], curvature: float = 1.0, scale: float = 1.0, **kwargs: Any):

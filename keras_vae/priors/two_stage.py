@@ -34,7 +34,7 @@ class TwoStage(Prior):
         scale: s, "learned", one for all units, or "per_unit", one for each.
         samples: S, how many draws of u the density of one z takes, each a pass through the decoder.
 
-    Reference: Dai and Wipf 2019 (arXiv 1903.05789), section 4; the networks, whose last layers see their inputs, too,
+    Reference: Dai and Wipf 2019 (arXiv 1903.05789); the networks, whose last layers see their inputs, too,
     are those of the authors' code.
 
     Example: `vae.fit_prior(images, "two_stage:widths=[256,256]", epochs=50)`.
