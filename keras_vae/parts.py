@@ -59,6 +59,11 @@ class Part(keras.layers.Layer):
         before = {argument: self.argument(argument) for argument in _arguments(type(self))}
         fresh = type(self)(**before | {name: value})
         value = fresh.argument(name)
+        if getattr(fresh, "support", None) != getattr(self, "support", None):
+            raise ValueError(
+                f"With another `{name}` z lie elsewhere, where other parts may have none: make a new model. "
+                f"Received: {name}={value!r} in the place of {before[name]!r}"
+            )
         if not isinstance(value, (float, schedules.Schedule)) or type(value) is not type(before[name]):
             fresh.build_from_config(self.get_build_config() or {})
             weights, others = ([(w.name, w.shape) for w in part.weights] for part in (self, fresh))

@@ -301,6 +301,13 @@ _VARIANTS = {
             {"posterior": "power_spherical", "prior": "hyperspherical_uniform"},
         ),
         Variant(
+            "poincare-vae",
+            "Poincaré VAE",
+            "Mathieu et al. 2019, arXiv:1901.06033",
+            "hierarchies: latents in hyperbolic space, which has room for trees; a few units",
+            {"posterior": "wrapped_normal", "prior": "wrapped_normal"},
+        ),
+        Variant(
             "rae-l2",
             "RAE-L2",
             "Ghosh et al. 2020, arXiv:1903.12436",

@@ -243,6 +243,12 @@ COMPOSITIONS = (
         prior=lambda: kv.priors.HypersphericalUniform(LATENT),
     ),
     Composition(
+        "wrapped_normal",
+        "test_poincare.py::test_the_density_integrates_to_one",
+        posterior=lambda: kv.posteriors.WrappedNormal(LATENT, curvature=0.5),
+        prior=lambda: kv.priors.WrappedNormalPrior(LATENT, curvature=0.5),
+    ),
+    Composition(
         "point",
         "test_flows.py::test_an_autoencoder_pays_for_its_codes_by_the_prior",
         posterior=lambda: kv.posteriors.Point(LATENT),
@@ -319,6 +325,11 @@ COMPOSITIONS = (
     Composition("resnet", _PLAIN, network=lambda shape: kv.networks.resnet(shape, LATENT, widths=(4, 8), blocks=1)),
     Composition(
         "fitted_mixture", "test_fitted_priors.py::test_the_density_is_scikit_learns", prior=lambda: _fitted_mixture()
+    ),
+    Composition(
+        "two_stage",
+        "test_fitted_priors.py::test_a_second_stage_that_is_linear_is_a_normal",
+        prior=lambda: kv.priors.TwoStage(LATENT, widths=(8,), latent_size=2, scale="per_unit", samples=4),
     ),
     # Users' own.
     Composition(

@@ -6,7 +6,9 @@ from keras_vae.distributions.counts import Multinomial, NegativeBinomial, ZeroIn
 from keras_vae.distributions.flow import Flow, Planar, Radial
 from keras_vae.distributions.log_cosh import LogCosh
 from keras_vae.distributions.logistic import DiscretizedLogisticMixture
+from keras_vae.distributions.marginal import Marginal
 from keras_vae.distributions.normal_mixture import NormalMixture
+from keras_vae.distributions.poincare import wrapped_normal
 from keras_vae.distributions.scored import Scored
 from keras_vae.distributions.sphere import PowerSpherical, VonMisesFisher
 from keras_vae.distributions.temperature import tempered
@@ -17,6 +19,7 @@ __all__ = [
     "Flow",
     "IndependentBernoulli",
     "LogCosh",
+    "Marginal",
     "MaskedNetwork",
     "Multinomial",
     "NegativeBinomial",
@@ -28,4 +31,5 @@ __all__ = [
     "VonMisesFisher",
     "ZeroInflatedNegativeBinomial",
     "tempered",
+    "wrapped_normal",
 ]

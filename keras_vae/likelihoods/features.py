@@ -16,7 +16,7 @@ from keras_vae.likelihoods.base import LOG_SCALE_BOUND, Likelihood, number_or_mo
 from keras_vae.names import check_number, check_whole, plain
 from keras_vae.parts import frozen, register, soft_clip
 
-# Of the paper, section 3.B, from the finest scale.
+# Of the paper, from the finest scale.
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
@@ -32,8 +32,8 @@ class MultiScaleSSIM(Likelihood):
         scales: from 1 to 5, each of half the resolution.
         window: side of the Gaussian window, in pixels; its standard deviation is 1.5.
 
-    Reference: Wang, Simoncelli and Bovik 2003, "Multiscale structural similarity for image quality assessment",
-    equation 7; Snell et al. 2017, "Learning to generate images with perceptual similarity metrics".
+    Reference: Wang, Simoncelli and Bovik 2003, "Multiscale structural similarity for image quality assessment";
+    Snell et al. 2017, "Learning to generate images with perceptual similarity metrics".
     """
 
     data = "unit interval"
@@ -120,8 +120,8 @@ class Perceptual(Likelihood):
             of random filters, always the same ones, which know of edges and textures and of nothing else.
         scale: the standard deviation: "learned", one for all features, or a positive number.
 
-    Reference: Hou, Shen, Sun and Qiu 2017, "Deep feature consistent variational autoencoder", equations 3 and 4;
-    Higgins et al. 2017, "DARLA", equation 2; He, Wang and Hopcroft 2016, "A powerful generative model using random
+    Reference: Hou, Shen, Sun and Qiu 2017, "Deep feature consistent variational autoencoder"; Higgins et al. 2017,
+    "DARLA" (features of a denoising autoencoder); He, Wang and Hopcroft 2016, "A powerful generative model using random
     weights for the deep image representation" (random filters).
 
     Example: `Perceptual(keras.Model(vgg.inputs, [vgg.get_layer(name).output for name in names]))`.

@@ -119,8 +119,12 @@ class Renewed:
             make(force)
             setattr(self, name, Watched(self, getattr(self, name), name))
 
+    def _has_own_optimizer(self):
+        """Whether the optimizer, if there is one, was made for the weights that the model has now."""
+        return not self.compiled or tuple(map(id, self.trainable_variables)) == self._compiled_weights
+
     def _check_compiled(self):
-        if self.compiled and tuple(map(id, self.trainable_variables)) != self._compiled_weights:
+        if not self._has_own_optimizer():
             raise ValueError(
                 "The optimizer was made for other weights than the model has now (a part or network was replaced, "
                 "frozen, quantised or given LoRA weights): call `compile` again before `fit`. "

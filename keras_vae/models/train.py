@@ -88,6 +88,9 @@ class Train(ObjectiveTrainer):
         self._functions.clear()
 
     def get_compile_config(self) -> dict | None:
+        if not self._has_own_optimizer():
+            # `fit` would refuse it, and no file with it could be loaded.
+            return None
         config = super().get_compile_config()
         return config | {"steps_per_execution": "auto"} if config and self._chooses_steps else config
 

@@ -16,7 +16,7 @@ from keras_vae.models import shapes
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.scale import LatentScale
 from keras_vae.objectives import Objective
-from keras_vae.parts import frozen
+from keras_vae.parts import LatentPart, frozen
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import Prior, fitting
 
@@ -189,7 +189,7 @@ class VAE(LatentVariableModel):
         temperature: float | Tensor = 1.0,
         training: bool = False,
     ) -> tuple[tuple[Latent, ...], Tensor]:
-        prior = self._prior(y, temperature)
+        prior = self._prior(y, temperature, training)
         posterior, held = (None, None) if x is None else self._posterior(x, y, prior, training)
         z = draw(posterior, prior, self.posterior.point)
         penalty = 0.0 if posterior is None else self.posterior.penalty(posterior)
@@ -198,13 +198,14 @@ class VAE(LatentVariableModel):
         features = shapes.applied(self.decoder, seen, *label, training=training)
         return (Latent(z, posterior, prior, penalty, held),), features
 
-    def _prior(self, y, temperature):
+    def _prior(self, y, temperature=1.0, training=False):
         def encode(inputs):
             # Pseudo-inputs are in the encoder's units, and have no labels. In inference mode: they are no data, whose
             # statistics layers such as batch normalisation keep, and p(z) is the same in training and tests.
             return self.posterior.distribution(self.encoder(inputs, training=False))
 
-        return self.prior.distribution(y, temperature, encode)
+        distribution = self.prior.training_distribution if training else self.prior.distribution
+        return distribution(y, temperature, encode)
 
     @property
     def decoder_weights(self) -> list[keras.Variable]:
@@ -259,6 +260,11 @@ class VAE(LatentVariableModel):
                 "A fitted prior takes no labels, and cannot stand for the p(z|y) of this model: set vae.prior = "
                 f"'standard_normal' first if that is what you want. Received: {self.prior!r}"
             )
+        if self.posterior.support not in (None, LatentPart.support):
+            raise ValueError(
+                f"These latents lie on {self.posterior.support}, and a density over all of space has no meaning there: "
+                f"keep the prior. Received: posterior={self.posterior.spec!r}"
+            )
         seed = int(backend.seed_pair(seed)[0])
         z, points = self._drawn(x, y, seed)
 
@@ -281,7 +287,7 @@ class VAE(LatentVariableModel):
         """
         x = self._checked(x)
         y = self._labels(y, len(x))
-        return self._posterior(ops.convert_to_tensor(x, dtype="float32"), y, self._prior(y, 1.0))[0]
+        return self._posterior(ops.convert_to_tensor(x, dtype="float32"), y, self._prior(y))[0]
 
 
 def _build(part, *shapes):

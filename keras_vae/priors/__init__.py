@@ -6,7 +6,9 @@ from keras_vae.priors.fitted import FittedMixture
 from keras_vae.priors.flow import FlowPrior
 from keras_vae.priors.mixture import NormalMixture, VampPrior
 from keras_vae.priors.normal import ConditionalNormal, StandardNormal
+from keras_vae.priors.poincare import WrappedNormalPrior
 from keras_vae.priors.sphere import HypersphericalUniform
+from keras_vae.priors.two_stage import TwoStage
 
 __all__ = [
     "ConditionalNormal",
@@ -16,7 +18,9 @@ __all__ = [
     "NormalMixture",
     "Prior",
     "StandardNormal",
+    "TwoStage",
     "VampPrior",
+    "WrappedNormalPrior",
     "get",
 ]
 

@@ -46,3 +46,21 @@ class Prior(LatentPart):
             A TFP distribution, batch (), (B,) or (K, B), event (D,) (or (h, w, c)).
         """
         raise NotImplementedError
+
+    def training_distribution(
+        self,
+        y: Tensor | None = None,
+        temperature: float | Tensor = 1.0,
+        encode: Callable[[Tensor], tfd.Distribution] | None = None,
+    ) -> tfd.Distribution:
+        """p(z) as a step of training has it: `distribution`, unless its density is an estimate, with noise.
+
+        Args:
+            y: as in `distribution`.
+            temperature: as in `distribution`.
+            encode: as in `distribution`.
+
+        Returns:
+            A TFP distribution, as `distribution` does; an estimate has new noise in each.
+        """
+        return self.distribution(y, temperature, encode)

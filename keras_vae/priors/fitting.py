@@ -150,8 +150,9 @@ class _Density(keras.Model):
         super().__init__(name="density")
         self.prior, self._encode = prior, encode
 
-    def call(self, z):
-        return self.prior.distribution(encode=self._encode).log_prob(z)
+    def call(self, z, training=False):
+        distribution = self.prior.training_distribution if training else self.prior.distribution
+        return distribution(encode=self._encode).log_prob(z)
 
 
 def _negative(_, log_prob):
