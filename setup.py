@@ -36,6 +36,8 @@ setup(
         "onnx": ["tf2onnx>=1.17", "onnxruntime"],
         "hub": ["huggingface_hub>=1.0"],
         "docs": ["pdoc>=16"],
+        # What the benchmarks compare with.
+        "bench": ["jax>=0.10", "pythae>=0.1.2", "torch"],
         "dev": [
             "jax>=0.10",
             "tf2onnx>=1.17",

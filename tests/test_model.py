@@ -305,6 +305,7 @@ class TestUse:
         whole = vae.log_prob(X, samples=100, seed=0)
         np.testing.assert_allclose(vae.log_prob(X, samples=100, seed=0, chunk=70), whole, rtol=1e-5)
         np.testing.assert_allclose(vae.log_prob(X[3:6], samples=100, seed=0, keys=[3, 4, 5]), whole[3:6], rtol=1e-5)
+        np.testing.assert_allclose(vae.log_prob(X, samples=100, seed=0, chunk=4000), whole, rtol=1e-5)
         samples = vae.sample(70, seed=1)
         np.testing.assert_allclose(vae.sample(20, seed=1, batch_size=16), samples[:20], rtol=1e-5, atol=1e-6)
 
