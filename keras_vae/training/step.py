@@ -46,7 +46,9 @@ class _Scoring:
         # As a sum of weights, 1 where there are none.
         count = ops.cast(ops.shape(x)[0], "float32") if sample_weight is None else ops.sum(sample_weight)
         for tracker, value in ((self._loss_tracker, loss), *((self.trackers[n], v) for n, v in terms.items())):
-            tracker.update_state(weighted_mean(value, sample_weight), sample_weight=count)
+            # As `update_state` does, in two operations instead of ten.
+            tracker.total.assign_add(weighted_mean(value, sample_weight) * count)
+            tracker.count.assign_add(count)
         return self.get_metrics_result()
 
 
