@@ -33,7 +33,8 @@ class Bernoulli(Likelihood):
 
     def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
         pixels = tfd.Bernoulli(logits=ops.squeeze(self.head(features), axis=-1), dtype="float32")
-        return distributions.IndependentBernoulli(pixels, reinterpreted_batch_ndims=len(self.event_shape))
+        independent = tfd.Independent if training else distributions.IndependentBernoulli
+        return independent(pixels, reinterpreted_batch_ndims=len(self.event_shape))
 
     def start_at(self, mean: np.ndarray) -> None:
         mean = np.asarray(mean, dtype="float64")
