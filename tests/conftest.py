@@ -35,6 +35,14 @@ def pytest_collection_finish():
         tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
+def pytest_runtest_teardown():
+    # TensorFlow keeps the graph of each step that it ever traced, by the gradients that are registered in it.
+    if framework := sys.modules.get("tensorflow.python.framework.ops"):
+        known = framework.gradient_registry._registry
+        for name in [name for name in known if name.startswith("CustomGradient")]:
+            del known[name]
+
+
 @pytest.fixture
 def as_a_program(tmp_path, monkeypatch):
     """An empty working directory; what is defined in `__main__` and set globally is forgotten after the test."""

@@ -15,8 +15,8 @@ class IndependentBernoulli(tfd.Independent):
 
     log p(x) is the sum over elements of `(x - 1/2) l - |l|/2 - log(1 + exp(-|l|))`, and these logarithms are summed as
     that of a product. Evaluating a decoder's logits is most of what an importance-sampled likelihood of a dense net
-    costs beside its matrix products. Its gradient is right, and slower than that of `tfd.Independent`, which is for training.
-    There is no guard against infinite logits: a decoder's are finite.
+    costs beside its matrix products. Its gradient is right, but slower than that of `tfd.Independent`, which is for
+    training. There is no guard against infinite logits: a decoder's are finite.
     """
 
     def _log_prob(self, x):
