@@ -204,6 +204,13 @@ def test_a_stream_in_the_place_of_an_array_says_how_to_go_on():
             use(batch for batch in [BINARY])
 
 
+def test_a_model_that_was_not_compiled_says_so():
+    vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 3, widths=(16,)), seed=0)
+    for use in (vae.fit, vae.evaluate, vae.train_on_batch, vae.test_on_batch):
+        with pytest.raises(ValueError, match=r"compile\(\)"):
+            use(BINARY)
+
+
 def test_empty_streams():
     vae = shared()
     before = state(vae)

@@ -169,9 +169,9 @@ def test_commands_in_sentences_and_tables_can_be_parsed(page):
 
 
 def table_of_parts(page):
-    """{spec: (class, its arguments as they are written)} of the rows `spec` | `Class(arguments)`."""
+    """{(spec, class): arguments as they are written} of the rows `spec` | `Class(arguments)`."""
     rows = re.findall(r"^\| (?:`(\w+)` )?\| `(\w+)(?:\(([^`]*)\))?` \|", text_of(page), re.M)
-    return {spec or made: (made, written) for spec, made, written in rows}
+    return {(spec, made): written for spec, made, written in rows}
 
 
 @pytest.mark.parametrize("role", ["likelihood", "posterior", "prior", "objective", "schedule"])
@@ -180,16 +180,15 @@ def test_the_tables_of_parts_have_every_part(role):
     ours = {name: made for name, made in names.known(role).items() if made.__module__.startswith("keras_vae.")}
     assert ours
     for name, made in ours.items():
-        assert name in rows, f"docs/parts.md has no row for the {role} {name}"
-        assert rows[name][0] == made.__name__
-        call = ast.parse(f"_({rows[name][1]})", mode="eval").body
+        assert (name, made.__name__) in rows, f"docs/parts.md has no row for the {role} {name}"
+        call = ast.parse(f"_({rows[name, made.__name__]})", mode="eval").body
         shown = {argument.id: inspect.Parameter.empty for argument in call.args}
         shown |= {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
         assert shown == {parameter.name: parameter.default for parameter in names.arguments(made)}
 
 
 def test_the_tables_of_parts_have_every_public_class():
-    shown = {made for made, _ in table_of_parts("docs/parts.md").values()}
+    shown = {made for _, made in table_of_parts("docs/parts.md")}
     assert {part.__name__ for part in public_parts()} <= shown
     assert [name for name in kv.networks.__all__ if f"`kv.networks.{name}`" not in text_of("docs/networks.md")] == []
 

@@ -108,8 +108,7 @@ def _halved(x):
 
 @register()
 class Perceptual(Likelihood):
-    """The distance of x and the decoder's image in the features of a given network; no density of x, comparable with
-    nothing.
+    """The distance of x and the decoder's image in the features of a network; no density, comparable with nothing.
 
     log p(x|z) = sum_i log N(f_i(x); f_i(decoded), scale^2) over all numbers f_i of the features: with the identity for
     a network it is `Normal`.

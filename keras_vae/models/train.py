@@ -252,8 +252,9 @@ class Train(ObjectiveTrainer):
 
     @contextlib.contextmanager
     def _looping(self):
-        # A user may have assigned one variable to another.
-        backend.unshare([*self.variables, *self.metrics_variables, *self.optimizer.variables])
+        # A user may have assigned one variable to another. Keras says what a model lacks that was not compiled.
+        optimizer = self.optimizer.variables if self.compiled else ()
+        backend.unshare([*self.variables, *self.metrics_variables, *optimizer])
         before, self._in_loop = self._in_loop, True
         try:
             yield
