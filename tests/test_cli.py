@@ -260,9 +260,9 @@ assert keras_vae.VAE is keras.saving.get_registered_object("keras_vae>VAE") is k
     "start",
     [
         "runpy.run_module('keras_vae', run_name='__main__', alter_sys=True)",
-        "runpy.run_module('keras_vae.cli', run_name='__main__', alter_sys=True)",
+        pytest.param("runpy.run_module('keras_vae.cli', run_name='__main__', alter_sys=True)", marks=pytest.mark.long),
         # What the console script does.
-        "from keras_vae.cli.main import main; sys.exit(main())",
+        pytest.param("from keras_vae.cli.main import main; sys.exit(main())", marks=pytest.mark.long),
     ],
 )
 def test_every_way_to_the_command_registers_each_class_once(start):

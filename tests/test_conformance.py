@@ -25,7 +25,7 @@ COMPILED = ("normal_optimal", "colour_mixture", "beta", "two_levels", "condition
 SERVED = tuple(composition for composition in COMPOSITIONS if composition.served)
 
 # Of the list, each in a fresh process of its own; by default the first.
-PARTS = 5
+PARTS = 8
 
 over_parts = pytest.mark.parametrize(
     "part", [0, *(pytest.param(part, marks=pytest.mark.long) for part in range(1, PARTS))]
@@ -123,6 +123,7 @@ def test_learns_in_every_part(composition):
     assert int(model.step) == 6
 
 
+@pytest.mark.parametrize("composition", over(COMPOSITIONS))
 def test_terms_add_up_and_bounds_are_ordered(composition):
     model = trained(composition.name)[0]
     x, y = data_of(composition.name, 48)

@@ -86,6 +86,7 @@ def test_data_parallel_on_jax_gives_the_loss_of_one_device():
     assert "multiple of 2" in refused and "Received: 47 images" in refused
 
 
+@pytest.mark.long
 def test_mirrored_strategy_gives_the_loss_of_one_device():
     pytest.importorskip("tensorflow")
     result = last_line(TENSORFLOW, KERAS_BACKEND="tensorflow")

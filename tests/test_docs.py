@@ -38,6 +38,7 @@ def site(tmp_path_factory):
     return out / "site"
 
 
+@pytest.mark.long
 def test_every_public_module_has_a_page(site):
     pages = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
     modules = [name for name in kv.__all__ if (ROOT / "keras_vae" / name).exists()]
@@ -46,12 +47,14 @@ def test_every_public_module_has_a_page(site):
     assert {"keras_vae.html", "zoo.html"} | {f"keras_vae/{name}.html" for name in modules} <= pages
 
 
+@pytest.mark.long
 def test_docstrings_become_lists_of_arguments(site):
     page = (site / "keras_vae.html").read_text(encoding="utf-8")
     assert "Arguments:</h6>" in page and "Raises:</h6>" in page
     assert "<strong>posterior:</strong>" in page
 
 
+@pytest.mark.long
 def test_no_property_has_the_docstring_of_its_value(site):
     # What pdoc shows of a property without one.
     found = [path.name for path in site.rglob("*.html") if "str(object=" in path.read_text(encoding="utf-8")]

@@ -192,6 +192,7 @@ def full(tmp_path_factory):
     return out, experiment.run("digits", out, preset=out / "preset", about={"title": "t"}, **FULL)
 
 
+@pytest.mark.long
 def test_a_killed_run_with_averages_goes_on_to_the_bit(full, tmp_path, monkeypatch):
     uninterrupted, results = full
     out = tmp_path / "full"

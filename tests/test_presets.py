@@ -85,7 +85,7 @@ np.savez(sys.argv[2], score=kv.presets.fixed_batch_score(vae), step=int(vae.step
 """
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", [pytest.param("tensorflow", marks=pytest.mark.long), "jax"])
 def test_loads_in_a_fresh_process_on_both_backends(saved, tmp_path, backend):
     pytest.importorskip(backend)
     vae, directory = saved

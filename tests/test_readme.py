@@ -85,7 +85,15 @@ def anchors(page):
 
 over_pages = pytest.mark.parametrize("page", PAGES)
 over_python = pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
-over_cheap = pytest.mark.parametrize("page", [page for page in PAGES if cheap_commands(page)])
+over_cheap = pytest.mark.parametrize(
+    "page",
+    # That of contributors trains an entry.
+    [
+        pytest.param(page, marks=pytest.mark.long if page == "CONTRIBUTING.md" else ())
+        for page in PAGES
+        if cheap_commands(page)
+    ],
+)
 
 
 def test_a_wrong_shape_in_a_comment_is_found():

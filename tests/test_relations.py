@@ -22,8 +22,8 @@ ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 COUNT, BATCH, CLASSES = 20, 8, 10
 STEPS = -(-COUNT // BATCH)
-# On JAX a row takes a minute, nearly all of it compilation.
-FEW = 4 if ON_TENSORFLOW else 2
+# A row takes half a minute, on JAX a whole one, nearly all of it compilation.
+FEW = 2
 
 
 def with_layer(layer):
