@@ -5,7 +5,7 @@ from tensorflow_probability.substrates import numpy as tfp_numpy  # float64, ind
 
 from keras_vae import backend
 from keras_vae.backend import seed_pair, tfd, tfp
-from keras_vae.distributions import DiscretizedLogisticMixture, IndependentBernoulli
+from keras_vae.distributions import DiscretizedLogisticMixture, IndependentBernoulli, ScoredBernoulli
 
 EPSILON = 2.0**-23  # float32
 REORDERED = 36 * EPSILON  # the same sum over 18 channel values, fused or in another order: an ulp or two in each
@@ -406,17 +406,19 @@ def test_shapes_that_do_not_fit_are_refused(changed):
 
 # A prime number of elements has no groups, 96 has groups of 48.
 @pytest.mark.parametrize("event", [(7,), (8, 4, 3)])
-def test_bernoulli_masses_and_gradients_agree_with_float64(event):
+@pytest.mark.parametrize("made", [IndependentBernoulli, ScoredBernoulli])
+def test_bernoulli_masses_and_gradients_agree_with_float64(made, event):
     rng = np.random.default_rng(0)
     logits = (5 * rng.normal(size=(3, 2, *event))).astype("float32")
     logits[0] *= 1e3  # far beyond where sigmoid is 0 or 1
+    logits[1, 0] = 0.0  # as of layers that begin at zero
     x = rng.random((2, *event)).astype("float32").round()
     x[1] = np.where(logits[0, 1] > 0, 1, 0)
     flat = logits.astype("float64")
     terms = x * flat - np.maximum(flat, 0) - np.log1p(np.exp(-np.abs(flat)))
 
     def total(logits, x):
-        pixels = IndependentBernoulli(tfd.Bernoulli(logits=logits), reinterpreted_batch_ndims=len(event))
+        pixels = made(tfd.Bernoulli(logits=logits), reinterpreted_batch_ndims=len(event))
         return pixels.log_prob(x)
 
     value, (by_logits, by_x) = tfp.math.value_and_gradient(total, [ops.convert_to_tensor(a) for a in (logits, x)])

@@ -1,7 +1,7 @@
 """Distributions that TensorFlow Probability lacks, written as TFP distributions."""
 
 from keras_vae.distributions.autoregressive import Autoregressive, MaskedNetwork
-from keras_vae.distributions.bernoulli import IndependentBernoulli
+from keras_vae.distributions.bernoulli import IndependentBernoulli, ScoredBernoulli
 from keras_vae.distributions.counts import Multinomial, NegativeBinomial, ZeroInflatedNegativeBinomial
 from keras_vae.distributions.flow import Flow, Planar, Radial
 from keras_vae.distributions.log_cosh import LogCosh
@@ -28,6 +28,7 @@ __all__ = [
     "PowerSpherical",
     "Radial",
     "Scored",
+    "ScoredBernoulli",
     "VonMisesFisher",
     "ZeroInflatedNegativeBinomial",
     "tempered",

@@ -33,7 +33,7 @@ class Bernoulli(Likelihood):
 
     def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
         pixels = tfd.Bernoulli(logits=ops.squeeze(self.head(features), axis=-1), dtype="float32")
-        independent = tfd.Independent if training else distributions.IndependentBernoulli
+        independent = distributions.IndependentBernoulli if training else distributions.ScoredBernoulli
         return independent(pixels, reinterpreted_batch_ndims=len(self.event_shape))
 
     def start_at(self, mean: np.ndarray) -> None:
