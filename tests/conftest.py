@@ -20,9 +20,10 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
+    jax = os.environ.get("KERAS_BACKEND") == "jax"
     if not config.getoption("--run-all"):
         for item in items:
-            if "long" in item.keywords:
+            if "long" in item.keywords or (jax and "long_on_jax" in item.keywords):
                 item.add_marker(pytest.mark.skip(reason="long: `pytest --run-all` runs it"))
 
 

@@ -22,6 +22,8 @@ from keras_vae.cli import main as cli
 from keras_vae.data import celeb_a, celeb_a64
 
 tfds = pytest.importorskip("tensorflow_datasets")
+# No backend is used.
+pytestmark = pytest.mark.long_on_jax
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NUMBERS = {"train": range(1, 15), "validation": range(15, 20), "test": range(20, 25)}

@@ -32,7 +32,7 @@ over_parts = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(scope="module", params=COMPOSITIONS, ids=lambda c: c.name)
+@pytest.fixture(scope="module", params=over(COMPOSITIONS, pytest.mark.long_on_jax))
 def composition(request):
     return request.param
 

@@ -60,6 +60,7 @@ def test_von_mises_fisher_is_that_of_bessel_functions(size):
     np.testing.assert_allclose(kl, concentration * ratio + log_normaliser + log_area(size), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.long_on_jax
 @over_kinds
 def test_kl_is_the_mean_log_ratio_of_samples(kind):
     size = 4
@@ -108,6 +109,7 @@ def test_samples_carry_the_gradient_of_their_mean(kind, size):
         assert found == pytest.approx(expected, rel=0.05)
 
 
+@pytest.mark.long_on_jax
 @over_kinds
 def test_samples_near_their_direction_have_finite_gradients(kind):
     # In two dimensions one sample in some hundred has a cosine of 1 in float32.
