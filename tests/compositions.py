@@ -122,17 +122,16 @@ REPRESENTATIVES = (
     "power_spherical",
     "point",
     "fitted_mixture",
+    "total_correlation",
+    "vae_gan",
 )
 
 
-def over(compositions, others=pytest.mark.long):
-    """Parameters of a test of what costs much: representatives, and by `--run-all` all compositions.
-
-    Args:
-        compositions: all.
-        others: the mark of those that are no representatives.
-    """
-    return [pytest.param(c, id=c.name, marks=() if c.name in REPRESENTATIVES else others) for c in compositions]
+def over(compositions):
+    """Parameters of a test of what costs much: representatives, and by `--run-all` all compositions."""
+    return [
+        pytest.param(c, id=c.name, marks=() if c.name in REPRESENTATIVES else pytest.mark.long) for c in compositions
+    ]
 
 
 _DENSITIES = "test_oracles.py::test_likelihoods_are_log_densities"

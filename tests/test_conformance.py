@@ -34,7 +34,7 @@ over_parts = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(scope="module", params=over(COMPOSITIONS, pytest.mark.long_on_jax))
+@pytest.fixture(scope="module", params=over(COMPOSITIONS))
 def composition(request):
     return request.param
 
@@ -125,7 +125,6 @@ def test_learns_in_every_part(composition):
     assert int(model.step) == 6
 
 
-@pytest.mark.parametrize("composition", over(COMPOSITIONS))
 def test_terms_add_up_and_bounds_are_ordered(composition):
     model = trained(composition.name)[0]
     x, y = data_of(composition.name, 48)

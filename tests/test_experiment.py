@@ -83,7 +83,7 @@ def run_killed_between_history_and_state(out, monkeypatch, **recipe):
             experiment.run("digits", out, **recipe)
 
 
-@pytest.mark.long_on_jax
+@pytest.mark.long
 def test_a_run_killed_between_history_and_state(finished, tmp_path, monkeypatch):
     uninterrupted, results = finished
     out = tmp_path / "digits"
@@ -102,7 +102,7 @@ def test_a_run_killed_during_its_evaluation(finished, tmp_path):
     assert (out / "history.csv").read_bytes() == (uninterrupted / "history.csv").read_bytes()
 
 
-@pytest.mark.long_on_jax
+@pytest.mark.long
 def test_a_run_out_of_time_in_the_midst_of_an_epoch(finished, tmp_path, monkeypatch):
     uninterrupted, results = finished
     out = tmp_path / "digits"
@@ -228,7 +228,7 @@ def test_reconstructions_and_latents_are_measured(finished):
     assert "psnr" not in measured and "ssim" not in measured
 
 
-@pytest.mark.long_on_jax
+@pytest.mark.long
 def test_the_quality_of_reconstructions_can_be_followed(tmp_path):
     recipe = {"epochs": 2, "likelihood": "normal", "keep": "elbo", "eval_images": 2, "eval_samples": 2}
     # The model that is tested is in float32, whatever was trained in.
@@ -462,7 +462,7 @@ class Halved(kv.objectives.ELBO):
 """
 
 
-@pytest.mark.long_on_jax
+@pytest.mark.long
 def test_parts_of_a_users_own(tmp_path, capsys, monkeypatch):
     path = tmp_path / "parts_of_mine.py"
     path.write_text(PARTS)
@@ -662,7 +662,7 @@ def test_help_has_examples_that_can_be_parsed(name, capsys):
         arguments.parser().parse_args(shlex.split(line)[1:])
 
 
-@pytest.mark.long_on_jax
+@pytest.mark.long
 def test_averages_go_with_batch_normalisation_and_a_fitted_scale(tmp_path):
     recipe = {"network": "conv:4,batch_norm=true", "ema": 0.9, "likelihood": "normal:optimal", "precision": "float32"}
     results = experiment.run("digits", tmp_path / "run", **SHORT | {"epochs": 3} | recipe)
