@@ -305,3 +305,13 @@ def test_what_cannot_be_fitted_is_refused(name):
     spec, given, training, message = REFUSED[name]
     with pytest.raises(ValueError, match=message):
         fitting.fit(spec, given, **training)
+
+
+def test_pseudo_inputs_change_no_statistics_of_the_encoder():
+    networks = kv.networks.conv((8, 8, 1), 3, widths=(4,), dense=None, batch_norm=True)
+    vae = kv.VAE(*networks, seed=0)
+    before = [np.array(v) for v in vae.encoder.non_trainable_variables]
+    vae.fit_prior(TRAIN[:64], "vamp:components=3", seed=0, epochs=1)
+    assert before
+    for was, now in zip(before, vae.encoder.non_trainable_variables, strict=True):
+        np.testing.assert_array_equal(was, np.array(now))

@@ -199,13 +199,13 @@ class VAE(LatentVariableModel):
         return (Latent(z, posterior, prior, penalty, held),), features
 
     def _prior(self, y, temperature=1.0, training=False):
-        def encode(inputs):
-            # Pseudo-inputs are in the encoder's units, and have no labels. In inference mode: they are no data, whose
-            # statistics layers such as batch normalisation keep, and p(z) is the same in training and tests.
-            return self.posterior.distribution(self.encoder(inputs, training=False))
-
         distribution = self.prior.training_distribution if training else self.prior.distribution
-        return distribution(y, temperature, encode)
+        return distribution(y, temperature, self._encode_pseudo_inputs)
+
+    def _encode_pseudo_inputs(self, inputs):
+        # They are in the encoder's units, and have no labels. In inference mode: they are no data, whose statistics
+        # layers such as batch normalisation keep, and p(z) is the same in training and tests.
+        return self.posterior.distribution(self.encoder(inputs, training=False))
 
     @property
     def decoder_weights(self) -> list[keras.Variable]:
@@ -267,11 +267,7 @@ class VAE(LatentVariableModel):
             )
         seed = int(backend.seed_pair(seed)[0])
         z, points = self._drawn(x, y, seed)
-
-        def encode(inputs):
-            return self.posterior.distribution(self.encoder(inputs))
-
-        codes, held = fitting.Codes(z, points, self.image_shape, encode, seed).split()
+        codes, held = fitting.Codes(z, points, self.image_shape, self._encode_pseudo_inputs, seed).split()
         fitted = fitting.fit(prior, codes, **training)
         fitting.warn_if_worse(fitted, self.prior, held)
         self.prior = fitted
