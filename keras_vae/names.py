@@ -390,3 +390,17 @@ def check_number(zero: bool = True, **values: Any) -> None:
         if not _is_finite(plain(value)) or value < 0 or not (zero or value > 0):
             least = "of at least 0" if zero else "above 0"
             raise ValueError(f"`{name}` must be a finite number {least}. Received: {name}={value!r}")
+
+
+def checked_widths(widths: Iterable[int]) -> tuple[int, ...]:
+    """Widths of layers as a tuple of positive whole numbers.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    widths = plain(widths)
+    if not isinstance(widths, tuple):
+        raise ValueError(f"`widths` must be a list of whole numbers, one for each layer. Received: widths={widths!r}")
+    for width in widths:
+        check_whole(widths=width)
+    return widths

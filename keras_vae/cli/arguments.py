@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import functools
 import math
 import shlex
 import textwrap
@@ -69,24 +70,16 @@ def _images_out(text):
     )
 
 
-def _entry(field):
-    """An argparse type: the value of a field of recipes."""
+def _understood(read):
+    """An argparse type of a function of text, whose ValueError says what cannot be meant."""
 
     def parse(text):
         try:
-            return recipe.read(field.name, text)
-        except recipe.UsageError as error:
+            return read(text)
+        except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from error
 
     return parse
-
-
-def _variant(text):
-    """An argparse type: the parts of a published variant."""
-    try:
-        return variants.written(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 class _Removed(argparse.Action):
@@ -113,7 +106,7 @@ def _add_recipe(add):
         elif field.name == "imports":
             how = {"action": "append", "metavar": "MODULE"}
         else:
-            how = {"type": _entry(field), "metavar": _metavar(rules)}
+            how = {"type": _understood(functools.partial(recipe.read, field.name)), "metavar": _metavar(rules)}
         add(option, dest=field.name, default=None, help=help, **how)
     for name in recipe.REMOVED:
         add(
@@ -171,7 +164,7 @@ def parser() -> argparse.ArgumentParser:
     _add_recipe(add)
     add(
         "--variant",
-        type=_variant,
+        type=_understood(variants.written),
         metavar="NAME",
         help="a published variant, which sets the parts that are not given: beta-tc-vae, or beta-tc-vae:beta=3",
     )

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_vae.backend import Tensor, repeated
 from keras_vae.distributions.flow import _Map
-from keras_vae.names import check_whole, plain
+from keras_vae.names import checked_widths, plain
 from keras_vae.parts import Part
 
 
@@ -42,7 +42,7 @@ class MaskedNetwork(Part):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.size, self.widths, self.context = plain(size), checked_widths(widths), bool(context)
+        self.size, self.widths, self.context = plain(size), hidden_widths(widths), bool(context)
         self.turns, self.reverse = plain(turns), bool(reverse)
 
     @property
@@ -77,13 +77,11 @@ class MaskedNetwork(Part):
         return tuple(ops.split(z, 2, axis=-1))
 
 
-def checked_widths(widths: tuple[int, ...]) -> tuple[int, ...]:
-    """Widths of hidden layers, of which there must be one at least."""
-    widths = plain(tuple(widths) if isinstance(widths, (list, tuple)) else (widths,))
+def hidden_widths(widths: int | tuple[int, ...]) -> tuple[int, ...]:
+    """Widths of hidden layers, of which there must be one at least; a number alone is that of one."""
+    widths = checked_widths(widths if isinstance(widths, (list, tuple)) else (widths,))
     if not widths:
         raise ValueError(f"`widths` must name one hidden layer at least. Received: widths={widths!r}")
-    for width in widths:
-        check_whole(widths=width)
     return widths
 
 

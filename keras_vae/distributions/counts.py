@@ -5,6 +5,7 @@ import math
 from keras import ops
 
 from keras_vae.backend import Tensor, tfd, tfp
+from keras_vae.distributions.base import Distribution, Scalar
 
 
 class NegativeBinomial(tfd.NegativeBinomial):
@@ -17,7 +18,7 @@ class NegativeBinomial(tfd.NegativeBinomial):
         return tfd.Poisson(rate).sample(seed=count_seed)
 
 
-class ZeroInflatedNegativeBinomial(tfd.Distribution):
+class ZeroInflatedNegativeBinomial(Scalar):
     """0 with some probability, otherwise a negative binomial.
 
     Args:
@@ -33,14 +34,7 @@ class ZeroInflatedNegativeBinomial(tfd.Distribution):
         parameters = dict(locals())
         self._counts = NegativeBinomial(total_count, logits)
         self._inflation = ops.convert_to_tensor(inflation, "float32")
-        super().__init__(
-            dtype=self._counts.dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
+        super().__init__(parameters, self._counts.dtype)
 
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):
@@ -61,12 +55,6 @@ class ZeroInflatedNegativeBinomial(tfd.Distribution):
         """Log-odds of the other zeros."""
         return self._inflation
 
-    def _event_shape(self):
-        return ()
-
-    def _event_shape_tensor(self):
-        return ops.zeros((0,), "int32")
-
     def _log_prob(self, x):
         counted = self._counts.log_prob(x) - ops.softplus(self._inflation)
         # The logarithm of their probability.
@@ -84,7 +72,7 @@ class ZeroInflatedNegativeBinomial(tfd.Distribution):
         return ops.sigmoid(-self._inflation) * self._counts.mean()
 
 
-class Multinomial(tfd.Distribution):
+class Multinomial(Distribution):
     """Counts of D outcomes whose total is given.
 
     The total of a value is that of its own counts: `log_prob` is the mass given it, the multinomial coefficient
@@ -104,14 +92,7 @@ class Multinomial(tfd.Distribution):
         self._logits = ops.convert_to_tensor(logits, "float32")
         self._total_count = ops.convert_to_tensor(total_count, "float32")
         self._event_ndims = event_ndims
-        super().__init__(
-            dtype=self._logits.dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
+        super().__init__(parameters, self._logits.dtype)
 
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):

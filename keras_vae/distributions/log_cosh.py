@@ -5,9 +5,10 @@ import math
 from keras import ops
 
 from keras_vae.backend import Tensor, tfd, tfp
+from keras_vae.distributions.base import Scalar
 
 
-class LogCosh(tfd.Distribution):
+class LogCosh(Scalar):
     """Density proportional to cosh(a t)^(-1/a), t = (x - loc) / scale: Normal near 0, Laplace far from it.
 
     u = a t is half the log-odds of a Beta(1/(2a), 1/(2a)), so that the normaliser is a Beta function, and samples are
@@ -24,14 +25,7 @@ class LogCosh(tfd.Distribution):
         parameters = dict(locals())
         self._loc, self._scale = (ops.convert_to_tensor(value, "float32") for value in (loc, scale))
         self._sharpness = float(sharpness)
-        super().__init__(
-            dtype=self._loc.dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
+        super().__init__(parameters, self._loc.dtype)
 
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):
@@ -51,12 +45,6 @@ class LogCosh(tfd.Distribution):
     def sharpness(self) -> float:
         """1 over the width within which errors count as squares."""
         return self._sharpness
-
-    def _event_shape(self):
-        return ()
-
-    def _event_shape_tensor(self):
-        return ops.zeros((0,), "int32")
 
     def _log_prob(self, x):
         a = self._sharpness

@@ -3,9 +3,10 @@
 from keras import ops
 
 from keras_vae.backend import Tensor, tfd, tfp
+from keras_vae.distributions.base import Distribution
 
 
-class DiscretizedLogisticMixture(tfd.Distribution):
+class DiscretizedLogisticMixture(Distribution):
     """Mixture of logistics over the integer levels 0..255, whose channels may depend on each other.
 
     A pixel draws one mixture component for all of its channels. Given the component, a channel is a logistic that is
@@ -62,14 +63,7 @@ class DiscretizedLogisticMixture(tfd.Distribution):
         # With the channel axis, which all parameters have.
         self._ndims = event_ndims + (0 if channel_axis else 1)
         self._check_shapes()
-        super().__init__(
-            dtype=self._loc.dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
+        super().__init__(parameters, self._loc.dtype)
 
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):

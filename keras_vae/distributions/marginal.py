@@ -7,12 +7,13 @@ import numpy as np
 from keras import ops
 
 from keras_vae.backend import Tensor, tfd, tfp
+from keras_vae.distributions.base import Distribution
 
 # Samples of u, for the sake of memory.
 _AT_ONCE = 32
 
 
-class Marginal(tfd.Distribution):
+class Marginal(Distribution):
     """p(z), the integral of p(z|u) p(u) over u, by importance samples of q(u|z).
 
     The density is an estimate, log mean_s p(z|u_s) p(u_s) / q(u_s|z), with u_s ~ q(u|z): in expectation a lower bound
@@ -44,14 +45,7 @@ class Marginal(tfd.Distribution):
         parameters = dict(locals())
         self._prior, self._encode, self._decode, self._shape = prior, encode, decode, tuple(shape)
         self._noise, self._seed = noise, seed
-        super().__init__(
-            dtype=prior.dtype,
-            reparameterization_type=tfd.FULLY_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
+        super().__init__(parameters, prior.dtype, reparameterized=True)
 
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):

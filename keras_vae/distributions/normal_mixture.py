@@ -6,9 +6,10 @@ import numpy as np
 from keras import ops
 
 from keras_vae.backend import Tensor, tfd, tfp
+from keras_vae.distributions.base import Distribution
 
 
-class NormalMixture(tfd.Distribution):
+class NormalMixture(Distribution):
     """Mixture of Normals of full covariance over some units; the other units are independent, N(0, scale^2).
 
     Unlike TFP's mixture of `MultivariateNormalTriL`, it makes no copy of the factors for each value or sample, so that
@@ -42,14 +43,7 @@ class NormalMixture(tfd.Distribution):
         )
         self._order = ops.convert_to_tensor(order, "int32")
         self._shape = tuple(shape)
-        super().__init__(
-            dtype=self._loc.dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
+        super().__init__(parameters, self._loc.dtype)
 
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 from keras import ops
 
-from keras_vae.backend import Tensor, tfd
+from keras_vae.backend import Tensor
+from keras_vae.distributions.base import Distribution
 
 
-class Scored(tfd.Distribution):
+class Scored(Distribution):
     """A point that other values are scored against: no density, and comparable with nothing.
 
     Args:
@@ -25,14 +26,7 @@ class Scored(tfd.Distribution):
         parameters = dict(locals())
         self._loc = ops.convert_to_tensor(loc, "float32")
         self._score, self._event_ndims = score, event_ndims
-        super().__init__(
-            dtype=self._loc.dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
+        super().__init__(parameters, self._loc.dtype)
 
     @property
     def loc(self) -> Tensor:

@@ -8,9 +8,9 @@ from keras import ops
 
 from keras_vae.backend import Tensor, folded, tfp
 from keras_vae.inference import Inference
-from keras_vae.names import check_number, check_whole, one_of, plain
+from keras_vae.names import check_number, check_whole, checked_widths, one_of, plain
 from keras_vae.objectives.base import Objective, flat, negative_elbo
-from keras_vae.objectives.critics import checked_widths, critic, heads, judge
+from keras_vae.objectives.critics import critic, heads, judge
 from keras_vae.parts import frozen, register
 
 # As far as gradients may move a balanced weight.

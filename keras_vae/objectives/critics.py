@@ -4,24 +4,9 @@ import keras
 from keras import layers
 
 from keras_vae.constraints import SpectralNorm
-from keras_vae.names import check_whole, plain
 
 # Of the negative half of a leaky ReLU; Kim and Mnih 2018, and what GANs have.
 SLOPE = 0.2
-
-
-def checked_widths(widths: tuple[int, ...]) -> tuple[int, ...]:
-    """`widths` as a tuple of positive whole numbers.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    widths = plain(widths)
-    if not isinstance(widths, tuple):
-        raise ValueError(f"`widths` must be a list of whole numbers, one for each layer. Received: widths={widths!r}")
-    for width in widths:
-        check_whole(widths=width)
-    return widths
 
 
 def critic(given: keras.Model | None, size: int, widths: tuple[int, ...], name: str = "critic") -> keras.Model:

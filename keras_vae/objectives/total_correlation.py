@@ -8,9 +8,9 @@ from keras import ops
 
 from keras_vae.backend import Tensor, folded, tfd
 from keras_vae.inference import Inference, has_density, marginals
-from keras_vae.names import check_number, check_whole
+from keras_vae.names import check_number, check_whole, checked_widths
 from keras_vae.objectives.base import Objective, flat, negative_elbo
-from keras_vae.objectives.critics import checked_widths, critic
+from keras_vae.objectives.critics import critic
 from keras_vae.parts import frozen, register
 
 

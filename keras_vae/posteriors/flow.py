@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_vae.backend import Tensor, tfb, tfd
 from keras_vae.distributions import Autoregressive, Flow, MaskedNetwork, Planar, Radial
-from keras_vae.distributions.autoregressive import checked_widths
+from keras_vae.distributions.autoregressive import hidden_widths
 from keras_vae.names import check_whole, plain
 from keras_vae.parts import Head, register, soft_clip
 from keras_vae.posteriors.base import Posterior
@@ -86,7 +86,7 @@ class InverseAutoregressiveFlow(_FlowPosterior):
 
     def __init__(self, size: int | tuple[int, ...], steps: int = 2, widths: tuple[int, ...] = (64,), **kwargs: Any):
         super().__init__(size, steps, **kwargs)
-        self.widths = checked_widths(widths)
+        self.widths = hidden_widths(widths)
 
     def build(self, features_shape: tuple[int, ...]) -> None:
         super().build(features_shape)

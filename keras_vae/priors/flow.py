@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_vae.backend import Tensor, tfb, tfd
 from keras_vae.distributions import Autoregressive, Flow, MaskedNetwork
-from keras_vae.distributions.autoregressive import checked_widths
+from keras_vae.distributions.autoregressive import hidden_widths
 from keras_vae.names import check_whole, one_of, plain
 from keras_vae.parts import register, soft_clip
 from keras_vae.priors.base import Prior
@@ -46,7 +46,7 @@ class FlowPrior(Prior):
         self.kind = one_of(kind, ("realnvp", "maf"), "kind of flow")
         self.check_vector(least=2 if kind == "realnvp" else 1)
         check_whole(steps=steps)
-        self.steps, self.widths = plain(steps), checked_widths(widths)
+        self.steps, self.widths = plain(steps), hidden_widths(widths)
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         turns = 2 if self.kind == "realnvp" else None

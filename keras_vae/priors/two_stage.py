@@ -11,7 +11,7 @@ from keras import layers, ops
 
 from keras_vae.backend import Tensor, noise_seed, tfd
 from keras_vae.distributions import Marginal
-from keras_vae.distributions.autoregressive import checked_widths
+from keras_vae.distributions.autoregressive import hidden_widths
 from keras_vae.names import check_whole, one_of, plain
 from keras_vae.parts import register, soft_clip
 from keras_vae.priors.base import Prior
@@ -50,7 +50,7 @@ class TwoStage(Prior):
         **kwargs: Any,
     ):
         super().__init__(size, **kwargs)
-        self.widths, self.latent_size = checked_widths(widths), plain(latent_size)
+        self.widths, self.latent_size = hidden_widths(widths), plain(latent_size)
         self.scale = one_of(scale, ("learned", "per_unit"), "scale")
         check_whole(samples=samples, latent_size=1 if latent_size is None else latent_size)
         self.samples = plain(samples)
