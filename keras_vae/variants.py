@@ -280,6 +280,13 @@ _VARIANTS = {
             {"posterior": "iaf"},
         ),
         Variant(
+            "hamiltonian-vae",
+            "Hamiltonian VAE",
+            "Caterini et al. 2018, arXiv:1805.11328",
+            "a tighter bound by z that follow the slope of log p(x, z)",
+            {"objective": "hamiltonian"},
+        ),
+        Variant(
             "full-covariance",
             "VAE with a full covariance",
             "Kingma and Welling 2019, arXiv:1906.02691, section 2.5.1",

@@ -284,6 +284,11 @@ COMPOSITIONS = (
     _by_objective("dreg", _GRADIENTS, lambda: kv.objectives.DReG(3)),
     _by_objective("sticking_the_landing", _GRADIENTS, lambda: kv.objectives.StickingTheLanding()),
     _by_objective(
+        "hamiltonian",
+        "the_hamiltonian_bound_is_an_estimate_of_the_evidence",
+        lambda: kv.objectives.Hamiltonian(steps=2),
+    ),
+    _by_objective(
         "total_correlation",
         "total_correlation_is_that_of_a_correlated_normal",
         lambda: kv.objectives.TotalCorrelation(data_size=48),

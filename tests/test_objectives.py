@@ -320,6 +320,46 @@ def test_piwae_has_the_gradients_of_two_bounds(bounds):
     np.testing.assert_allclose(found[2], iwae[2], rtol=1e-4)
 
 
+def hamiltonian_weights(objective, parameters, repeated):
+    """log w - log p(x) of the bound's draws, (repeated, 3), in the model of one unit."""
+    if not objective.built:
+        objective.build((1,), (1,))
+
+    def bound(seed, *values):
+        return objective.terms(solvable(*values, samples=1, seed=seed, repeated=repeated))["hvae"]
+
+    values = [tensor(value) for value in parameters.values()]
+    found = np.array(compiled(bound)(ops.convert_to_tensor(SEED), *values), "float64")
+    evidence = stats.norm(0, np.sqrt(1 + parameters["weight"] ** 2)).logpdf(np.repeat(POINTS[:, 0], repeated))
+    return (found[0] - evidence).reshape(3, repeated)
+
+
+@pytest.mark.parametrize("tempering", [0.3, 1.0])
+def test_the_hamiltonian_bound_is_an_estimate_of_the_evidence(tempering):
+    objective = kv.objectives.Hamiltonian(steps=4, step_size=0.2, tempering=tempering)
+    weights = np.exp(hamiltonian_weights(objective, PARAMETERS, repeated=40_000))
+    error = weights.std(axis=1) / np.sqrt(weights.shape[1])
+    assert (np.abs(weights.mean(axis=1) - 1) < 4.5 * error).all() and error.max() < 0.05
+    # At the posterior nothing moves the bound but the error of the steps, which falls with the square of their size.
+    if tempering == 1:
+        for size in (0.1, 0.01):
+            exact = hamiltonian_weights(kv.objectives.Hamiltonian(4, step_size=size, tempering=1), EXACT, 100)
+            assert np.abs(exact).max() < 30 * size**2
+
+
+def test_the_steps_tighten_the_bound_and_their_sizes_are_learned():
+    far = {**PARAMETERS, "loc": 0.0, "log_scale": 0.0}
+    few, many = (
+        hamiltonian_weights(kv.objectives.Hamiltonian(steps=steps, step_size=0.1, tempering=1), far, 4000).mean()
+        for steps in (1, 8)
+    )
+    assert few < many < 0
+    objective = kv.objectives.Hamiltonian(steps=2)
+    before = hamiltonian_weights(objective, far, 1)
+    objective.log_step.assign([1.0])
+    assert np.abs(hamiltonian_weights(objective, far, 1) - before).max() > 1e-3
+
+
 @pytest.mark.parametrize("kind", ["i", "ii"])
 def test_dip_is_the_distance_of_a_covariance_from_the_identity(kind):
     rng = np.random.default_rng(0)
@@ -591,7 +631,8 @@ def test_weights_count_examples_in_statistics_of_the_batch(objective):
 def test_several_groups_are_refused_where_they_mean_nothing():
     inference = passed(spread(0.0, 4), 0.5)
     several = dataclasses.replace(inference, latents=inference.latents * 2)
-    for name in ("total_correlation", "mmd", "swae", "factor", "dip", "dreg", "stl", "rae", "aae", "vae_gan"):
+    names = ("total_correlation", "mmd", "swae", "factor", "dip", "dreg", "stl", "rae", "aae", "vae_gan", "hamiltonian")
+    for name in names:
         objective = kv.objectives.get(name)
         with pytest.raises(ValueError, match=r"one group of latents.*Received.*2 groups"):
             objective.terms(several)
@@ -607,7 +648,7 @@ def test_what_they_need_is_said():
             objective.terms(dataclasses.replace(inference, latents=(no_constant,)))
     point = tfd.Independent(tfd.Deterministic(tensor(spread(0.0, 4))), 1)
     point = dataclasses.replace(inference, latents=(dataclasses.replace(inference.latents[0], posterior=point),))
-    for objective in (kv.objectives.TotalCorrelation(2), kv.objectives.DReG(2)):
+    for objective in (kv.objectives.TotalCorrelation(2), kv.objectives.DReG(2), kv.objectives.Hamiltonian(2)):
         with pytest.raises(ValueError, match=r"density.*Received"):
             objective.terms(point)
     enumerated = dataclasses.replace(inference, weights=ops.ones((2, 4)) / 2)
@@ -617,6 +658,8 @@ def test_what_they_need_is_said():
     for spec in (
         "miwae:samples=5,bounds=2",
         "ciwae:beta=1.5",
+        "hamiltonian:steps=0",
+        "hamiltonian:tempering=1.5",
         "total_correlation:beta=-1",
         "total_correlation:data_size=1",
         "mmd:kernel=rbg",

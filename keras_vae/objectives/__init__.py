@@ -8,6 +8,7 @@ from keras_vae.objectives.covariance import DIP
 from keras_vae.objectives.divergence import MMD, SWAE
 from keras_vae.objectives.elbo import ELBO
 from keras_vae.objectives.gradients import DReG, StickingTheLanding
+from keras_vae.objectives.hamiltonian import Hamiltonian
 from keras_vae.objectives.iwae import CIWAE, IWAE, MIWAE, PIWAE
 from keras_vae.objectives.regularized import RAE, Contractive
 from keras_vae.objectives.total_correlation import Factor, TotalCorrelation
@@ -28,6 +29,7 @@ __all__ = [
     "Contractive",
     "DReG",
     "Factor",
+    "Hamiltonian",
     "Objective",
     "StickingTheLanding",
     "TotalCorrelation",
