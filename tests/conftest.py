@@ -19,6 +19,11 @@ def pytest_addoption(parser):
     parser.addoption("--run-all", action="store_true", help="run long tests, and all rows of test_relations.py, too")
 
 
+def in_full(config):
+    """Whether what takes long is wanted, too."""
+    return config.getoption("--run-all") or config.getoption("markexpr") == "relations"
+
+
 def pytest_collection_modifyitems(config, items):
     jax = os.environ.get("KERAS_BACKEND") == "jax"
     if not config.getoption("--run-all"):
@@ -27,13 +32,21 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.skip(reason="long: `pytest --run-all` runs it"))
 
 
-def pytest_collection_finish():
+def rewrite_no_graphs():
+    """What is traced runs only a few times: it is not worth rewriting its graph first."""
+    if tensorflow := sys.modules.get("tensorflow"):
+        tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+def pytest_collection_finish(session):
     # TensorFlow's modules stay: they need not be searched for garbage each time that tracing has made many objects.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
-    # What is traced runs only a few times: it is not worth rewriting its graph first.
-    if tensorflow := sys.modules.get("tensorflow"):
-        tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    rewrite_no_graphs()
+    # A loop of several steps takes longer to trace than to run. Tests that are run in full have what users have.
+    execution = sys.modules.get("keras_vae.training.execution")
+    if execution and not in_full(session.config):
+        execution.SEVERAL = 1
 
 
 def pytest_runtest_teardown():

@@ -10,6 +10,7 @@ import pytest
 from compositions import COMPOSITIONS, digits
 
 import keras_vae as kv
+from keras_vae.training import execution
 from keras_vae.training.stream import ArrayFeed
 
 X = COMPOSITIONS[0].images(100)
@@ -486,7 +487,9 @@ def test_weights_alone_reload(tmp_path):
 
 
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="on JAX several steps are a Python loop")
-def test_fit_chooses_how_many_steps_are_made_at_a_time(tmp_path):
+def test_fit_chooses_how_many_steps_are_made_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(execution, "SEVERAL", 16)
+
     class EachBatch(keras.callbacks.Callback):
         batches = 0
 

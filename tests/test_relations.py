@@ -12,6 +12,7 @@ import numpy as np
 import own_parts
 import pytest
 from compositions import BY_NAME, LATENT, Composition, labels
+from conftest import in_full
 from keras import layers, ops
 
 import keras_vae as kv
@@ -306,8 +307,7 @@ def few():
 
 def pytest_generate_tests(metafunc):
     if "row" in metafunc.fixturenames:
-        config = metafunc.config
-        rows = [*ROWS, *OWN] if config.getoption("--run-all") or config.getoption("markexpr") == "relations" else few()
+        rows = [*ROWS, *OWN] if in_full(metafunc.config) else few()
         metafunc.parametrize("row", rows, ids=str, scope="module", indirect=True)
 
 
