@@ -164,7 +164,10 @@ def test_a_prior_is_fitted(trained, tmp_path, capsys):
         assert metrics[f"{name}_before"]["protocol"].endswith("with the former prior, standard_normal")
         assert f"{metrics[name]['value']:.2f}" in said
     assert {"samples.png", "samples_before.png", "curves.png"} <= {path.name for path in out.iterdir()}
-    assert "fitted to 1,297 training images, by `keras-vae fit-prior" in (out / presets.CARD).read_text()
+    assert list(results["pictures"])[:2] == ["samples.png", "samples_before.png"]
+    card = (out / presets.CARD).read_text()
+    assert "fitted to 1,297 training images, by `keras-vae fit-prior" in card
+    assert "| log p(x) with the former prior (nats) |" in card
     assert config["recipe"] == stored[0]["recipe"] and isinstance(zoo.load(out).prior, kv.priors.FittedMixture)
     assert "--overwrite" in run(capsys, *options, code=2)
     assert "choose another --preset" in run(capsys, "fit-prior", trained, "--preset", trained.parent, code=2)

@@ -13,6 +13,8 @@ _TITLES = {
     "psnr": "PSNR",
     "ssim": "SSIM",
 }
+# What ends the name of a metric that belongs to the prior before another one was fitted.
+BEFORE = "_before"
 _DENSITIES = ("log_prob", "elbo", "iwae", "log_likelihood")
 _DECIMALS = {"active_units": 0, "bits_per_dim": 3, "ssim": 3}
 _TASK = "unconditional-image-generation"
@@ -100,7 +102,7 @@ def _cell(metrics, names):
 def _mark(name, result):
     """That of a number that is comparable with nothing, by what its protocol says."""
     said = [mark for mark, (words, _) in _MARKS.items() if words in result["protocol"]]
-    return f" {said[0]}" if name in _DENSITIES and said else ""
+    return f" {said[0]}" if name.removesuffix(BEFORE) in _DENSITIES and said else ""
 
 
 def _footnotes(lines):
@@ -170,7 +172,9 @@ def _described(name, result):
 
 
 def _title(name):
-    return _TITLES.get(name, name.replace("_", " "))
+    base = name.removesuffix(BEFORE)
+    title = _TITLES.get(base, base.replace("_", " "))
+    return title if base == name else f"{title} with the former prior"
 
 
 def _facts(config, results):

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from keras_vae import backend, plotting, presets
+from keras_vae.presets import cards
 from keras_vae.runs import data, evaluation, pictures
 from keras_vae.runs.recipe import UsageError
 from keras_vae.training.stream import evenly
@@ -52,13 +53,16 @@ def fit(
     before = _before(vae, recipe, test, images, results["metrics"], verbose)
     directions = presets.attributes(directory)
     with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        shown = {folder / "samples_before.png": f"The same with the former prior, {former}"}
+        folder, grids = Path(folder), {}
         if vae.label_shape is None:
-            plotting.save(plotting.image_grid(vae.sample(49, seed=recipe.seed)), folder / "samples_before.png")
+            grid = folder / "samples_before.png"
+            plotting.save(plotting.image_grid(vae.sample(49, seed=recipe.seed)), grid)
+            grids[grid] = f"Samples with the former prior, {former}, seed {recipe.seed}"
         fitted = vae.fit_prior(x, spec, seed=seed)
         after = evaluation.evaluate(vae, recipe, test, images, verbose)
-        shown = pictures.write(vae, folder, test, images.test.labels, recipe.seed, directions) | shown
+        shown = pictures.write(vae, folder, test, images.test.labels, recipe.seed, directions)
+        # The grids beside each other; then what the fit has not changed.
+        shown = dict(list(shown.items())[: len(grids)]) | grids | shown
         kept = {name: caption for name, caption in results.get("pictures", {}).items() if folder / name not in shown}
         told = f"{fitted.spec} in the place of {former}: {spec}, fitted to {len(x):,} training images"
         presets.save(
@@ -69,10 +73,10 @@ def fit(
             data=config["data"],
             recipe=config["recipe"],
             results={key: value for key, value in results.items() if key not in _ANEW}
-            | {"metrics": after | {f"{name}_before": value for name, value in before.items()}}
+            | {"metrics": after | {f"{name}{cards.BEFORE}": value for name, value in before.items()}}
             | {"versions": evaluation.versions(), "backend": backend.NAME},
             history=results.get("history"),
-            pictures={directory / name: caption for name, caption in kept.items()} | shown,
+            pictures=shown | {directory / name: caption for name, caption in kept.items()},
             attributes=directions,
         )
     return [
