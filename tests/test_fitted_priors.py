@@ -40,10 +40,11 @@ def test_the_density_integrates_to_one():
     assert np.trapezoid(np.trapezoid(density, grid), grid) == pytest.approx(1, abs=1e-4)
 
 
-def test_the_density_is_scikit_learns():
+@pytest.mark.parametrize("centre", [0.0, 100.0])
+def test_the_density_is_scikit_learns(centre):
     rng = np.random.default_rng(0)
     # Of a map, whose third and sixth unit are not active.
-    z = clusters(rng, 2000, 8).reshape(-1, 2, 2, 2)
+    z = clusters(rng, 2000, 8).reshape(-1, 2, 2, 2) + centre
     z.reshape(-1, 8)[:, [2, 5]] = rng.normal(size=(2000, 2))
     points = z.copy()
     points.reshape(-1, 8)[:, [2, 5]] = 0

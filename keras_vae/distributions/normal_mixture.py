@@ -60,11 +60,15 @@ class NormalMixture(Distribution):
         """Nats."""
         lead = ops.shape(z)[: len(z.shape) - len(self._shape)]
         z = ops.take(ops.reshape(z, (-1, math.prod(self._shape))), self._order, axis=-1)
-        size = self._loc.shape[-1]
+        components, size = self._loc.shape
         eye = ops.broadcast_to(ops.eye(size, dtype="float32"), self._scale_tril.shape)
-        whitened = ops.einsum(
-            "mij,nmj->nmi", ops.solve_triangular(self._scale_tril, eye, lower=True), z[:, None, :size] - self._loc
-        )
+        # One product of matrices for all components; about a centre, since the differences of its results are what
+        # counts.
+        centre = ops.mean(self._loc, axis=0)
+        whiten = ops.solve_triangular(self._scale_tril, eye, lower=True)
+        means = ops.einsum("mij,mj->mi", whiten, self._loc - centre)
+        whiten = ops.reshape(ops.transpose(whiten, (2, 0, 1)), (size, components * size))
+        whitened = ops.reshape(ops.matmul(z[:, :size] - centre, whiten), (-1, components, size)) - means
         diagonal = ops.diagonal(self._scale_tril, axis1=-2, axis2=-1)
         log_weights = ops.log_softmax(self._logits, axis=-1) - ops.sum(ops.log(diagonal), axis=-1)
         log_mixture = ops.logsumexp(log_weights - 0.5 * ops.sum(ops.square(whitened), axis=-1), axis=-1)
