@@ -43,7 +43,7 @@ class LastGoodWeights(keras.callbacks.Callback):
     in the first epoch, those at its beginning.
 
     Args:
-        model: the model to watch; its state is copied at once.
+        model: the model to watch.
     """
 
     # Looking at a loss needs no weights, so Keras may go on dispatching steps meanwhile.
@@ -53,7 +53,7 @@ class LastGoodWeights(keras.callbacks.Callback):
         super().__init__()
         # Not `self.model`, which on JAX takes the state out of the running loop at each look.
         self._watched = model
-        self._kept = self._finite_state()
+        self._kept = None
         self._next_look = 0
 
     def _finite_state(self):
@@ -67,7 +67,7 @@ class LastGoodWeights(keras.callbacks.Callback):
             self._kept.restore()
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        # Once more, since a callback before this one may have loaded a checkpoint.
+        # Not before, since a callback before this one may load a checkpoint.
         self._kept = self._finite_state()
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:

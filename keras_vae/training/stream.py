@@ -129,9 +129,8 @@ class ArrayFeed:
         with tf.device("CPU:0"):
             arrays = [None if a is None else tf.convert_to_tensor(a) for a in (self.x, self.y, self.sample_weight)]
 
-        def batch(index, order, start):
-            chosen = order[index]
-            chosen = tf.boolean_mask(chosen, chosen >= 0)
+        def batch(index, order, sizes, start):
+            chosen = order[index, : sizes[index]]
             x, y, weight = (None if a is None else tf.gather(a, chosen) for a in arrays)
             seed = tf.stack([tf.cast(self.seed, tf.int64), start + index])
             if self.flip:
@@ -148,10 +147,12 @@ class ArrayFeed:
             # Asked when the epoch's first batch is, after `start` was set.
             order = tf.numpy_function(self.order, [], tf.int64)
             order.set_shape([self.batches, self.batch_size])
+            # Each batch is at the beginning of its row.
+            sizes = tf.math.count_nonzero(order >= 0, axis=1)
             start = tf.numpy_function(lambda: np.int64(self.start), [], tf.int64)
             start.set_shape([])
             steps = tf.data.Dataset.range(self.batches)
-            return steps.map(as_it_is(lambda index: batch(index, order, start)), num_parallel_calls=2)
+            return steps.map(as_it_is(lambda index: batch(index, order, sizes, start)), num_parallel_calls=2)
 
         # Translating functions that have no branches takes longer than tracing them.
         as_it_is = tf.autograph.experimental.do_not_convert
