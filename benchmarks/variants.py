@@ -6,7 +6,7 @@ trains one run after the other, each in a directory of its own, and writes the t
 them. What is complete is not trained again, and what was interrupted goes on: start it again until it is done.
 `--variants iaf aae --seeds 1` runs some of them, `--table` none.
 
-The speed is that of an epoch of 12,800 images after one that compiles, by CPU time, which other processes disturb least.
+The speed is that of an epoch of 12,800 images after one that compiles, by CPU time, which others disturb least.
 Variants of other likelihoods are left out, since densities of grey values compare with nothing here. ELBO and log p(x)
 are left out where there are none: codes that are points have no density.
 """
