@@ -15,6 +15,14 @@ if os.environ.get("KERAS_BACKEND") == "jax":
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 
+def pytest_configure(config):
+    # Most models here are made more than once. What JAX compiled for one test, or in one run, serves the others.
+    if os.environ.get("KERAS_BACKEND") == "jax":
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("jax")))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
 def pytest_addoption(parser):
     parser.addoption("--run-all", action="store_true", help="run long tests, and all rows of test_relations.py, too")
 
