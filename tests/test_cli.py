@@ -270,3 +270,11 @@ def test_every_way_to_the_command_registers_each_class_once(start):
     done = subprocess.run([sys.executable, "-c", code], **environment(), capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert {part["role"] for part in json.loads(done.stdout)} >= {"posterior", "prior", "likelihood", "objective"}
+
+
+def test_a_reader_that_has_had_enough_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as pipe:
+        done = subprocess.run(**command("variants"), stdout=pipe, stderr=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -16,7 +16,8 @@ from keras_vae.cli import arguments
 from keras_vae.runs import directory
 from keras_vae.runs.recipe import UsageError, find_parts, import_parts
 
-FAILURE, INTERRUPTED = 1, 130
+# The last two are as a shell has them for what a signal ended.
+FAILURE, INTERRUPTED, CLOSED = 1, 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its arguments; None: those of the process.
 
     Returns:
-        The exit code: 0, 1 for a failure, 2 for arguments that cannot be meant, 130 after Ctrl-C.
+        The exit code: 0, 1 for a failure, 2 for arguments that cannot be meant, 130 after Ctrl-C, 141 when what reads
+        the output has closed it.
     """
     started = time.monotonic()
     argv = sys.argv[1:] if argv is None else list(argv)
@@ -137,9 +139,16 @@ def _one_line_errors(hint=lambda: ""):
     shown, warnings.showwarning = warnings.showwarning, _show_warning
     try:
         yield outcome
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"\nkeras-vae: interrupted{hint()}", file=sys.stderr)
         outcome.code = INTERRUPTED
+    except BrokenPipeError:
+        # `| head` has had enough. Python would say so once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if hint():
+            print(f"keras-vae: the output was closed{hint()}", file=sys.stderr)
+        outcome.code = CLOSED
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         if os.environ.get("KERAS_VAE_DEBUG"):
             raise
