@@ -46,6 +46,8 @@ LOOPS_TAKE_STATE = NAME == "jax"
 
 # Decoded at a time, at most, whatever the size of an image: XLA asks the system for larger buffers anew at each call.
 FAST_CHUNK = 2048 if NAME == "tensorflow" else 1024
+# Bytes of the largest activation from which on it pays to decode in turns, for the same reason.
+FAST_BYTES = None if NAME == "tensorflow" else 2**23
 
 _SEED_DTYPE = "int32" if NAME == "tensorflow" else "uint32"
 # 2^32 over the golden ratio: its multiples are far from each other.

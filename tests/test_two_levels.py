@@ -11,6 +11,7 @@ from own_parts import ShiftedNormal, TwoLevels, student_t
 from scipy import special, stats
 
 import keras_vae as kv
+from keras_vae import backend
 from keras_vae.backend import seed_pair
 
 CLASSES = 3
@@ -226,3 +227,17 @@ def test_two_players_share_one_loss():
         assert found == pytest.approx(slope(own, variable, direction), rel=0.02, abs=2e-3)
         # What each of them must not see is there.
         assert abs(slope(other, variable, direction)) > 0.02
+
+
+@pytest.mark.parametrize(("name", "turns"), [("two_levels", 3), ("conditional", 6), ("normal_optimal", 6)])
+def test_what_is_decoded_in_turns_has_the_same_scores(name, turns, monkeypatch):
+    composition = BY_NAME[name]
+    model, (x, *y) = composition.moved(), composition.data(4)
+    expected = model.log_prob(x, 6, *y, seed=0)
+    # Two samples of four images of one number, which is what is known of a layer that was called on nothing symbolic.
+    monkeypatch.setattr(backend, "FAST_BYTES", 2 * 4 * 4)
+    found = []
+    monkeypatch.setattr(ops, "map", lambda f, z, real=ops.map: found.append(z.shape) or real(f, z))
+    again = composition.moved()
+    np.testing.assert_allclose(again.log_prob(x, 6, *y, seed=0), expected, rtol=1e-5)
+    assert [tuple(shape)[:3] for shape in found] == [(turns, 6 // turns, 4)]

@@ -169,3 +169,10 @@ def output_shape(
     if not hasattr(output, "shape"):
         raise ValueError(f"The {what} must return one tensor of features. Received: {output!r}")
     return tuple(output.shape[1:])
+
+
+def largest(model: keras.Model) -> int:
+    """Numbers for one example in the largest output of a layer, as far as layers know their outputs; otherwise 1."""
+    outputs = keras.tree.flatten([getattr(layer, "output", None) for layer in model._flatten_layers()])
+    shapes = (output.shape[1:] for output in outputs if output is not None)
+    return max((math.prod(shape) for shape in shapes if None not in shape), default=1)

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import backend
+from keras_vae.models import shapes
 from keras_vae.models.functions import padded, power_of_two
 from keras_vae.models.scale import LatentScale
 from keras_vae.names import check_number, check_whole
@@ -283,12 +284,28 @@ class Use:
     def _log_sum_weights(self, seed, valid, x, y=None, *, samples):
         """The logarithm of the sum of the first `valid` of `samples` importance weights, (B,)."""
         inference = self.infer(x, y, samples=samples, seed=seed)
-        log_weight = inference.log_weight
         if inference.weights is not None:
             # Labels enumerated along K are all counted, with weights that sum to one.
             return inference.log_mean_weight + ops.log(ops.cast(samples, "float32"))
+        log_weight = self._log_likelihood(inference) - sum(latent.log_ratio for latent in inference.latents)
         counted = ops.arange(samples, dtype="int32")[:, None] < valid
         return ops.logsumexp(ops.where(counted, log_weight, -np.inf), axis=0)
+
+    def _log_likelihood(self, inference):
+        """log p(x|z), (K, B), of as many samples at a time as is fast."""
+        samples, batch = inference.latents[0].z.shape[:2]
+        size = 4 * batch * shapes.largest(self)
+        if not backend.FAST_BYTES or samples * size <= backend.FAST_BYTES:
+            return inference.log_likelihood
+        most = max(1, backend.FAST_BYTES // size)
+        turns = next(turns for turns in range(-(-samples // most), samples + 1) if samples % turns == 0)
+        z = [latent.z for latent in inference.latents]
+        if len(z) > 1:
+            z = [ops.reshape(v, (samples, batch, -1)) for v in z]
+        z = ops.concatenate(z, axis=-1)
+        z = ops.reshape(z, (turns, samples // turns, *z.shape[1:]))
+        scored = ops.map(lambda z: inference.decode(z).log_prob(inference.x), z)
+        return ops.reshape(scored, (samples, batch))
 
 
 def _at_once(count, most):
