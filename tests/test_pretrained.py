@@ -162,7 +162,7 @@ def test_a_prior_is_fitted(trained, tmp_path, capsys):
     for name in ("elbo", "log_prob"):
         assert metrics[f"{name}_before"]["value"] == stored[1]["metrics"][name]["value"]
         assert metrics[f"{name}_before"]["protocol"].endswith("with the former prior, standard_normal")
-        assert f"{metrics[name]['value']:.2f}" in said
+        assert f"{metrics[name]['value']:.3f} nats" in said
     assert {"samples.png", "samples_before.png", "curves.png"} <= {path.name for path in out.iterdir()}
     assert list(results["pictures"])[:2] == ["samples.png", "samples_before.png"]
     card = (out / presets.CARD).read_text()

@@ -60,7 +60,7 @@ def fit_prior(
     if as_json:
         print(files.json_text({"preset": str(preset), "metrics": rows}))
         return
-    print(f"{'test split, nats':<18} {'before':>12} {'after':>12}")
+    print(f"{'test split':<14} {'before':>12} {'after':>12}")
     for row in rows:
-        print(f"{row['metric']:<18} {row['before']:>12.2f} {row['after']:>12.2f}")
+        print(f"{row['metric']:<14} {row['before']:>12.3f} {row['after']:>12.3f} {row['unit']}")
     print(preset)

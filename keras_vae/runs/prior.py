@@ -39,7 +39,7 @@ def fit(
         verbose: whether progress is shown.
 
     Returns:
-        [{"metric", "before", "after", "unit"}], ELBO and log p(x) of test images.
+        [{"metric", "before", "after", "unit"}], ELBO and log p(x) of test images, and bits/dim where they have levels.
 
     Raises:
         UsageError: if the preset has no recipe, and for a spec that nothing is known by.
@@ -86,10 +86,11 @@ def fit(
 
 
 def _before(vae, recipe, test, images, stored, verbose):
-    """ELBO and log p(x) with the former prior, which the preset may tell."""
+    """The bounds with the former prior, which the preset may tell."""
     extent, names = evaluation.Extent.of(recipe, test), ("elbo", "log_prob")
     found = [(stored[name]["images"], stored[name]["samples"]) for name in names if name in stored]
     if found != [(extent.test, vae.objective.samples), (extent.images, extent.samples)]:
         stored = evaluation.evaluate(vae, recipe, test, images, verbose)
     protocol = f"; with the former prior, {vae.prior.spec}"
-    return {name: stored[name] | {"protocol": stored[name]["protocol"] + protocol} for name in names}
+    shown = [name for name in (*names, "bits_per_dim") if name in stored]
+    return {name: stored[name] | {"protocol": stored[name]["protocol"] + protocol} for name in shown}
