@@ -294,8 +294,11 @@ class Use:
     def _log_likelihood(self, inference):
         """log p(x|z), (K, B), of as many samples at a time as is fast."""
         samples, batch = inference.latents[0].z.shape[:2]
+        # A size that is not known when the pass is traced is that of an export.
+        if not backend.FAST_BYTES or not isinstance(batch, int):
+            return inference.log_likelihood
         size = 4 * batch * shapes.largest(self)
-        if not backend.FAST_BYTES or samples * size <= backend.FAST_BYTES:
+        if samples * size <= backend.FAST_BYTES:
             return inference.log_likelihood
         most = max(1, backend.FAST_BYTES // size)
         turns = next(turns for turns in range(-(-samples // most), samples + 1) if samples % turns == 0)
