@@ -127,11 +127,9 @@ REPRESENTATIVES = (
 )
 
 
-def over(compositions):
+def over(compositions, chosen=REPRESENTATIVES):
     """Parameters of a test of what costs much: representatives, and by `--run-all` all compositions."""
-    return [
-        pytest.param(c, id=c.name, marks=() if c.name in REPRESENTATIVES else pytest.mark.long) for c in compositions
-    ]
+    return [pytest.param(c, id=c.name, marks=() if c.name in chosen else pytest.mark.long) for c in compositions]
 
 
 _DENSITIES = "test_oracles.py::test_likelihoods_are_log_densities"

@@ -146,7 +146,14 @@ def nothing_there(data_dir):
     return True
 
 
-@pytest.mark.parametrize("layout", [official, drive, beside, images_alone, kaggle, kaggle_unpacked])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        official,
+        kaggle_unpacked,
+        *(pytest.param(f, marks=pytest.mark.long) for f in (drive, beside, images_alone, kaggle)),
+    ],
+)
 def test_downloads_of_every_layout(tmp_path, layout):
     source, data_dir = layout(tmp_path / "download"), tmp_path / "tfds"
     with pytest.warns(UserWarning, match="2 of 24 images are left out: ") as warned:

@@ -11,7 +11,8 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from compositions import BY_NAME, COMPOSITIONS, over
+from compositions import BY_NAME, COMPOSITIONS, REPRESENTATIVES, over
+from conftest import in_full
 from processes import run_python
 from scipy import special
 
@@ -27,12 +28,19 @@ COMPILED = ("normal_optimal", "colour_mixture", "beta", "two_levels", "condition
 REJECTING = ("power_spherical", "von_mises_fisher")
 SERVED = tuple(composition for composition in COMPOSITIONS if composition.served)
 
-# Of the list, each in a fresh process of its own; by default the first.
+# Of the list, each in a fresh process of its own; by default the first, models that other tests have trained.
 PARTS = 8
+FIRST = REPRESENTATIVES[:8]
 
 over_parts = pytest.mark.parametrize(
     "part", [0, *(pytest.param(part, marks=pytest.mark.long) for part in range(1, PARTS))]
 )
+
+
+def in_part(part, compositions):
+    """The names of those that are in a part of the list."""
+    first, rest = ([c.name for c in compositions if (c.name in FIRST) == kept] for kept in (True, False))
+    return rest[part - 1 :: PARTS - 1] if part else first
 
 
 @pytest.fixture(scope="module", params=over(COMPOSITIONS))
@@ -198,7 +206,9 @@ def test_callbacks_draw_any_model(served, tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_tracks_float32(served, policy):
+def test_mixed_precision_tracks_float32(served, policy, request):
+    if policy == "mixed_float16" and served.name not in COMPILED and not in_full(request.config):
+        pytest.skip("long: `pytest --run-all` runs it")
     _, before, history = trained(served.name)
     x, y = data_of(served.name, 48)
     keras.config.set_dtype_policy(policy)
@@ -254,7 +264,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
 @over_parts
 def test_reloads_in_a_fresh_process_bit_equal(part, tmp_path):
     expected = {}
-    for name in list(BY_NAME)[part::PARTS]:
+    for name in in_part(part, COMPOSITIONS):
         model = trained(name)[0]
         x, y = data_of(name, 2)
         model.save(tmp_path / f"{name}.keras")
@@ -343,7 +353,7 @@ def log_prob_as_served(model, x, y):
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="SavedModels are written by TensorFlow")
 @over_parts
 def test_serves_where_keras_vae_is_not_installed(part, tmp_path):
-    names = [composition.name for composition in SERVED[part::PARTS]]
+    names = in_part(part, SERVED)
     for name in names:
         x, y = data_of(name, 8)
         trained(name)[0].export(tmp_path / name)
