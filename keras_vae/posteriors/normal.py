@@ -45,12 +45,47 @@ class DiagonalNormal(Posterior):
     def distribution(
         self, features: Tensor, prior: tfd.Distribution | None = None, training: bool = False
     ) -> tfd.Distribution:
+        return tfd.Independent(tfd.Normal(*self._moments(features)), reinterpreted_batch_ndims=len(self.event_shape))
+
+    def _moments(self, features):
+        """Mean and standard deviation, as the network gives them."""
         loc, raw = ops.unstack(self.head(features), 2, axis=-1)
         if self.parameterization == "softplus":
-            scale = ops.sqrt(ops.softplus(raw) + self.floor)
-        else:
-            scale = ops.exp(0.5 * soft_clip(raw, -LOG_VARIANCE_BOUND, LOG_VARIANCE_BOUND))
-        return tfd.Independent(tfd.Normal(loc, scale), reinterpreted_batch_ndims=len(self.event_shape))
+            return loc, ops.sqrt(ops.softplus(raw) + self.floor)
+        return loc, ops.exp(0.5 * soft_clip(raw, -LOG_VARIANCE_BOUND, LOG_VARIANCE_BOUND))
+
+
+@register()
+class ResidualNormal(DiagonalNormal):
+    """A Normal relative to a prior N(m, s^2), diagonal: N(m + a, s^2 b^2), where the network gives a and b.
+
+    Where a is 0 and b is 1, it is the prior, whatever that is; relative to N(0, I) it is a `DiagonalNormal`. It is what
+    the groups of a `HierarchicalVAE` have, whose priors move while they are trained.
+
+    Args:
+        size: D, number of latent units, or the shape (h, w, c) of a spatial latent.
+        parameterization: how the network gives b^2: as in `DiagonalNormal`.
+        floor: least b^2 of the "softplus" parameterisation.
+
+    Raises:
+        ValueError: where q(z|x) is asked for with a prior that is no diagonal Normal, or with none.
+
+    Reference: Vahdat and Kautz 2020, arXiv:2007.03898, section 3.2.
+    """
+
+    def distribution(
+        self, features: Tensor, prior: tfd.Distribution | None = None, training: bool = False
+    ) -> tfd.Distribution:
+        base = prior.distribution if isinstance(prior, tfd.Independent) else None
+        if not isinstance(base, tfd.Normal):
+            raise ValueError(
+                "This posterior is relative to a prior that is a diagonal Normal, such as standard_normal: take "
+                f"posterior='diagonal_normal' with others. Received: posterior {self.spec!r}, prior {prior}"
+            )
+        loc, scale = self._moments(features)
+        return tfd.Independent(
+            tfd.Normal(base.loc + loc, base.scale * scale), reinterpreted_batch_ndims=len(self.event_shape)
+        )
 
 
 @register()
