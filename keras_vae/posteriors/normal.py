@@ -57,10 +57,11 @@ class DiagonalNormal(Posterior):
 
 @register()
 class ResidualNormal(DiagonalNormal):
-    """A Normal relative to a prior N(m, s^2), diagonal: N(m + a, s^2 b^2), where the network gives a and b.
+    """A Normal relative to a prior N(m, s^2), diagonal: N(m + s a, s^2 b^2), where the network gives a and b.
 
-    Where a is 0 and b is 1, it is the prior, whatever that is; relative to N(0, I) it is a `DiagonalNormal`. It is what
-    the groups of a `HierarchicalVAE` have, whose priors move while they are trained.
+    Its KL, (a^2 + b^2 - log b^2 - 1) / 2, does not depend on the prior, and is 0 where the network says nothing: groups
+    of a `HierarchicalVAE`, whose priors move while they are trained, have such posteriors. Relative to N(0, I) it is a
+    `DiagonalNormal`.
 
     Args:
         size: D, number of latent units, or the shape (h, w, c) of a spatial latent.
@@ -70,7 +71,8 @@ class ResidualNormal(DiagonalNormal):
     Raises:
         ValueError: where q(z|x) is asked for with a prior that is no diagonal Normal, or with none.
 
-    Reference: Vahdat and Kautz 2020, arXiv:2007.03898, section 3.2.
+    Reference: Vahdat and Kautz 2020, arXiv:2007.03898, section 3.2, whose mean is m + a, and whose KL is without bound
+    where s is small.
     """
 
     def distribution(
@@ -84,7 +86,7 @@ class ResidualNormal(DiagonalNormal):
             )
         loc, scale = self._moments(features)
         return tfd.Independent(
-            tfd.Normal(base.loc + loc, base.scale * scale), reinterpreted_batch_ndims=len(self.event_shape)
+            tfd.Normal(base.loc + base.scale * loc, base.scale * scale), reinterpreted_batch_ndims=len(self.event_shape)
         )
 
 
