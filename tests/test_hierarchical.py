@@ -10,7 +10,7 @@ from tensorflow_probability.substrates import numpy as np_tfp
 
 import keras_vae as kv
 from keras_vae.backend import seed_pair
-from keras_vae.models import hierarchical
+from keras_vae.models.hierarchical import composed_of
 from keras_vae.networks import ladder
 
 SHAPE = (8, 8, 1)
@@ -300,8 +300,8 @@ def test_networks_and_parts_that_do_not_fit_are_refused():
 
 
 def test_two_networks_make_a_vae_and_three_a_hierarchy():
-    assert type(hierarchical.of(kv.networks.mlp(SHAPE, 3), seed=0)) is kv.VAE
-    vae = hierarchical.of(ladder(SHAPE, 3, ((4, 2),), widths=(4,)), posterior="iaf:widths=[4]", seed=0)
+    assert type(composed_of(kv.networks.mlp(SHAPE, 3), seed=0)) is kv.VAE
+    vae = composed_of(ladder(SHAPE, 3, ((4, 2),), widths=(4,)), posterior="iaf:widths=[4]", seed=0)
     assert type(vae) is kv.HierarchicalVAE and [q.spec for q in vae.posterior] == ["iaf:widths=[4]", "residual_normal"]
 
 

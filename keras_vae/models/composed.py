@@ -76,7 +76,7 @@ class Composed(LatentVariableModel):
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "Composed":
         def restored(value):
-            if not isinstance(value, (dict, list)):
+            if not isinstance(value, (dict, list, tuple)):
                 return value
             return keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
 

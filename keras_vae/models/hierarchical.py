@@ -182,9 +182,8 @@ def _inputs(network, count):
     inputs = getattr(network, "inputs", None) or ()
     if len(inputs) != count:
         expected = "z of the top group alone" if count == 1 else "[h, z] of the group above it"
-        raise ValueError(
-            f"This network takes {expected}, by keras.Input. Received: {network!r} with {len(inputs)} inputs"
-        )
+        name = getattr(network, "name", network)
+        raise ValueError(f"This network takes {expected}, by keras.Input. Received: {name!r} of {len(inputs)} inputs")
     return [tuple(tensor.shape[1:]) for tensor in inputs]
 
 
@@ -235,7 +234,7 @@ def _applied(network, *inputs, training=False):
     return shapes.applied(network, *zip(inputs, _inputs(network, len(inputs)), strict=True), training=training)
 
 
-def of(networks: Sequence, **given: Any) -> Composed:
+def composed_of(networks: Sequence, **given: Any) -> Composed:
     """The model of what a builder of networks returns: a `VAE` of two, a `HierarchicalVAE` of three.
 
     Args:
