@@ -1,5 +1,7 @@
 """Hierarchies against independent sources: a linear-Gaussian one in closed form, a VAE, numpy, TFP in float64."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -9,9 +11,13 @@ from scipy import stats
 from tensorflow_probability.substrates import numpy as np_tfp
 
 import keras_vae as kv
+from keras_vae import plotting
 from keras_vae.backend import seed_pair
 from keras_vae.models.hierarchical import composed_of
 from keras_vae.networks import ladder
+from keras_vae.runs import model as runs_model
+from keras_vae.runs import pictures
+from keras_vae.runs.recipe import Recipe, UsageError
 
 SHAPE = (8, 8, 1)
 GROUPS = ((2, 2), (4, 3))
@@ -297,6 +303,28 @@ def test_networks_and_parts_that_do_not_fit_are_refused():
     assert vae.objective.samples == 5 and "group 1: z (4, 4, 2), residual_normal" in repr(vae)
     with pytest.raises(ValueError, match=r"several take an ELBO.*Received"):
         kv.objectives.DIP().terms(vae.infer(tensor(binary(2)), seed=tensor_seed(0)))
+
+
+def test_a_recipe_of_a_ladder_is_a_hierarchy():
+    recipe = Recipe("digits", network="ladder:groups=[[4,2]],widths=[4]", latent_size=3, beta_2=0.9, prior="mixture:2")
+    vae = runs_model.build(recipe, SHAPE, 1, None)
+    assert vae.group_shapes == ((3,), (4, 4, 2)) and vae.optimizer.beta_2 == 0.9
+    assert [p.spec for p in vae.prior] == ["mixture:components=2", "conditional_normal"]
+    with pytest.raises(ValueError, match=r"prior='hyperspherical_uniform'.*Received"):
+        runs_model.build(dataclasses.replace(recipe, posterior="power_spherical"), SHAPE, 1, None)
+    with pytest.raises(UsageError, match=r"beta_2.*below 1"):
+        Recipe("digits", beta_2=1.0)
+
+
+def test_the_picture_of_levels_holds_fewer_groups_from_row_to_row(model):
+    drawn = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plotting, "image_grid", lambda images, columns, row_names: (images, row_names))
+        pictures._write_levels(model, lambda name, figure, caption: drawn.update({name: figure}), 0)
+    images, names = drawn["levels.png"]
+    assert names == ["all", "top 2", "top 1"]
+    rows = np.reshape(images, (3, 10, *SHAPE))
+    assert all(np.abs(rows[i] - rows[0]).max(axis=(1, 2, 3)).min() > 1e-4 for i in (1, 2))
 
 
 def test_two_networks_make_a_vae_and_three_a_hierarchy():

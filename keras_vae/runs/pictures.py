@@ -115,7 +115,7 @@ def _write_levels(vae, save, seed):
     """What each group of latents holds: samples again and again, with fewer groups held from row to row."""
     z = vae.split(_prior_draws(vae, 10, seed))
     held = range(len(z), 0, -1)
-    rows = [vae.sample(10, given=dict(enumerate(z[:count])), seed=seed) for count in held]
+    rows = [vae.sample(10, given=dict(enumerate(z[:count])), seed=seed + 1) for count in held]
     names = ["all", *(f"top {count}" for count in held[1:])]
     figure = plotting.image_grid(np.concatenate(rows), 10, row_names=names)
     caption = "What the groups of latents hold: ten samples, and below them others with fewer and fewer groups the same"
