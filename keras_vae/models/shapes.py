@@ -144,25 +144,6 @@ def applied(
     return keras.tree.map_structure(lambda value: ops.reshape(value, (*lead, *value.shape[1:])), output)
 
 
-def output_shape(
-    network: keras.layers.Layer,
-    shape: tuple[int, ...],
-    what: str,
-    inputs: str,
-    labels: tuple[int, ...] | None = None,
-) -> tuple[int, ...]:
-    """The shape of `network`'s output for one example of `shape` (and a label); the call builds it.
-
-    Raises:
-        ValueError: if the network cannot take that, or returns no tensor.
-    """
-    given = [s for s in (shape, labels) if s is not None]
-    output = _called(network, given, what, inputs)
-    if not hasattr(output, "shape"):
-        raise ValueError(f"The {what} must return one tensor of features. Received: {output!r}")
-    return tuple(output.shape[1:])
-
-
 def output_shapes(
     network: keras.layers.Layer, *shapes: tuple[int, ...], what: str, inputs: str, count: int
 ) -> list[tuple[int, ...]]:
@@ -246,3 +227,22 @@ def build_likelihood(
         raise ValueError(f"The decoder does not fit the images. {error}") from error
     if getattr(likelihood, "head", None) is not None:
         warn_of_output_layer(decoder, features, image_shape)
+
+
+def output_shape(
+    network: keras.layers.Layer,
+    shape: tuple[int, ...],
+    what: str,
+    inputs: str,
+    labels: tuple[int, ...] | None = None,
+) -> tuple[int, ...]:
+    """The shape of `network`'s output for one example of `shape` (and a label); the call builds it.
+
+    Raises:
+        ValueError: if the network cannot take that, or returns no tensor.
+    """
+    given = [s for s in (shape, labels) if s is not None]
+    output = _called(network, given, what, inputs)
+    if not hasattr(output, "shape"):
+        raise ValueError(f"The {what} must return one tensor of features. Received: {output!r}")
+    return tuple(output.shape[1:])
