@@ -21,9 +21,11 @@ class Composed(LatentVariableModel):
     Attributes:
         pieces: names of the constructor's arguments that are networks, parts or tuples of them; the last two are
             "likelihood" and "objective".
+        fixed: those of them that no others can replace.
     """
 
     pieces: tuple[str, ...]
+    fixed: tuple[str, ...] = ()
 
     def _fitted(self, **given: Any) -> tuple:
         """The pieces in order, parts in the place of their specs, all of them built, if they fit each other."""
@@ -57,13 +59,19 @@ class Composed(LatentVariableModel):
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.pieces and "settings" in vars(self):
             value = self._replacing(name, value)
-            self._own(value)
         super().__setattr__(name, value)
 
     def _replacing(self, name, value):
         """`value` as the model takes it for its piece `name`."""
+        if name in self.fixed:
+            raise ValueError(
+                f"The {name} of this model goes with its other networks and parts: make a new model. "
+                f"Received: {name}={value!r}"
+            )
         given = {piece: getattr(self, piece) for piece in self.pieces} | {name: value}
-        return dict(zip(self.pieces, self._fitted(**given), strict=True))[name]
+        value = dict(zip(self.pieces, self._fitted(**given), strict=True))[name]
+        self._own(value)
+        return value
 
     def get_config(self) -> dict:
         return {

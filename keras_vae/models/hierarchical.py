@@ -60,7 +60,8 @@ class HierarchicalVAE(Composed):
         vae = kv.HierarchicalVAE(*kv.networks.ladder((28, 28, 1)), objective="elbo:free_bits=3,free_bits_per=group")
     """
 
-    pieces = ("encoder", "decoder", "groups", "posterior", "prior", "likelihood", "objective")
+    fixed = ("encoder", "decoder", "groups", "posterior", "prior")
+    pieces = (*fixed, "likelihood", "objective")
 
     def __init__(
         self,
@@ -112,14 +113,6 @@ class HierarchicalVAE(Composed):
         self._group_shapes = tuple(sizes)
         shapes.build(objective, self.latent_shape, self.image_shape)
         return encoder, decoder, groups, *zip(*fitted, strict=True), likelihood, objective
-
-    def _replacing(self, name, value):
-        if name not in ("likelihood", "objective"):
-            raise ValueError(
-                f"The {name} of a hierarchy goes with its other networks and parts: make a new model. "
-                f"Received: {name}={value!r}"
-            )
-        return super()._replacing(name, value)
 
     def __repr__(self):
         lines = [f"{role}: {getattr(self, role).spec}" for role in ("likelihood", "objective")]

@@ -75,7 +75,7 @@ def warn_of_output_layer(decoder: keras.layers.Layer, features: tuple[int, ...],
             f"The decoder ends in a {name} of the images' size, which looks like an output layer; the likelihood has "
             "its own, a linear one, and takes it for hidden features: end the decoder with its last hidden layer. "
             f"Received: layer {last.name!r}",
-            stacklevel=4,
+            stacklevel=6,
         )
 
 
