@@ -37,6 +37,7 @@ _MODULES = (
 )
 _MEMBERS = {
     "VAE": "keras_vae.models.vae",
+    "HierarchicalVAE": "keras_vae.models.hierarchical",
     "LatentVariableModel": "keras_vae.models.base",
     "register": "keras_vae.parts",
 }

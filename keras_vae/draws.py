@@ -124,3 +124,24 @@ class Given(Draw):
         if part.shape[-1] < size:
             return self._spread(prior.mean(), prior)
         return ops.reshape(part, (self.samples, self.batch, *prior.event_shape))
+
+
+class Holding(Draw):
+    """Some groups of latents as the caller has them, the others as another rule draws them.
+
+    What the other rule draws does not depend on which groups are held, but by what lies above them.
+
+    Args:
+        draw: the other rule.
+        groups: {number of the group, from 0 at the top: z, (B, *D)}.
+    """
+
+    def __init__(self, draw: Draw, groups: dict[int, Tensor]):
+        super().__init__(draw.samples, draw.batch)
+        self._draw, self._groups, self._group = draw, groups, -1
+
+    def __call__(self, posterior, prior, point=None):
+        self._group += 1
+        # Drawn in any case, for the sake of the noise of the groups below.
+        z = self._draw(posterior, prior, point)
+        return self._spread(self._groups[self._group], prior) if self._group in self._groups else z

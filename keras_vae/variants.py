@@ -8,8 +8,8 @@ from typing import Any
 
 from keras_vae import names, sources
 
-# What a recipe and `VAE` call the parts.
-ROLES = ("posterior", "prior", "likelihood", "objective")
+# What a recipe calls the parts, and the networks: an argument that several take goes to the last of these.
+ROLES = ("network", "posterior", "prior", "likelihood", "objective")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Variant:
         title: the paper's name for it.
         paper: authors, year, arXiv number.
         purpose: what it is for, in a line.
-        parts: {role: spec} of the parts that are not a plain VAE's.
+        parts: {role: spec} of the parts, and networks, that are not a plain VAE's.
         fitted: spec of the prior that its paper fits after the training, by `vae.fit_prior`; None: none.
     """
 
@@ -43,6 +43,7 @@ class Variant:
             ValueError: for an argument that none of its parts takes, naming the nearest ones.
         """
         specs = dict(self.parts) | {role: arguments.pop(role) for role in ROLES if role in arguments}
+        specs = {role: specs[role] for role in ROLES if role in specs}
         taken = {}
         for role, spec in specs.items():
             if isinstance(spec, str):
@@ -60,7 +61,7 @@ class Variant:
         self,
         image_shape: tuple[int, ...],
         latent_size: int,
-        network: str = "mlp",
+        network: str | None = None,
         seed: int | None = None,
         **arguments: Any,
     ) -> Any:
@@ -69,21 +70,22 @@ class Variant:
         Args:
             image_shape: *X, shape of one example.
             latent_size: D.
-            network: a spec of encoder and decoder.
+            network: a spec of encoder and decoder; None: the variant's own, as a rule "mlp".
             seed: as in `VAE`.
             **arguments: as in `specs`.
 
         Returns:
-            A `VAE`.
+            A `VAE`, or, of networks with groups of latents, a `HierarchicalVAE`.
 
         Raises:
             ValueError: for arguments that cannot be meant, or parts that do not fit each other.
         """
         from keras_vae import networks  # noqa: F401 (which registers them)
-        from keras_vae.models.vae import VAE
+        from keras_vae.models.hierarchical import composed_of
 
-        encoder, decoder = names.make("network", network, image_shape, latent_size)
-        return VAE(encoder, decoder, seed=seed, name=self.name.replace("-", "_"), **self.specs(**arguments))
+        specs = self.specs(**arguments, **({} if network is None else {"network": network}))
+        made = names.make("network", specs.pop("network", "mlp"), image_shape, latent_size)
+        return composed_of(made, seed=seed, name=self.name.replace("-", "_"), **specs)
 
 
 _VARIANTS = {
@@ -380,6 +382,13 @@ _VARIANTS = {
             "Liang et al. 2018, arXiv:1802.05814",
             "counts over many items, such as what a user clicked",
             {"likelihood": "multinomial", "objective": "elbo:beta=linear_warmup(20000,end=0.2)"},
+        ),
+        Variant(
+            "ladder",
+            "Ladder VAE",
+            "Sønderby et al. 2016, arXiv:1602.02282; Vahdat and Kautz 2020, arXiv:2007.03898",
+            "better bounds and samples: groups of latents from the top down, maps of several sizes",
+            {"network": "ladder", "objective": "elbo:free_bits=3.0,free_bits_per=group"},
         ),
         Variant(
             "two-stage-vae",

@@ -116,6 +116,7 @@ REPRESENTATIVES = (
     "colour_mixture",
     "beta",
     "two_levels",
+    "ladder",
     "conditional",
     "latent_map",
     "vamp_iaf",
@@ -361,6 +362,23 @@ COMPOSITIONS = (
         "adversarial",
         "test_two_levels.py::test_two_players_share_one_loss",
         objective=lambda: own_parts.Adversarial(),
+    ),
+    Composition(
+        "residual",
+        "test_hierarchical.py::test_a_residual_posterior_is_relative_to_its_prior",
+        posterior=lambda: kv.posteriors.ResidualNormal(LATENT),
+        prior=lambda: kv.priors.ConditionalNormal(LATENT, 10),
+        labels=True,
+        served=False,
+    ),
+    Composition(
+        "ladder",
+        "test_hierarchical.py::test_log_prob_of_a_linear_hierarchy_is_the_exact_one",
+        make=lambda shape, seed: kv.HierarchicalVAE(
+            *kv.networks.ladder(shape, LATENT, ((2, 2, 1), (4, 1, 1)), widths=(4, 6)),
+            objective="elbo:free_bits=0.5,free_bits_per=group",
+            seed=seed,
+        ),
     ),
 )
 BY_NAME = {composition.name: composition for composition in COMPOSITIONS}

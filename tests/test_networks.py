@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_vae.metrics import bits_per_dim
-from keras_vae.networks import conv, conv1d, mlp, resnet
+from keras_vae.networks import conv, conv1d, ladder, mlp, resnet
 
 LATENT_SIZE = 3
 CASES = [
@@ -185,29 +185,35 @@ import sys, keras, numpy as np
 with np.load(sys.argv[1] + "/arrays.npz") as arrays:
     for name in {key.split(".")[0] for key in arrays}:
         model = keras.saving.load_model(f"{sys.argv[1]}/{name}.keras", safe_mode=True)
-        y = keras.ops.convert_to_numpy(model(arrays[name + ".x"], training=False))
-        # The same weights and operations; threads may add in another order.
-        np.testing.assert_allclose(y, arrays[name + ".y"], rtol=1e-5, atol=1e-5, err_msg=name)
+        x = [arrays[f"{name}.x{i}"] for i in range(len(model.inputs))]
+        y = model(x if len(x) > 1 else x[0], training=False)
+        for i, value in enumerate(y if isinstance(y, (list, tuple)) else [y]):
+            # The same weights and operations; threads may add in another order.
+            expected = arrays[f"{name}.y{i}"]
+            np.testing.assert_allclose(np.array(value), expected, rtol=1e-5, atol=1e-5, err_msg=name)
         print(name)
 assert not any(module.startswith("keras_vae") for module in sys.modules)
 """
 
 
 def test_networks_load_in_a_fresh_process_that_does_not_know_keras_vae(tmp_path):
-    arrays = {}
-    for i, case in enumerate(CASES):
-        builder, shape, kwargs = case.values
-        for model, shape_in in zip(build(builder, shape, kwargs), (shape, (LATENT_SIZE,)), strict=True):
-            name = f"{model.name}{i}"
-            model.save(tmp_path / f"{name}.keras")
-            arrays[f"{name}.x"] = normal(2, *shape_in)
-            arrays[f"{name}.y"] = output(model, arrays[f"{name}.x"])
+    arrays, models = {}, []
+    for case in CASES:
+        models += build(*case.values)
+    encoder, decoder, groups = ladder((9, 14, 1), (5, 7, 2), ((5, 2, 1),), widths=(4,))
+    for number, model in enumerate([*models, encoder, decoder, *groups[0]]):
+        name = f"{model.name}{number}"
+        model.save(tmp_path / f"{name}.keras")
+        x = [normal(2, *tensor.shape[1:], seed=i) for i, tensor in enumerate(model.inputs)]
+        y = model(x if len(x) > 1 else x[0], training=False)
+        y = y if isinstance(y, (list, tuple)) else [y]
+        arrays |= {f"{name}.{key}{i}": np.array(v) for key, of in (("x", x), ("y", y)) for i, v in enumerate(of)}
     np.savez(tmp_path / "arrays.npz", **arrays)
     environment = os.environ | {"KERAS_BACKEND": keras.backend.backend()}
     command = [sys.executable, "-c", RELOAD, str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.split()) == 2 * len(CASES)
+    assert len(done.stdout.split()) == len(models) + 4
 
 
 def test_bits_per_dim():

@@ -17,6 +17,7 @@ DATA = {"sigma-vae": UNIT, "log-cosh-vae": UNIT, "ms-ssim-vae": UNIT, "dfc-vae":
 DATA["mult-vae"] = LEVELS.astype("float32")
 # Smaller than the papers', as the images are.
 SMALL = {"iwae": {"samples": 4}, "dreg-iwae": {"samples": 4}, "vampprior": {"components": 5}, "ciwae": {"samples": 4}}
+SMALL |= {"ladder": {"network": "ladder:groups=[[2,2]],widths=[4,4]"}}
 SMALL |= {"miwae": {"samples": 4, "bounds": 2}, "piwae": {"samples": 4, "bounds": 2}, "factor-vae": {"widths": (8,)}}
 REPRESENTATIVES = ("aae",)
 
@@ -36,14 +37,14 @@ def test_its_parts_are_there(name):
     if variant.fitted:
         fitted = names.Spec.parse(variant.fitted).name
         assert fitted in {**names.known("fitted_prior"), **names.known("prior")}
-    vae = variant((8, 8, 1), 3, network="mlp:widths=[8]")
+    vae = variant((8, 8, 1), 3, **({} if "network" in variant.parts else {"network": "mlp:widths=[8]"}))
     assert vae.image_shape == (8, 8, 1)
 
 
 @over_all
 def test_it_goes_all_the_way(name, tmp_path):
     x = DATA.get(name, (digits()[:32] > 127).astype("float32"))
-    vae = kv.variants.get(name)((8, 8, 1), 4, network="mlp:widths=[8]", seed=0, **SMALL.get(name, {}))
+    vae = kv.variants.get(name)((8, 8, 1), 4, seed=0, **{"network": "mlp:widths=[8]"} | SMALL.get(name, {}))
     vae.compile(keras.optimizers.Adam(1e-3))
     before = [np.array(w) for w in vae.get_weights()]
     history = vae.fit(x, batch_size=16, epochs=2, validation_data=x, verbose=0).history
@@ -76,6 +77,12 @@ def test_arguments_go_to_the_part_that_takes_them():
     likelihood = kv.likelihoods.Normal(scale=0.5)
     vae = vampprior((8, 8, 1), 3, components=7, likelihood=likelihood)
     assert vae.prior.components == 7 and vae.likelihood is likelihood
+    ladder = kv.variants.get("ladder")((8, 8, 1), 3, groups=((4, 2, 1),), widths=(4,), free_bits=1.0)
+    assert type(ladder) is kv.HierarchicalVAE and ladder.group_shapes == ((3,), (4, 4, 2))
+    assert ladder.objective.spec == "elbo:free_bits=1.0,free_bits_per=group"
+    # A part's argument, where networks have one of the same name.
+    widths = kv.variants.get("factor-vae").specs(network="mlp", widths=(8,))
+    assert {role: str(spec) for role, spec in widths.items()} == {"network": "mlp", "objective": "factor:widths=[8]"}
     with pytest.raises(ValueError, match=r"argument of vampprior. Did you mean 'components'"):
         vampprior((8, 8, 1), 3, component=7)
     with pytest.raises(ValueError, match=r"Did you mean 'vampprior'"):

@@ -39,8 +39,9 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
     """
 
     latent_dtype: str = "float32"
-    # Found when it is asked for, unless the subclass says it.
+    # Found when they are asked for, unless the subclass says them.
     _latent_shape: tuple[int, ...] | None = None
+    _group_shapes: tuple[tuple[int, ...], ...] | None = None
     label_shape: tuple[int, ...] | None = None
     labels_optional: bool = False
     latent_scale: LatentScale | None = None
@@ -80,15 +81,22 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
     def latent_shape(self) -> tuple[int, ...]:
         """Shape of one z, as `encode` returns it; several groups are flattened, one after the other."""
         if self._latent_shape is None:
-            y = None if self.label_shape is None else ops.zeros((1, *self.label_shape), dtype="float32")
-            latents, _ = self.run(draws.FromPrior(1, 1, backend.seed_pair(0)), y=y)
-            shapes = [tuple(latent.prior.event_shape) for latent in latents]
+            shapes = self.group_shapes
             self._latent_shape = shapes[0] if len(shapes) == 1 else (sum(map(math.prod, shapes)),)
         return self._latent_shape
 
     @latent_shape.setter
     def latent_shape(self, shape: tuple[int, ...]) -> None:
         self._latent_shape = tuple(shape)
+
+    @property
+    def group_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of one z of each group, from the top."""
+        if self._group_shapes is None:
+            y = None if self.label_shape is None else ops.zeros((1, *self.label_shape), dtype="float32")
+            latents, _ = self.run(draws.FromPrior(1, 1, backend.seed_pair(0)), y=y)
+            self._group_shapes = tuple(tuple(latent.prior.event_shape) for latent in latents)
+        return self._group_shapes
 
     # One pass
 
@@ -185,6 +193,7 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         y: Tensor | None = None,
         seed: Tensor | None = None,
         temperature: float | Tensor = 1.0,
+        given: dict[int, Tensor] | None = None,
     ) -> Tensor:
         """Decoder features of `n` draws from the prior.
 
@@ -193,13 +202,16 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
             y: (n, ...) or None.
             seed: integer tensor, (2,), or (S, 2), one for each of S equal blocks of the draws.
             temperature: factor on the prior's standard deviation.
+            given: {number of a group, from 0 at the top: z, (n, *D)} of groups that are not drawn.
 
         Returns:
             (n, *F).
         """
         if seed is None:
             seed = backend.noise_seed(self.test_seed_generator)
-        _, features = self.run(draws.FromPrior(1, n, seed), y=y, temperature=temperature)
+        draw = draws.FromPrior(1, n, seed)
+        draw = draws.Holding(draw, given) if given else draw
+        _, features = self.run(draw, y=y, temperature=temperature)
         return features[0]
 
     def call(self, x: Tensor, y: Tensor | None = None, training: bool = False) -> Tensor:

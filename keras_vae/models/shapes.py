@@ -7,7 +7,11 @@ import keras
 from keras import layers, ops
 
 from keras_vae.backend import Tensor
+from keras_vae.likelihoods import Likelihood
 from keras_vae.names import plain
+from keras_vae.parts import Part
+from keras_vae.posteriors import Posterior
+from keras_vae.priors import Prior
 
 
 def input_shape(network: keras.layers.Layer, given: tuple[int, ...] | None, what: str, example: str) -> tuple[int, ...]:
@@ -71,7 +75,7 @@ def warn_of_output_layer(decoder: keras.layers.Layer, features: tuple[int, ...],
             f"The decoder ends in a {name} of the images' size, which looks like an output layer; the likelihood has "
             "its own, a linear one, and takes it for hidden features: end the decoder with its last hidden layer. "
             f"Received: layer {last.name!r}",
-            stacklevel=4,
+            stacklevel=6,
         )
 
 
@@ -140,6 +144,91 @@ def applied(
     return keras.tree.map_structure(lambda value: ops.reshape(value, (*lead, *value.shape[1:])), output)
 
 
+def output_shapes(
+    network: keras.layers.Layer, *shapes: tuple[int, ...], what: str, inputs: str, count: int
+) -> list[tuple[int, ...]]:
+    """The shape of each of `network`'s `count` outputs for one example of inputs of `shapes`; the call builds it.
+
+    Raises:
+        ValueError: if the network cannot take that, or returns another number of tensors.
+    """
+    output = _called(network, shapes, what, inputs)
+    outputs = output if isinstance(output, (list, tuple)) else [output]
+    if len(outputs) != count or not all(hasattr(value, "shape") for value in outputs):
+        raise ValueError(f"The {what} must return {count} tensors of features. Received: {output!r}")
+    return [tuple(value.shape[1:]) for value in outputs]
+
+
+def _called(network, shapes, what, inputs):
+    layers = network._flatten_layers() if isinstance(network, keras.layers.Layer) else ()
+    if any(getattr(layer, "data_format", None) == "channels_first" for layer in layers):
+        raise ValueError(
+            "Images have their channels on the last axis: make networks by keras.config.set_image_data_format("
+            f"'channels_last'). Received: the {what} with data_format='channels_first'"
+        )
+    given = [keras.KerasTensor((None, *s)) for s in shapes]
+    try:
+        return network(given if len(given) > 1 else given[0])
+    except Exception as error:  # A user's network may raise anything.
+        raise ValueError(
+            f"The {what} cannot take {inputs}, of shape {' and '.join(str(tuple(s)) for s in shapes)}. "
+            f"Received: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        ) from error
+
+
+def check_latents(posterior: Posterior, prior: Prior) -> None:
+    """Refuses a posterior and a prior over latents of other sizes, or that lie elsewhere.
+
+    Raises:
+        ValueError: saying which prior would do.
+    """
+    if prior.event_shape != posterior.event_shape:
+        raise ValueError(
+            "Posterior and prior must be over latents of the same size. "
+            f"Received: posterior of size {posterior.size}, prior of size {prior.size}"
+        )
+    if None not in (posterior.support, prior.support) and posterior.support != prior.support:
+        raise ValueError(
+            f"The posterior's z are {posterior.support} and the prior's {prior.support}: choose two that agree, "
+            f"prior={posterior.default_prior!r} with this posterior. "
+            f"Received: posterior={posterior.spec!r}, prior={prior.spec!r}"
+        )
+
+
+def build(part: Part, *shapes: tuple[int, ...]) -> None:
+    """Builds a part; one that has weights already, those of a file or another model, must have been built alike.
+
+    Raises:
+        ValueError: for a part that was built for other shapes.
+    """
+    if not part.built:
+        part.build(*shapes)
+        return
+    config = part.get_build_config() or {}
+    before = config.get("shapes_dict", config)
+    if part.weights and [tuple(shape) for shape in before.values()] != [tuple(shape) for shape in shapes]:
+        raise ValueError(
+            f"This {part.role} has weights already, for networks of other shapes: make a new one. "
+            f"Received: {part!r}, built for {before}, expected {shapes}"
+        )
+
+
+def build_likelihood(
+    likelihood: Likelihood, decoder: keras.layers.Layer, features: tuple[int, ...], image_shape: tuple[int, ...]
+) -> None:
+    """Builds a likelihood on the decoder's features; warns of a decoder that has an output layer of its own.
+
+    Raises:
+        ValueError: if the two do not fit the images.
+    """
+    try:
+        build(likelihood, features, image_shape)
+    except ValueError as error:
+        raise ValueError(f"The decoder does not fit the images. {error}") from error
+    if getattr(likelihood, "head", None) is not None:
+        warn_of_output_layer(decoder, features, image_shape)
+
+
 def output_shape(
     network: keras.layers.Layer,
     shape: tuple[int, ...],
@@ -152,20 +241,8 @@ def output_shape(
     Raises:
         ValueError: if the network cannot take that, or returns no tensor.
     """
-    layers = network._flatten_layers() if isinstance(network, keras.layers.Layer) else ()
-    if any(getattr(layer, "data_format", None) == "channels_first" for layer in layers):
-        raise ValueError(
-            "Images have their channels on the last axis: make networks by keras.config.set_image_data_format("
-            f"'channels_last'). Received: the {what} with data_format='channels_first'"
-        )
-    given = [keras.KerasTensor((None, *s)) for s in (shape, labels) if s is not None]
-    try:
-        output = network(given if len(given) > 1 else given[0])
-    except Exception as error:  # A user's network may raise anything.
-        raise ValueError(
-            f"The {what} cannot take {inputs}, of shape {tuple(shape)}. "
-            f"Received: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
-        ) from error
+    given = [s for s in (shape, labels) if s is not None]
+    output = _called(network, given, what, inputs)
     if not hasattr(output, "shape"):
         raise ValueError(f"The {what} must return one tensor of features. Received: {output!r}")
     return tuple(output.shape[1:])

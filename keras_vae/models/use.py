@@ -172,6 +172,7 @@ class Use:
         batch_size: int = 256,
         mean: bool = True,
         sampler: Sampler | None = None,
+        given: dict[int, Any] | None = None,
     ) -> np.ndarray:
         """Samples: the mean of p(x|z), or a draw from it, for each of `n` draws of z from the prior, or a sampler.
 
@@ -184,6 +185,8 @@ class Use:
             mean: whether they are means (`likelihood.image`), as pictures show them; False: draws, such as counts, bits
                 or levels, with all the noise that the likelihood has.
             sampler: of `keras_vae.samplers`, which draws z in the place of the prior, and has no temperature.
+            given: {number of a group, from 0 at the top: z, (n, *D), or (*D) for all of them} of groups that are held,
+                as `split` gives them; the others are drawn, given those above them.
 
         Returns:
             (n, *X), in the units of the likelihood's data.
@@ -191,32 +194,65 @@ class Use:
         check_whole(n=n, batch_size=batch_size)
         check_number(temperature=temperature)
         n, batch_size = int(n), int(batch_size)
+        held = self._held(given, n)
         if sampler is not None:
-            return self._sampled(sampler, n, y, int(backend.seed_pair(seed)[0]), temperature, batch_size, mean)
+            return self._sampled(sampler, n, y, int(backend.seed_pair(seed)[0]), temperature, batch_size, mean, held)
         y = self._labels(y, n)
         size = max(BLOCK, min(batch_size // BLOCK * BLOCK, power_of_two(n)))
         seed = int(backend.seed_pair(seed)[0])
         temperature = np.float32(temperature)
-        draw = self._functions(self._sample, n=size, mean=bool(mean))
+        draw = self._functions(self._sample, n=size, mean=bool(mean), held=tuple(held))
+        arrays = [*held.values(), *([] if y is None else [y])]
         chunks = []
         for start in range(0, n, size):
-            labels = [] if y is None else [padded(y[start : start + size], size)]
+            given = [padded(a[start : start + size], size) for a in arrays]
             seeds = backend.seed_pairs(seed, range(start // BLOCK, (start + size) // BLOCK))
-            chunks.append(draw(temperature, seeds, *labels))
+            chunks.append(draw(temperature, seeds, *given))
         return np.concatenate([ops.convert_to_numpy(c) for c in chunks])[:n]
 
-    def _sampled(self, sampler, n, y, seed, temperature, batch_size, mean):
+    def _held(self, given, n):
+        """{number of a group: z, (n, *D)}, checked, from the top."""
+        held, shapes = {}, self.group_shapes if given else ()
+        for group, z in sorted((given or {}).items()):
+            if group not in range(len(shapes)):
+                raise ValueError(
+                    f"The groups of this model are 0 to {len(shapes) - 1}, from the top. Received: given of {group!r}"
+                )
+            z = np.asarray(z, dtype=self.latent_dtype)
+            if z.shape not in (shapes[group], (n, *shapes[group])) or not np.isfinite(z).all():
+                raise ValueError(
+                    f"Expected finite latents of shape {shapes[group]} or {(n, *shapes[group])} for group {group}. "
+                    f"Received: shape {z.shape}"
+                )
+            held[int(group)] = np.broadcast_to(z, (n, *shapes[group]))
+        return held
+
+    def split(self, z: Any) -> list[np.ndarray]:
+        """The groups of latents, (N, *D) each, from the top, that `encode` returns as one.
+
+        Args:
+            z: (N, *latent_shape).
+        """
+        z, sizes = np.asarray(z), [math.prod(shape) for shape in self.group_shapes]
+        if z.shape[1:] != tuple(self.latent_shape):
+            raise ValueError(f"Expected latents of shape (N, *{self.latent_shape}). Received: shape {z.shape}")
+        groups = np.split(np.reshape(z, (len(z), -1)), np.cumsum(sizes)[:-1], axis=1)
+        return [np.reshape(g, (len(z), *shape)) for g, shape in zip(groups, self.group_shapes, strict=True)]
+
+    def _sampled(self, sampler, n, y, seed, temperature, batch_size, mean, held):
         """`sample` with latents of a sampler."""
-        if temperature != 1 or not mean:
+        if temperature != 1 or not mean or held:
             raise ValueError(
-                "A sampler knows no temperature, and makes means of p(x|z) only: leave out the other arguments. "
-                f"Received: temperature={temperature!r}, mean={mean!r}"
+                "A sampler draws all groups, knows no temperature, and makes means of p(x|z) only: leave out the other "
+                f"arguments. Received: temperature={temperature!r}, mean={mean!r}, given of {list(held)}"
             )
         z, y = sampler.draw(self, n, None if y is None else self._labels(y, n), seed)
         return self.decode(z, y, batch_size=batch_size)
 
-    def _sample(self, temperature, seed, y=None, *, n, mean):
-        features = self.generate(n, y=y, seed=seed, temperature=temperature)
+    def _sample(self, temperature, seed, *arrays, n, mean, held):
+        given = dict(zip(held, arrays, strict=False))
+        y = arrays[len(held)] if len(arrays) > len(held) else None
+        features = self.generate(n, y=y, seed=seed, temperature=temperature, given=given)
         if mean:
             return self.likelihood.image(self.likelihood.distribution(features))
         # Block by block, as z is drawn, so that no draw depends on how many there are.

@@ -1,7 +1,5 @@
 """The variational autoencoder: one group of latent variables, put together from five parts."""
 
-import warnings
-import weakref
 from typing import Any
 
 import keras
@@ -13,20 +11,16 @@ from keras_vae.draws import Draw
 from keras_vae.inference import Latent
 from keras_vae.likelihoods import Likelihood
 from keras_vae.models import shapes
-from keras_vae.models.base import LatentVariableModel
+from keras_vae.models.composed import Composed
 from keras_vae.models.scale import LatentScale
 from keras_vae.objectives import Objective
 from keras_vae.parts import LatentPart, frozen
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import Prior, fitting
 
-# {part: a reference to its model}.
-_OWNERS = weakref.WeakKeyDictionary()
-_PIECES = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
-
 
 @keras.saving.register_keras_serializable("keras_vae")
-class VAE(LatentVariableModel):
+class VAE(Composed):
     """A variational autoencoder: posterior, prior, likelihood, objective and two networks.
 
     Args:
@@ -57,6 +51,8 @@ class VAE(LatentVariableModel):
         vae.fit(images, epochs=20, validation_data=test_images)
     """
 
+    pieces = ("encoder", "decoder", "posterior", "prior", "likelihood", "objective")
+
     def __init__(
         self,
         encoder: keras.layers.Layer,
@@ -74,31 +70,9 @@ class VAE(LatentVariableModel):
         super().__init__(name=name, autocast=False, **kwargs)
         self.image_shape = shapes.input_shape(encoder, image_shape, "encoder", "image_shape=(28, 28, 1)")
         self._given_label_shape = label_shape
-        given = {"encoder": encoder, "decoder": decoder, "posterior": posterior, "prior": prior}
-        pieces = self._fitted(**given, likelihood=likelihood, objective=objective)
-        for piece in ("encoder", "decoder", "posterior", "prior"):
-            setattr(self, piece, pieces[piece])
-        self._set_up(self.image_shape, pieces["likelihood"], pieces["objective"], seed)
-        for piece in _PIECES[2:]:
-            self._own(pieces[piece])
-
-    def _own(self, part):
-        owner = _OWNERS.get(part, lambda: None)()
-        if owner not in (None, self) and part.weights:
-            warnings.warn(
-                f"This {part.role} is a part of another model, too, and shares its weights with it: training one model "
-                "changes the other. Make a new part for each, or name it by a spec, unless that is what you want. "
-                f"Received: {part!r}, of {owner.name!r} and {self.name!r}",
-                stacklevel=3,
-            )
-        _OWNERS[part] = weakref.ref(self)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _PIECES and "settings" in vars(self):
-            value = self._fitted(**{piece: getattr(self, piece) for piece in _PIECES} | {name: value})[name]
-            if name not in _PIECES[:2]:
-                self._own(value)
-        super().__setattr__(name, value)
+        networks = {"encoder": encoder, "decoder": decoder}
+        parts = {"posterior": posterior, "prior": prior, "likelihood": likelihood, "objective": objective}
+        self._put_together(seed, **networks, **parts)
 
     def _fitted(self, encoder, decoder, posterior, prior, likelihood, objective):
         """Networks and parts by name, all of them built, if they fit each other; `label_shape` follows from them."""
@@ -107,17 +81,7 @@ class VAE(LatentVariableModel):
         posterior = posteriors.get("diagonal_normal" if posterior is None else posterior, size)
         prior = priors.get(posterior.default_prior if prior is None else prior, posterior.size)
         likelihood, objective = likelihoods.get(likelihood), objectives.get(objective)
-        if prior.event_shape != posterior.event_shape:
-            raise ValueError(
-                "Posterior and prior must be over latents of the same size. "
-                f"Received: posterior of size {posterior.size}, prior of size {prior.size}"
-            )
-        if None not in (posterior.support, prior.support) and posterior.support != prior.support:
-            raise ValueError(
-                f"The posterior's z are {posterior.support} and the prior's {prior.support}: choose two that agree, "
-                f"prior={posterior.default_prior!r} with this posterior. "
-                f"Received: posterior={posterior.spec!r}, prior={prior.spec!r}"
-            )
+        shapes.check_latents(posterior, prior)
         labels = [shapes.label_shape(network, self._given_label_shape) for network in (encoder, decoder)]
         if prior.uses_encoder and (labels[0] is not None or posterior.discrete or not posterior.has_density):
             raise ValueError(
@@ -129,39 +93,18 @@ class VAE(LatentVariableModel):
         if len(found) > 1:
             raise ValueError(f"Encoder, decoder and prior must take labels of one shape. Received: {sorted(found)}")
         features = shapes.output_shape(encoder, self.image_shape, "encoder", "images", labels[0])
-        _build(posterior, features)
-        _build(prior, self.image_shape)
+        shapes.build(posterior, features)
+        shapes.build(prior, self.image_shape)
         what = "latents of the posterior's size"
         features = shapes.output_shape(decoder, posterior.embedding_shape, "decoder", what, labels[1])
-        try:
-            _build(likelihood, features, self.image_shape)
-        except ValueError as error:
-            raise ValueError(f"The decoder does not fit the images. {error}") from error
-        if getattr(likelihood, "head", None) is not None:
-            shapes.warn_of_output_layer(decoder, features, self.image_shape)
-        _build(objective, posterior.event_shape, self.image_shape)
+        shapes.build_likelihood(likelihood, decoder, features, self.image_shape)
+        shapes.build(objective, posterior.event_shape, self.image_shape)
         self._encoder_labels, self._decoder_labels = labels
         self.label_shape = found.pop() if found else None
-        pieces = (encoder, decoder, posterior, prior, likelihood, objective)
-        return dict(zip(_PIECES, pieces, strict=True))
+        return encoder, decoder, posterior, prior, likelihood, objective
 
     def get_config(self) -> dict:
-        return {
-            **{piece: keras.saving.serialize_keras_object(getattr(self, piece)) for piece in _PIECES},
-            "seed": self.seed,
-            "image_shape": self.image_shape,
-            "label_shape": self.label_shape,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "VAE":
-        def restored(value):
-            if not isinstance(value, dict):
-                return value
-            return keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
-
-        return cls(**{key: restored(value) for key, value in config.items()})
+        return super().get_config() | {"label_shape": self.label_shape}
 
     def __repr__(self):
         networks = ", ".join(f"{n.name} ({n.count_params():,} parameters)" for n in (self.encoder, self.decoder))
@@ -284,17 +227,3 @@ class VAE(LatentVariableModel):
         x = self._checked(x)
         y = self._labels(y, len(x))
         return self._posterior(ops.convert_to_tensor(x, dtype="float32"), y, self._prior(y))[0]
-
-
-def _build(part, *shapes):
-    """Builds a part; one that has weights already, those of a file or another model, must have been built alike."""
-    if not part.built:
-        part.build(*shapes)
-        return
-    config = part.get_build_config() or {}
-    before = config.get("shapes_dict", config)
-    if part.weights and [tuple(shape) for shape in before.values()] != [tuple(shape) for shape in shapes]:
-        raise ValueError(
-            f"This {part.role} has weights already, for networks of other shapes: make a new one. "
-            f"Received: {part!r}, built for {before}, expected {shapes}"
-        )

@@ -92,7 +92,7 @@ def hourglass(
     if dense is not None:
         check_sizes(dense=dense)
     rank = len(image_shape) - 1
-    sizes = _halvings(image_shape, len(widths))
+    sizes = halvings(image_shape, len(widths))
     is_map = len(latent_shape) > 1
     if is_map and (tuple(latent_shape[:-1]) != sizes[-1] or dense is not None):
         raise ValueError(
@@ -133,16 +133,37 @@ def hourglass(
     for i in reversed(range(len(widths))):
         name = f"decoder_{i}"
         x = transposed(widths[max(i - 1, 0)], kernel_size, name=f"{name}_conv", **options)(refined(x, i, name))
-        x = activate(_crop(x, sizes[i], f"{name}_crop"), name)
+        x = activate(crop(x, sizes[i], f"{name}_crop"), name)
     return encoder, keras.Model(z, x, name="decoder")
+
+
+def residual(x: keras.KerasTensor, activation: str | Callable, name: str) -> keras.KerasTensor:
+    """A pre-activation residual block of two convolutions, which starts as the identity.
+
+    Args:
+        x: maps, (B, H, W, C) or (B, length, C).
+        activation: anything that `keras.layers.Activation` takes.
+        name: begins the names of the layers.
+
+    Reference: as of `resnet`.
+    """
+    convolution, skip = getattr(layers, f"Conv{len(x.shape) - 2}D"), x
+    for j, start in enumerate(("glorot_uniform", "zeros")):
+        x = layers.Activation(activation, name=f"{name}_{j}_activation")(x)
+        x = convolution(skip.shape[-1], 3, padding="same", kernel_initializer=start, name=f"{name}_{j}_conv")(x)
+    return layers.Add(name=f"{name}_add")([skip, x])
 
 
 def _is_size(value):
     return isinstance(value, Integral) and not isinstance(value, bool) and value > 0
 
 
-def _halvings(image_shape, levels):
-    """Return the spatial sizes of an image at each level, from its own to the coarsest."""
+def halvings(image_shape: tuple[int, ...], levels: int) -> list[tuple[int, ...]]:
+    """The spatial sizes of an image at each level, from its own to the coarsest.
+
+    Raises:
+        ValueError: where a side cannot be halved so often.
+    """
     sizes = [tuple(image_shape[:-1])]
     for _ in range(levels):
         if min(sizes[-1]) < 2:
@@ -154,7 +175,7 @@ def _halvings(image_shape, levels):
     return sizes
 
 
-def _crop(x, size, name):
+def crop(x: keras.KerasTensor, size: tuple[int, ...], name: str) -> keras.KerasTensor:
     """Cut maps that were doubled from a rounded-up half back to `size`."""
     surplus = [(0, have - want) for have, want in zip(x.shape[1:-1], size, strict=True)]
     if not any(end for _, end in surplus):

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 
 import keras
-from keras import layers
 
 from keras_vae.names import known_as, plain
-from keras_vae.networks.hourglass import as_tuple, check_axes, check_sizes, check_tuples, hourglass
+from keras_vae.networks.hourglass import as_tuple, check_axes, check_sizes, check_tuples, hourglass, residual
 
 
 @known_as("network", "resnet")
@@ -59,17 +58,10 @@ def resnet(
     else:
         check_sizes(blocks=blocks)
         blocks = [blocks] * len(widths)
-    convolution = layers.Conv1D if len(image_shape) == 2 else layers.Conv2D
 
     def refine(x, level, name):
-        width = x.shape[-1]
         for i in range(blocks[level]):
-            skip = x
-            for j, start in enumerate(("glorot_uniform", "zeros")):
-                part = f"{name}_block_{i}_{j}"
-                x = layers.Activation(activation, name=f"{part}_activation")(x)
-                x = convolution(width, 3, padding="same", kernel_initializer=start, name=f"{part}_conv")(x)
-            x = layers.Add(name=f"{name}_block_{i}_add")([skip, x])
+            x = residual(x, activation, f"{name}_block_{i}")
         return x
 
     # A kernel that the stride divides covers every pixel equally often: no checkerboard.

@@ -3,7 +3,7 @@
 from keras_vae import parts
 from keras_vae.posteriors.base import Posterior
 from keras_vae.posteriors.flow import InverseAutoregressiveFlow, PlanarFlow, RadialFlow
-from keras_vae.posteriors.normal import DiagonalNormal, FullCovarianceNormal
+from keras_vae.posteriors.normal import DiagonalNormal, FullCovarianceNormal, ResidualNormal
 from keras_vae.posteriors.poincare import WrappedNormal
 from keras_vae.posteriors.point import Point
 from keras_vae.posteriors.sphere import PowerSpherical, VonMisesFisher
@@ -17,6 +17,7 @@ __all__ = [
     "Posterior",
     "PowerSpherical",
     "RadialFlow",
+    "ResidualNormal",
     "VonMisesFisher",
     "WrappedNormal",
     "get",

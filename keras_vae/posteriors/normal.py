@@ -45,12 +45,49 @@ class DiagonalNormal(Posterior):
     def distribution(
         self, features: Tensor, prior: tfd.Distribution | None = None, training: bool = False
     ) -> tfd.Distribution:
+        return tfd.Independent(tfd.Normal(*self._moments(features)), reinterpreted_batch_ndims=len(self.event_shape))
+
+    def _moments(self, features):
+        """Mean and standard deviation, as the network gives them."""
         loc, raw = ops.unstack(self.head(features), 2, axis=-1)
         if self.parameterization == "softplus":
-            scale = ops.sqrt(ops.softplus(raw) + self.floor)
-        else:
-            scale = ops.exp(0.5 * soft_clip(raw, -LOG_VARIANCE_BOUND, LOG_VARIANCE_BOUND))
-        return tfd.Independent(tfd.Normal(loc, scale), reinterpreted_batch_ndims=len(self.event_shape))
+            return loc, ops.sqrt(ops.softplus(raw) + self.floor)
+        return loc, ops.exp(0.5 * soft_clip(raw, -LOG_VARIANCE_BOUND, LOG_VARIANCE_BOUND))
+
+
+@register()
+class ResidualNormal(DiagonalNormal):
+    """A Normal relative to a prior N(m, s^2), diagonal: N(m + s a, s^2 b^2), where the network gives a and b.
+
+    Its KL, (a^2 + b^2 - log b^2 - 1) / 2, does not depend on the prior, and is 0 where the network says nothing: groups
+    of a `HierarchicalVAE`, whose priors move while they are trained, have such posteriors. Relative to N(0, I) it is a
+    `DiagonalNormal`.
+
+    Args:
+        size: D, number of latent units, or the shape (h, w, c) of a spatial latent.
+        parameterization: how the network gives b^2: as in `DiagonalNormal`.
+        floor: least b^2 of the "softplus" parameterisation.
+
+    Raises:
+        ValueError: where q(z|x) is asked for with a prior that is no diagonal Normal, or with none.
+
+    Reference: Vahdat and Kautz 2020, arXiv:2007.03898, section 3.2, whose mean is m + a, and whose KL is without bound
+    where s is small.
+    """
+
+    def distribution(
+        self, features: Tensor, prior: tfd.Distribution | None = None, training: bool = False
+    ) -> tfd.Distribution:
+        base = prior.distribution if isinstance(prior, tfd.Independent) else None
+        if not isinstance(base, tfd.Normal):
+            raise ValueError(
+                "This posterior is relative to a prior that is a diagonal Normal, such as standard_normal: take "
+                f"posterior='diagonal_normal' with others. Received: posterior {self.spec!r}, prior {prior}"
+            )
+        loc, scale = self._moments(features)
+        return tfd.Independent(
+            tfd.Normal(base.loc + base.scale * loc, base.scale * scale), reinterpreted_batch_ndims=len(self.event_shape)
+        )
 
 
 @register()

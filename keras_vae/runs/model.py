@@ -6,7 +6,8 @@ import keras
 import numpy as np
 
 from keras_vae import backend, likelihoods, names, networks, objectives, posteriors, priors, schedules
-from keras_vae.models.vae import VAE
+from keras_vae.models.composed import Composed
+from keras_vae.models.hierarchical import composed_of
 from keras_vae.runs.recipe import Recipe, understood
 
 _OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
@@ -89,8 +90,10 @@ def precision(recipe: Recipe) -> str:
     return "mixed_bfloat16" if backend.has_fast_bfloat16() else "float32"
 
 
-def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.ndarray | None) -> VAE:
-    """The compiled VAE; its weights are a function of the recipe and, with `output_bias`, of the mean.
+def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.ndarray | None) -> Composed:
+    """The compiled model: a `VAE`, or of networks with groups of latents a `HierarchicalVAE`.
+
+    Its weights are a function of the recipe and, with `output_bias`, of the mean.
 
     Args:
         recipe: a `Recipe`.
@@ -107,10 +110,8 @@ def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.nda
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision(recipe))
     try:
-        encoder, decoder = names.make("network", recipe.network, image_shape, recipe.latent_size, **suiting)
-        vae = VAE(
-            encoder,
-            decoder,
+        vae = composed_of(
+            names.make("network", recipe.network, image_shape, recipe.latent_size, **suiting),
             posterior=recipe.posterior,
             prior=recipe.prior,
             likelihood=recipe.likelihood,
@@ -123,7 +124,7 @@ def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.nda
         vae.likelihood.start_at(mean)
     averaging = {} if recipe.ema is None else {"use_ema": True, "ema_momentum": recipe.ema}
     rate = learning_rate(recipe, steps)
-    optimizer = _OPTIMIZERS[recipe.optimizer](rate, global_clipnorm=recipe.clip, **averaging)
+    optimizer = _OPTIMIZERS[recipe.optimizer](rate, beta_2=recipe.beta_2, global_clipnorm=recipe.clip, **averaging)
     # Small dense networks spend most of a step outside it.
     vae.compile(optimizer, steps_per_execution=16 if network is networks.mlp else 1)
     return vae
@@ -136,6 +137,7 @@ def _suiting(image_shape):
     return {
         networks.mlp: {"widths": (512,)},
         networks.resnet: {"widths": (64, 128, 256, 256, 256)[:levels]},
+        networks.ladder: {"widths": (32, 64, 128, 128, 128)[:levels]},
         # A kernel that the stride divides leaves no checkerboard in the images.
         networks.conv: {"widths": (32, 64, 128, 256, 256)[:levels], "kernel_size": 4},
     }

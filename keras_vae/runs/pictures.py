@@ -70,6 +70,8 @@ def write(
         save("samples.png", plotting.image_grid(vae.sample(49, seed=seed)), caption)
         shown = evenly(30, test)
         plotting.save(plotting.reconstruction_grid(shown, vae.reconstruct(shown)), out / "reconstructions.png")
+        if len(vae.group_shapes) > 1:
+            _write_levels(vae, save, seed)
     if _has_means(vae):
         _write_latents(vae, save, test, labels, seed, directions)
     # A run that stopped in its first epoch has none.
@@ -107,6 +109,17 @@ def _write_latents(vae, save, test, labels, seed, directions):
         means = np.pad(means, ((0, 0), (0, 1)))
     labels = None if labels is None else labels[:5000]
     save("latent.png", plotting.latent_scatter(means, labels), f"Posterior means of {len(means):,} test images")
+
+
+def _write_levels(vae, save, seed):
+    """What each group of latents holds: samples again and again, with fewer groups held from row to row."""
+    z = vae.split(_prior_draws(vae, 10, seed))
+    held = range(len(z), 0, -1)
+    rows = [vae.sample(10, given=dict(enumerate(z[:count])), seed=seed + 1) for count in held]
+    names = ["all", *(f"top {count}" for count in held[1:])]
+    figure = plotting.image_grid(np.concatenate(rows), 10, row_names=names)
+    caption = "What the groups of latents hold: ten samples, and below them others with fewer and fewer groups the same"
+    save("levels.png", figure, caption)
 
 
 def _prior_draws(vae, count, seed):

@@ -51,10 +51,14 @@ class Recipe:
     )
     epochs: int = _field("passes over the training images", 20, least=1)
     batch_size: int = _field("images in a step", 128, least=1)
-    network: str = _field("encoder and decoder: mlp:500, resnet:widths=[64,128],blocks=2", "conv", role="network")
+    network: str = _field(
+        "mlp:500, resnet:widths=[64,128],blocks=2, or ladder, whose models have groups of latents",
+        "conv",
+        role="network",
+    )
     latent_size: int | tuple[int, ...] = _field("length of z: 32; or the shape of a map: 8x8x16", 32, least=1)
-    posterior: str = _field("q(z|x)", "diagonal_normal", role="posterior")
-    prior: str = _field("p(z)", "standard_normal", role="prior")
+    posterior: str = _field("q(z|x), of a ladder's top group", "diagonal_normal", role="posterior")
+    prior: str = _field("p(z), of a ladder's top group", "standard_normal", role="prior")
     likelihood: str = _field("p(x|z): normal:optimal, laplace:scale=0.1", "bernoulli", role="likelihood")
     output_bias: bool = _field("start the likelihood's output at the mean of the training images", False)
     objective: str = _field("what is minimised: elbo:beta=4.0,free_bits=0.1 or iwae:50", "elbo", role="objective")
@@ -66,6 +70,7 @@ class Recipe:
         "constant",
         role="learning_rate_schedule",
     )
+    beta_2: float = _field("Adam's decay of the mean of squared gradients", 0.999, least=0, below=1)
     clip: float | None = _field("greatest norm of the gradient of all weights together (any)", None, above=0)
     ema: float | None = _field(
         "momentum of a moving average of the weights, 0.999 say, that is validated, tested and kept (no average)",

@@ -1,0 +1,375 @@
+"""Hierarchies against independent sources: a linear-Gaussian one in closed form, a VAE, numpy, TFP in float64."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from compositions import digits
+from keras import layers, ops
+from scipy import stats
+from tensorflow_probability.substrates import numpy as np_tfp
+
+import keras_vae as kv
+from keras_vae import plotting
+from keras_vae.backend import seed_pair
+from keras_vae.models.hierarchical import composed_of
+from keras_vae.networks import ladder
+from keras_vae.runs import model as runs_model
+from keras_vae.runs import pictures
+from keras_vae.runs.recipe import Recipe, UsageError
+
+SHAPE = (8, 8, 1)
+GROUPS = ((2, 2), (4, 3))
+
+
+def tensor(array):
+    return ops.convert_to_tensor(np.asarray(array, dtype="float32"))
+
+
+def binary(count=32):
+    return (digits()[:count] > 127).astype("float32")
+
+
+def identity(x):
+    return layers.Activation("linear")(x)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Three groups, with weights that matter."""
+    keras.utils.set_random_seed(0)
+    vae = kv.HierarchicalVAE(*ladder(SHAPE, 3, GROUPS, widths=(4, 6)), seed=0)
+    rng = np.random.default_rng(0)
+    for variable in vae.trainable_variables:
+        variable.assign_add(0.1 * rng.normal(size=variable.shape))
+    return vae
+
+
+@pytest.fixture(scope="module")
+def inference(model):
+    return model.infer(tensor(binary(6)), samples=2, seed=tensor_seed(3))
+
+
+def tensor_seed(seed):
+    return ops.convert_to_tensor(seed_pair(seed))
+
+
+def linear(scale, dims=6, sizes=(1, 1)):
+    """z1 ~ N(0, I), z2 = A z1 + a + s e, x = W z2 + V z1 + b + scale e', by networks that hand on what they see."""
+    x, z1, z2 = keras.Input((dims,)), keras.Input((sizes[0],)), keras.Input((sizes[1],))
+    h, e = keras.Input((sizes[0],)), keras.Input((dims,))
+    encoder = keras.Model(x, [identity(x), identity(x)])
+    down = keras.Model(z1, [identity(z1), identity(z1)])
+    inference = keras.Model([h, e], layers.Concatenate()([h, e]))
+    decoder = keras.Model([h, z2], layers.Concatenate()([z2, h]))
+    model = kv.HierarchicalVAE(encoder, decoder, [(down, inference)], likelihood=kv.likelihoods.Normal(scale), seed=0)
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign(0.5 * rng.normal(size=variable.shape))
+    # Of pairs (mean, raw scale), the scales of the prior below the top do not depend on what is above.
+    kernel, bias = (np.array(v, "float64") for v in model.prior[1].head.dense.weights)
+    kernel[:, 1::2] = 0.0
+    model.prior[1].head.dense.kernel.assign(kernel)
+    # Bounded softly, by a thousandth here.
+    raw = bias[1::2]
+    raw = 7 - np.logaddexp(0, 7 - (np.logaddexp(0, raw + 7) - 7))
+    return model, kernel[:, ::2], bias[::2], np.exp(raw)
+
+
+def weights_of(head):
+    return (np.array(v, "float64") for v in head.dense.weights)
+
+
+def test_log_prob_of_a_linear_hierarchy_is_the_exact_one():
+    noise, dims = 0.7, 6
+    model, to_z2, shift, scale = linear(noise, dims)
+    kernel, bias = weights_of(model.likelihood.head)
+    w, v = kernel[:1], kernel[1:]
+    # x = b + a W + z1 (V + A W) + s e W + noise e'.
+    top, mean = v + to_z2 @ w, bias + shift @ w
+    rest = scale**2 * w.T @ w + noise**2 * np.eye(dims)
+    exact = stats.multivariate_normal(mean, rest + top.T @ top)
+    # The exact posteriors, which are linear: of z1 given x, and of z2 given z1 and x.
+    gain = np.linalg.solve(rest + top.T @ top, top.T)
+    variance = 1 - (top @ gain).item()
+    inner = np.linalg.solve(rest, scale**2 * w.T)
+    inner_variance = scale**2 * (1 - (w @ inner).item())
+    model.posterior[0].head.dense.kernel.assign(np.concatenate([gain, np.zeros_like(gain)], axis=1))
+    model.posterior[0].head.dense.bias.assign([-(mean @ gain).item(), np.log(variance)])
+    # Relative to the prior, in its units.
+    of_both = np.concatenate([-(top @ inner), inner]) / scale
+    model.posterior[1].head.dense.kernel.assign(np.concatenate([of_both, np.zeros_like(of_both)], axis=1))
+    model.posterior[1].head.dense.bias.assign(
+        [-(mean @ inner / scale).item(), np.log((inner_variance / scale**2).item())]
+    )
+    x = exact.rvs(5, random_state=0).astype("float32")
+    inference = model.infer(tensor(x), samples=4, seed=tensor_seed(0))
+    # With these, each importance weight is p(x), and so is the ELBO of one sample in expectation.
+    expected = np.broadcast_to(exact.logpdf(x), (4, 5))
+    np.testing.assert_allclose(np.array(inference.log_weight), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(model.log_prob(x, samples=3, seed=0), expected[0], rtol=1e-4, atol=1e-4)
+
+
+def test_a_pass_is_the_densities_that_it_says():
+    # Posteriors that are far from exact, and groups of several units.
+    model, to_z2, shift, scale = linear(0.7, sizes=(2, 3))
+    x = np.random.default_rng(1).normal(size=(4, 6)).astype("float32")
+    inference = model.infer(tensor(x), samples=3, seed=tensor_seed(0))
+    z1, z2 = (np.array(latent.z, "float64") for latent in inference.latents)
+    kernel, bias = weights_of(model.posterior[0].head)
+    first = np.reshape(x @ kernel + bias, (4, 2, 2))
+    kernel, bias = weights_of(model.posterior[1].head)
+    both = np.concatenate([z1, np.broadcast_to(x, (3, *x.shape))], axis=-1)
+    second = np.reshape(both @ kernel + bias, (3, 4, 3, 2))
+    above = z1 @ to_z2 + shift
+    q = stats.norm.logpdf(z1, first[..., 0], np.exp(0.5 * first[..., 1])).sum(axis=-1)
+    q += stats.norm.logpdf(z2, above + scale * second[..., 0], scale * np.exp(0.5 * second[..., 1])).sum(axis=-1)
+    kernel, bias = weights_of(model.likelihood.head)
+    p = stats.norm.logpdf(z1).sum(axis=-1) + stats.norm.logpdf(z2, above, scale).sum(axis=-1)
+    p += stats.norm.logpdf(x, np.concatenate([z2, z1], axis=-1) @ kernel + bias, 0.7).sum(axis=-1)
+    np.testing.assert_allclose(np.array(inference.log_weight), p - q, rtol=1e-4, atol=1e-3)
+
+
+def test_one_group_is_a_vae_to_the_last_bit():
+    found = []
+    for kind in (kv.VAE, kv.HierarchicalVAE):
+        keras.utils.set_random_seed(0)
+        vae = kind(*kv.networks.mlp(SHAPE, 3, widths=(8,)), objective="elbo:free_bits=0.1", seed=1)
+        vae.compile(keras.optimizers.Adam(1e-2))
+        history = vae.fit(binary(), batch_size=16, epochs=2, validation_data=binary(8), verbose=0).history
+        used = [vae.encode(binary(4)), vae.sample(3, seed=0), vae.log_prob(binary(4), samples=3, seed=0)]
+        assert vae.latent_shape == (3,)
+        found.append([*(history[name] for name in sorted(history)), *used, *vae.get_weights()])
+    for theirs, ours in zip(*found, strict=True):
+        np.testing.assert_array_equal(theirs, ours)
+
+
+def test_the_kl_of_a_residual_posterior_is_tfps(inference):
+    tfd = np_tfp.distributions
+    for latent in inference.latents:
+        q, p = (
+            tfd.Independent(
+                tfd.Normal(*(np.array(getattr(d.distribution, name), "float64") for name in ("loc", "scale"))),
+                reinterpreted_batch_ndims=len(d.event_shape),
+            )
+            for d in (latent.posterior, latent.prior)
+        )
+        np.testing.assert_allclose(np.array(latent.kl), tfd.kl_divergence(q, p), rtol=1e-4)
+
+
+def test_a_residual_posterior_is_relative_to_its_prior():
+    posterior = kv.posteriors.ResidualNormal(3)
+    posterior.build((5,))
+    features = np.random.default_rng(0).normal(size=(4, 5)).astype("float32")
+    kernel, bias = weights_of(posterior.head)
+    a, raw = np.moveaxis(np.reshape(features @ kernel + bias, (4, 3, 2)), -1, 0)
+    m, s = np.array([0.5, -1.0, 3.0]), np.array([0.1, 1.0, 4.0])
+    prior = kv.backend.tfd.Independent(kv.backend.tfd.Normal(tensor(m), tensor(s)), 1)
+    q = posterior.distribution(features, prior)
+    np.testing.assert_allclose(np.array(q.mean()), m + s * a, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.array(q.stddev()), s * np.exp(0.5 * raw), rtol=1e-5)
+    kl = 0.5 * (a**2 + np.exp(raw) - raw - 1).sum(axis=-1)
+    np.testing.assert_allclose(np.array(kv.backend.tfd.kl_divergence(q, prior)), kl, rtol=1e-4)
+    # Relative to N(0, I) it is the one that is not.
+    plain = kv.posteriors.DiagonalNormal(3)
+    plain.build((5,))
+    plain.head.set_weights(posterior.head.get_weights())
+    standard = kv.priors.StandardNormal(3).distribution()
+    theirs, ours = plain.distribution(features), posterior.distribution(features, standard)
+    for name in ("loc", "scale"):
+        np.testing.assert_array_equal(*(np.array(getattr(d.distribution, name)) for d in (theirs, ours)))
+    mixture = kv.priors.NormalMixture(3, components=2)
+    mixture.build(SHAPE)
+    for other in (None, mixture.distribution()):
+        with pytest.raises(ValueError, match=r"relative to a prior that is a diagonal Normal.*Received"):
+            posterior.distribution(features, other)
+
+
+@pytest.mark.parametrize("per", ["group", "unit"])
+def test_free_bits_are_a_floor_of_each_group_or_unit(inference, per):
+    plain = kv.objectives.ELBO().terms(inference)["loss"]
+    rows = []
+    for latent in inference.latents:
+        kl = np.array(latent.unit_kl)
+        # Over samples, where the group has any, and the batch.
+        rows.append(np.ravel(kl.mean(axis=tuple(range(kl.ndim - len(latent.prior.event_shape))))))
+    rows = [np.array([r.sum()]) for r in rows] if per == "group" else rows
+    floor = float(np.median(np.concatenate(rows)))
+    terms = kv.objectives.ELBO(free_bits=floor, free_bits_per=per).terms(inference)
+    raised = sum(np.maximum(r, floor).sum() - r.sum() for r in rows)
+    assert raised > 0.01
+    difference = np.array(terms["loss"]).mean() - np.array(plain).mean()
+    np.testing.assert_allclose(difference, raised, rtol=1e-3, atol=1e-4)
+
+
+def test_given_groups_are_held_and_the_others_drawn(model):
+    x = binary(4)
+    z = model.split(model.encode(x))
+    assert [group.shape for group in z] == [(4, 3), (4, 2, 2, 2), (4, 4, 4, 3)]
+    held = model.sample(4, given=dict(enumerate(z)), seed=0)
+    np.testing.assert_allclose(held, model.reconstruct(x), rtol=1e-4, atol=1e-5)
+    # One z for all: what is drawn below it differs.
+    of_one = model.sample(40, given={0: z[0][0], 1: z[1][0]}, seed=0)
+    assert np.ptp(of_one, axis=0).max() > 1e-3
+    fewer = model.sample(4, given={1: z[1][0], 0: z[0][0]}, seed=0)
+    np.testing.assert_allclose(of_one[:4], fewer, rtol=1e-5, atol=1e-6)
+    for given, message in (({3: z[0]}, "are 0 to 2"), ({1: z[0]}, "group 1"), ({0: np.nan * z[0]}, "finite")):
+        with pytest.raises(ValueError, match=f"{message}.*Received"):
+            model.sample(4, given=given)
+    sampler = kv.samplers.Neighbourhood(x)
+    with pytest.raises(ValueError, match=r"A sampler draws all groups.*Received"):
+        model.sample(4, given={0: z[0]}, sampler=sampler)
+
+
+def test_what_is_drawn_beside_a_held_group_has_the_noise_that_it_has_without(model):
+    def drawn(held):
+        draw = kv.draws.FromPrior(1, 4, tensor_seed(5))
+        latents, _ = model.run(kv.draws.Holding(draw, held))
+        return [latent.z for latent in latents], [latent.prior for latent in latents]
+
+    free, _ = drawn({})
+    same, _ = drawn({0: free[0][0], 2: free[2][0]})
+    for a, b in zip(free, same, strict=True):
+        np.testing.assert_array_equal(np.array(a), np.array(b))
+    other, priors = drawn({1: free[1][0] + 1})
+    np.testing.assert_array_equal(np.array(other[0]), np.array(free[0]))
+    np.testing.assert_array_equal(np.array(other[1]), np.array(free[1]) + 1)
+    # Further down the noise is the same, in other units.
+    noise = (np.array(other[2]) - np.array(priors[2].mean())) / np.array(priors[2].stddev())
+    _, priors = drawn({})
+    expected = (np.array(free[2]) - np.array(priors[2].mean())) / np.array(priors[2].stddev())
+    np.testing.assert_allclose(noise, expected, rtol=1e-3, atol=1e-4)
+    assert np.abs(np.array(other[2]) - np.array(free[2])).max() > 1e-3
+
+
+def test_a_model_of_one_group_holds_it():
+    vae = kv.VAE(*kv.networks.mlp(SHAPE, 3, widths=(8,)), seed=0)
+    z = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    np.testing.assert_allclose(vae.sample(5, given={0: z}), vae.decode(z), rtol=1e-5, atol=1e-6)
+    assert vae.group_shapes == ((3,),) and len(vae.split(z)) == 1
+
+
+def test_a_pass_goes_from_the_top_down(model, inference):
+    # What lies below a group does not matter to it, what lies above does.
+    x = tensor(binary(6))
+    means, _ = model.run(kv.draws.AtMean(6), x)
+    flat = np.concatenate([np.reshape(np.array(latent.z[0]), (6, -1)) for latent in means], axis=1)
+    np.testing.assert_allclose(model.encode(binary(6)), flat, rtol=1e-4, atol=1e-5)
+    drawn = inference.latents
+    assert [len(latent.posterior.batch_shape) for latent in drawn] == [1, 2, 2]
+    np.testing.assert_allclose(np.array(means[0].posterior.mean()), np.array(drawn[0].posterior.mean()), rtol=1e-5)
+    assert np.abs(np.array(means[1].prior.mean()) - np.array(drawn[1].prior.mean())).max() > 1e-3
+    # Zero temperature is the means of the priors, as latents are that are not given.
+    _, features = model.run(kv.draws.Given(ops.zeros((1, 3))))
+    expected = np.array(model.likelihood.distribution(features).mean())[0]
+    np.testing.assert_allclose(model.sample(2, temperature=0.0), np.repeat(expected, 2, axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_a_prior_of_the_encoders_posteriors_is_that_of_the_top():
+    vae = kv.HierarchicalVAE(*ladder(SHAPE, 3, ((4, 2),), widths=(4,)), prior="vamp:components=4", seed=0)
+    x = tensor(binary(2))
+    top, below = vae.infer(x, seed=tensor_seed(0)).latents
+    q = vae.posterior[0].distribution(vae.encoder(vae.prior[0].inputs.value)[0])
+    each = stats.norm.logpdf(np.array(top.z)[:, :, None], np.array(q.mean()), np.array(q.stddev())).sum(axis=-1)
+    expected = np.logaddexp.reduce(each, axis=-1) - np.log(4)
+    np.testing.assert_allclose(np.array(top.prior.log_prob(top.z)), expected, rtol=1e-4)
+    assert below.prior.batch_shape == (1, 2)
+
+
+def test_networks_and_parts_that_do_not_fit_are_refused():
+    encoder, decoder, groups = ladder(SHAPE, 3, ((4, 2),), widths=(4,))
+
+    def refused(message, *networks, **given):
+        with pytest.raises(ValueError, match=f"(?s){message}.*Received"):
+            kv.HierarchicalVAE(*networks, **given)
+
+    refused(r"two networks, \(down, inference\)", encoder, decoder, [groups[0][:1]])
+    refused(r"\[h, z\] of the group above", encoder, groups[0][0], groups)
+    refused("z of the top group alone", encoder, decoder)
+    refused("encoder must return 2 tensors", kv.networks.mlp(SHAPE, 3)[0], decoder, groups)
+    refused("for each of 2 groups", encoder, decoder, groups, posterior=["diagonal_normal"] * 3)
+    refused("Unknown prior", encoder, decoder, groups, prior="standard_normla")
+    refused("label_shape", encoder, decoder, groups, prior="conditional_normal")
+    refused("prior without labels", encoder, decoder, groups, prior="conditional_normal:10")
+    refused("for the top group", encoder, decoder, groups, prior=["standard_normal", kv.priors.VampPrior((4, 4, 2))])
+    refused("latents of the same size", encoder, decoder, groups, prior=kv.priors.StandardNormal(2))
+    refused("prior='hyperspherical_uniform'", encoder, decoder, groups, posterior="power_spherical")
+    refused("Expected a posterior", encoder, decoder, groups, posterior=3)
+    vae = kv.HierarchicalVAE(encoder, decoder, groups)
+    with pytest.raises(ValueError, match=r"make a new model.*Received"):
+        vae.prior = "standard_normal"
+    vae.objective = "iwae:5"
+    assert vae.objective.samples == 5 and "group 1: z (4, 4, 2), residual_normal" in repr(vae)
+    with pytest.raises(ValueError, match=r"several take an ELBO.*Received"):
+        kv.objectives.DIP().terms(vae.infer(tensor(binary(2)), seed=tensor_seed(0)))
+
+
+def test_a_recipe_of_a_ladder_is_a_hierarchy():
+    recipe = Recipe("digits", network="ladder:groups=[[4,2]],widths=[4]", latent_size=3, beta_2=0.9, prior="mixture:2")
+    vae = runs_model.build(recipe, SHAPE, 1, None)
+    assert vae.group_shapes == ((3,), (4, 4, 2)) and vae.optimizer.beta_2 == 0.9
+    assert [p.spec for p in vae.prior] == ["mixture:components=2", "conditional_normal"]
+    with pytest.raises(ValueError, match=r"prior='hyperspherical_uniform'.*Received"):
+        runs_model.build(dataclasses.replace(recipe, posterior="power_spherical"), SHAPE, 1, None)
+    with pytest.raises(UsageError, match=r"beta_2.*below 1"):
+        Recipe("digits", beta_2=1.0)
+
+
+def test_the_picture_of_levels_holds_fewer_groups_from_row_to_row(model):
+    drawn = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plotting, "image_grid", lambda images, columns, row_names: (images, row_names))
+        pictures._write_levels(model, lambda name, figure, caption: drawn.update({name: figure}), 0)
+    images, names = drawn["levels.png"]
+    assert names == ["all", "top 2", "top 1"]
+    rows = np.reshape(images, (3, 10, *SHAPE))
+    assert all(np.abs(rows[i] - rows[0]).max(axis=(1, 2, 3)).min() > 1e-4 for i in (1, 2))
+
+
+def test_two_networks_make_a_vae_and_three_a_hierarchy():
+    assert type(composed_of(kv.networks.mlp(SHAPE, 3), seed=0)) is kv.VAE
+    vae = composed_of(ladder(SHAPE, 3, ((4, 2),), widths=(4,)), posterior="iaf:widths=[4]", seed=0)
+    assert type(vae) is kv.HierarchicalVAE and [q.spec for q in vae.posterior] == ["iaf:widths=[4]", "residual_normal"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "top", "groups", "shapes"),
+    [
+        ((28, 28, 1), 5, None, [(5,), (7, 7, 8), (7, 7, 8), (14, 14, 8)]),
+        ((27, 10, 3), 5, ((14, 2), (14, 3)), [(5,), (14, 5, 2), (14, 5, 3)]),
+        ((16, 16, 1), (4, 4, 5), (), [(4, 4, 5)]),
+        ((16, 16, 1), np.array([4, 4, 5]), [[8, 1, 2]], [(4, 4, 5), (8, 8, 1), (8, 8, 1)]),
+        ((37, 2), 5, ((10, 2),), [(5,), (10, 2)]),
+        ((37, 2), (10, 3), ((19, 2),), [(10, 3), (19, 2)]),
+    ],
+)
+def test_a_ladder_has_the_maps_that_it_is_asked_for(shape, top, groups, shapes):
+    encoder, decoder, pairs = ladder(shape, top, groups, widths=(3, 4))
+    takers = [*(down for down, _ in pairs), decoder]
+    assert [tuple(taker.inputs[-1].shape[1:]) for taker in takers] == shapes
+    assert decoder.output_shape == (None, *shape[:-1], 3)
+    weights = [v.path for network in (encoder, decoder, *(n for pair in pairs for n in pair)) for v in network.weights]
+    assert len(set(weights)) == len(weights)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"groups": ((5, 2),)}, r"height of \[8, 4\]"),
+        ({"groups": ((8, 2), (4, 2))}, "may only grow"),
+        ({"latent_size": (8, 8, 2), "groups": ((4, 2),)}, "may only grow"),
+        ({"latent_size": (4, 5, 2)}, "size of the image's maps"),
+        ({"latent_size": (3, 3, 2)}, "height"),
+        ({"groups": ((8,),)}, r"\(height, channels, count\)"),
+        ({"groups": ((8, 0, 1),)}, "positive integers"),
+        ({"groups": (8, 2)}, "positive integers"),
+        ({"blocks": 0}, "blocks"),
+        ({"latent_size": 0}, "latent_size"),
+        ({"image_shape": (16,)}, "image_shape"),
+        ({"image_shape": (2, 2, 1)}, "fewer widths"),
+    ],
+)
+def test_ladders_that_cannot_be_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=f"(?s){message}.*Received: "):
+        ladder(**{"image_shape": (16, 16, 1)} | arguments)
