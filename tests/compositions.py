@@ -128,6 +128,10 @@ REPRESENTATIVES = (
 )
 
 
+# Those that are written to files with other layers and operations than the rest.
+WRITTEN = ("bernoulli", "colour_mixture", "two_levels", "conditional", "vamp_iaf", "fitted_mixture")
+
+
 def over(compositions, chosen=REPRESENTATIVES):
     """Parameters of a test of what costs much: representatives, and by `--run-all` all compositions."""
     return [pytest.param(c, id=c.name, marks=() if c.name in chosen else pytest.mark.long) for c in compositions]

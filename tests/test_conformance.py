@@ -11,7 +11,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from compositions import BY_NAME, COMPOSITIONS, REPRESENTATIVES, over
+from compositions import BY_NAME, COMPOSITIONS, WRITTEN, over
 from conftest import in_full
 from processes import run_python
 from scipy import special
@@ -30,7 +30,6 @@ SERVED = tuple(composition for composition in COMPOSITIONS if composition.served
 
 # Of the list, each in a fresh process of its own; by default the first, models that other tests have trained.
 PARTS = 8
-FIRST = REPRESENTATIVES[:8]
 
 over_parts = pytest.mark.parametrize(
     "part", [0, *(pytest.param(part, marks=pytest.mark.long) for part in range(1, PARTS))]
@@ -39,7 +38,7 @@ over_parts = pytest.mark.parametrize(
 
 def in_part(part, compositions):
     """The names of those that are in a part of the list."""
-    first, rest = ([c.name for c in compositions if (c.name in FIRST) == kept] for kept in (True, False))
+    first, rest = ([c.name for c in compositions if (c.name in WRITTEN) == kept] for kept in (True, False))
     return rest[part - 1 :: PARTS - 1] if part else first
 
 

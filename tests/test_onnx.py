@@ -5,7 +5,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from compositions import COMPOSITIONS, over
+from compositions import COMPOSITIONS, WRITTEN, over
 
 import keras_vae as kv
 from keras_vae.export import onnx
@@ -22,11 +22,7 @@ def session(proto_or_path):
     return lambda **arrays: opened.run(None, arrays)[0], values
 
 
-# Those of the representatives that are written with other operations than the rest.
-OTHERS = ("bernoulli", "colour_mixture", "two_levels", "conditional", "vamp_iaf", "fitted_mixture")
-
-
-@pytest.mark.parametrize("composition", over((c for c in COMPOSITIONS if c.served), OTHERS))
+@pytest.mark.parametrize("composition", over((c for c in COMPOSITIONS if c.served), WRITTEN))
 def test_computes_what_keras_does(composition, tmp_path):
     vae, (x, *labels) = composition.moved(), composition.data(7)
     vae.export(tmp_path, format="onnx")

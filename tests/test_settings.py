@@ -117,7 +117,7 @@ def test_free_bits_and_samples_arrive():
     vae.objective.free_bits = 50.0
     history = vae.fit(BINARY, epochs=1, verbose=0).history
     np.testing.assert_allclose(history["loss"][0] + history["log_likelihood"][0], 100.0, rtol=1e-4)
-    vae = used(make(objective="iwae:2"), BINARY)
+    vae = make(objective="iwae:2")
     one = vae.evaluate(BINARY, verbose=0, return_dict=True)["iwae"]
     vae.objective.samples = 40
     assert vae.evaluate(BINARY, verbose=0, return_dict=True)["iwae"] > one + 0.1

@@ -229,7 +229,7 @@ def test_two_players_share_one_loss():
         assert abs(slope(other, variable, direction)) > 0.02
 
 
-@pytest.mark.parametrize(("name", "turns"), [("two_levels", 3), ("conditional", 6), ("normal_optimal", 6)])
+@pytest.mark.parametrize(("name", "turns"), [("two_levels", 3), ("conditional", 6)])
 def test_what_is_decoded_in_turns_has_the_same_scores(name, turns, monkeypatch):
     composition = BY_NAME[name]
     model, (x, *y) = composition.moved(), composition.data(4)
