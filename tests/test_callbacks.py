@@ -357,7 +357,7 @@ class Logs(keras.callbacks.Callback):
 @pytest.mark.parametrize(
     ("monitor", "mode", "values", "kept"),
     [
-        ("val_elbo", None, [-5.0, -3.0, np.nan, -4.0, -6.0], [2, 4]),
+        pytest.param("val_elbo", None, [-5.0, -3.0, np.nan, -4.0, -6.0], [2, 4], marks=pytest.mark.long),
         ("val_loss", None, [5.0, 3.0, np.inf, 4.0, 6.0], [2, 4]),
         ("val_ssim", "min", [0.5, 0.5, 0.5, 0.4, 0.6], [4, 1]),
         ("val_elbo", None, [None, -1e-7, None, -123456.78, None], [2, 4]),

@@ -514,7 +514,13 @@ def test_fit_chooses_how_many_steps_are_made_at_a_time(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "likelihood", ["bernoulli", "normal:scale=0.2", "categorical", "discretized_logistic_mixture:3"]
+    "likelihood",
+    [
+        "bernoulli",
+        "normal:scale=0.2",
+        pytest.param("categorical", marks=pytest.mark.long),
+        "discretized_logistic_mixture:3",
+    ],
 )
 def test_draws_are_data(likelihood):
     keras.utils.set_random_seed(0)

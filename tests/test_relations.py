@@ -397,7 +397,9 @@ def test_the_form_of_the_data_changes_nothing(row, whole):
     assert_equal(state(streamed), state(expected))
 
 
-@pytest.mark.parametrize("form", ["tf_data", "generator", "py_dataset"])
+@pytest.mark.parametrize(
+    "form", ["tf_data", *(pytest.param(form, marks=pytest.mark.long) for form in ("generator", "py_dataset"))]
+)
 def test_a_stream_may_have_weights_and_no_labels(form):
     plain = Row("bernoulli", "diagonal", "standard", "elbo", "mlp", "float32", "sample_weight", "none", "none", form)
     streamed, expected = plain.model(), plain.model()
