@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import keras
@@ -91,6 +91,13 @@ class Latent:
         return self.prior.sample(ops.shape(self.z)[: 2 - len(self.prior.batch_shape)], seed=seed)
 
 
+def joined(latents: Sequence[Latent]) -> Tensor:
+    """z of all groups: of one, (K, B, *D), as it is; several flattened, one after the other, (K, B, D)."""
+    if len(latents) == 1:
+        return latents[0].z
+    return ops.concatenate([ops.reshape(v.z, (*ops.shape(v.z)[:2], v.size)) for v in latents], axis=-1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Inference:
     """One pass of B examples with K samples of z through a model.
@@ -142,9 +149,14 @@ class Inference:
         return sum(latent.kl for latent in self.latents)
 
     @cached_property
+    def log_ratio(self) -> Tensor:
+        """log q(z|x) - log p(z) at the samples, the sum over the groups, (K, B), nats."""
+        return sum(latent.log_ratio for latent in self.latents)
+
+    @cached_property
     def log_weight(self) -> Tensor:
         """log p(x|z) + log p(z) - log q(z|x), (K, B), nats."""
-        return self.log_likelihood - sum(latent.log_ratio for latent in self.latents)
+        return self.log_likelihood - self.log_ratio
 
     @cached_property
     def elbo(self) -> Tensor:

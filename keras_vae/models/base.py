@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_vae import backend, draws, export, presets
 from keras_vae.backend import Tensor
-from keras_vae.inference import Inference, Latent
+from keras_vae.inference import Inference, Latent, joined
 from keras_vae.likelihoods import Likelihood
 from keras_vae.models.changes import Renewed, Settings
 from keras_vae.models.functions import Functions
@@ -160,7 +160,7 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
 
         def encode(x):
             latents, _ = self.run(draws.AtMean(ops.shape(x)[0]), x, y, training=training)
-            return _flat(latents)
+            return ops.reshape(joined(latents)[0], (-1, sum(latent.size for latent in latents)))
 
         def picture(shown):
             return self.likelihood.network_input(shown if ops.is_tensor(shown) else self.likelihood.image(shown))
@@ -224,13 +224,13 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
 
     def _encode(self, x, y=None):
         x = ops.cast(x, "float32")
-        return _joined(self.run(draws.AtMean(ops.shape(x)[0]), x, y)[0])
+        return joined(self.run(draws.AtMean(ops.shape(x)[0]), x, y)[0])[0]
 
     def _codes(self, seed, x, y=None):
         """A draw of q(z|x) and what `encode` returns, (B, 2, *latent_shape)."""
         x = ops.cast(x, "float32")
         drawn, _ = self.run(draws.FromPosterior(1, ops.shape(x)[0], seed), x, y)
-        return ops.stack([_joined(drawn), self._encode(x, y)], axis=1)
+        return ops.stack([joined(drawn)[0], self._encode(x, y)], axis=1)
 
     def _decode(self, z, y=None):
         return self._image(self.run(draws.Given(z), y=y)[1])
@@ -341,16 +341,6 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         if len(states) == len(seeds):
             for index, variable in enumerate(states):
                 variable.assign(seeds[f"seed_{index}"])
-
-
-def _joined(latents):
-    """z of all groups, (B, *latent_shape), of passes with one sample."""
-    return latents[0].z[0] if len(latents) == 1 else _flat(latents)
-
-
-def _flat(latents):
-    """The first sample of all groups, flattened, one after the other, (B, D)."""
-    return ops.concatenate([ops.reshape(latent.z[0], (-1, latent.size)) for latent in latents], axis=-1)
 
 
 def _with_policy(config, policy):

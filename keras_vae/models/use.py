@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import backend
+from keras_vae.inference import joined
 from keras_vae.models import shapes
 from keras_vae.models.functions import padded, power_of_two
 from keras_vae.models.scale import LatentScale
@@ -212,19 +213,19 @@ class Use:
 
     def _held(self, given, n):
         """{number of a group: z, (n, *D)}, checked, from the top."""
-        held, shapes = {}, self.group_shapes if given else ()
+        held, groups = {}, self.group_shapes if given else ()
         for group, z in sorted((given or {}).items()):
-            if group not in range(len(shapes)):
+            if group not in range(len(groups)):
                 raise ValueError(
-                    f"The groups of this model are 0 to {len(shapes) - 1}, from the top. Received: given of {group!r}"
+                    f"The groups of this model are 0 to {len(groups) - 1}, from the top. Received: given of {group!r}"
                 )
             z = np.asarray(z, dtype=self.latent_dtype)
-            if z.shape not in (shapes[group], (n, *shapes[group])) or not np.isfinite(z).all():
+            if z.shape not in (groups[group], (n, *groups[group])) or not np.isfinite(z).all():
                 raise ValueError(
-                    f"Expected finite latents of shape {shapes[group]} or {(n, *shapes[group])} for group {group}. "
+                    f"Expected finite latents of shape {groups[group]} or {(n, *groups[group])} for group {group}. "
                     f"Received: shape {z.shape}"
                 )
-            held[int(group)] = np.broadcast_to(z, (n, *shapes[group]))
+            held[int(group)] = np.broadcast_to(z, (n, *groups[group]))
         return held
 
     def split(self, z: Any) -> list[np.ndarray]:
@@ -323,7 +324,7 @@ class Use:
         if inference.weights is not None:
             # Labels enumerated along K are all counted, with weights that sum to one.
             return inference.log_mean_weight + ops.log(ops.cast(samples, "float32"))
-        log_weight = self._log_likelihood(inference) - sum(latent.log_ratio for latent in inference.latents)
+        log_weight = self._log_likelihood(inference) - inference.log_ratio
         counted = ops.arange(samples, dtype="int32")[:, None] < valid
         return ops.logsumexp(ops.where(counted, log_weight, -np.inf), axis=0)
 
@@ -338,10 +339,7 @@ class Use:
             return inference.log_likelihood
         most = max(1, backend.FAST_BYTES // size)
         turns = next(turns for turns in range(-(-samples // most), samples + 1) if samples % turns == 0)
-        z = [latent.z for latent in inference.latents]
-        if len(z) > 1:
-            z = [ops.reshape(v, (samples, batch, -1)) for v in z]
-        z = ops.concatenate(z, axis=-1)
+        z = joined(inference.latents)
         z = ops.reshape(z, (turns, samples // turns, *z.shape[1:]))
         scored = ops.map(lambda z: inference.decode(z).log_prob(inference.x), z)
         return ops.reshape(scored, (samples, batch))
