@@ -146,8 +146,8 @@ def _one_line_errors(hint=lambda: ""):
     except BrokenPipeError:
         # `| head` has had enough. Python would say so once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if hint():
-            print(f"keras-vae: the output was closed{hint()}", file=sys.stderr)
+        if told := hint():
+            print(f"keras-vae: the output was closed{told}", file=sys.stderr)
         outcome.code = CLOSED
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         if os.environ.get("KERAS_VAE_DEBUG"):

@@ -80,8 +80,8 @@ class HierarchicalVAE(Composed):
         super().__init__(name=name, autocast=False, **kwargs)
         self.image_shape = shapes.input_shape(encoder, image_shape, "encoder", "image_shape=(28, 28, 1)")
         networks = {"encoder": encoder, "decoder": decoder, "groups": groups}
-        parts = {"posterior": posterior, "prior": prior, "likelihood": likelihood, "objective": objective}
-        self._put_together(seed, **networks, **parts)
+        others = {"posterior": posterior, "prior": prior, "likelihood": likelihood, "objective": objective}
+        self._put_together(seed, **networks, **others)
 
     def _fitted(self, encoder, decoder, groups, posterior, prior, likelihood, objective):
         groups = _pairs(groups)

@@ -77,7 +77,7 @@ class Hamiltonian(Objective):
             momentum = momentum + step / 2 * slope
             z = z + step * momentum
             height, slope = height_and_slope(z)
-            cooled = self._temperature(index + 1, first) / self._temperature(index, first)
+            cooled = self._root(index + 1, first) / self._root(index, first)
             momentum = (momentum + step / 2 * slope) * cooled
         kinetic = 0.5 * ops.sum(start**2 - momentum**2, axis=tuple(range(2, len(z.shape))))
         bound = height + kinetic - latent.posterior.log_prob(latent.z)
@@ -90,6 +90,6 @@ class Hamiltonian(Objective):
         odds = self.tempering / (1 - self.tempering) * ops.exp(ops.convert_to_tensor(self.log_odds))
         return ops.sqrt(odds / (1 + odds))
 
-    def _temperature(self, index, first):
+    def _root(self, index, first):
         """The square root of the temperature after so many steps: quadratic, from that of b to 1."""
         return (1 - 1 / first) * (index / self.steps) ** 2 + 1 / first

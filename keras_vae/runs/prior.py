@@ -62,7 +62,7 @@ def fit(
         after = evaluation.evaluate(vae, recipe, test, images, verbose)
         shown = pictures.write(vae, folder, test, images.test.labels, recipe.seed, directions)
         # The grids beside each other; then what the fit has not changed.
-        shown = dict(list(shown.items())[: len(grids)]) | grids | shown
+        shown = {path: caption for path, caption in shown.items() if path.name == "samples.png"} | grids | shown
         kept = {name: caption for name, caption in results.get("pictures", {}).items() if folder / name not in shown}
         told = f"{fitted.spec} in the place of {former}: {spec}, fitted to {len(x):,} training images"
         presets.save(
