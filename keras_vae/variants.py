@@ -81,11 +81,11 @@ class Variant:
             ValueError: for arguments that cannot be meant, or parts that do not fit each other.
         """
         from keras_vae import networks  # noqa: F401 (which registers them)
-        from keras_vae.models.hierarchical import composed_of
+        from keras_vae.models.hierarchical import composed
 
-        specs = self.specs(**arguments, **({} if network is None else {"network": network}))
-        made = names.make("network", specs.pop("network", "mlp"), image_shape, latent_size)
-        return composed_of(made, seed=seed, name=self.name.replace("-", "_"), **specs)
+        specs = {"network": "mlp"} | self.specs(**arguments, **({} if network is None else {"network": network}))
+        name = self.name.replace("-", "_")
+        return composed(image_shape=image_shape, latent_size=latent_size, seed=seed, name=name, **specs)
 
 
 _VARIANTS = {

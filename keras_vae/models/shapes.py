@@ -95,6 +95,13 @@ def latent_size(decoder: keras.layers.Layer) -> int | tuple[int, ...]:
     return shape[0] if len(shape) == 1 else shape
 
 
+def as_taken(network: keras.layers.Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape in which `network` takes what has `shape`: that of its input, where it has as many numbers."""
+    inputs = getattr(network, "inputs", None)
+    taken = tuple(inputs[0].shape[1:]) if inputs else shape
+    return taken if None not in taken and math.prod(taken) == math.prod(shape) else shape
+
+
 def label_shape(network: keras.layers.Layer, given: tuple[int, ...] | None) -> tuple[int, ...] | None:
     """The shape of one example's label, where `network` takes one beside its first input; otherwise None.
 
