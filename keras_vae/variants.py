@@ -60,7 +60,7 @@ class Variant:
     def __call__(
         self,
         image_shape: tuple[int, ...],
-        latent_size: int,
+        latent_size: int | tuple[int, ...],
         network: str | None = None,
         seed: int | None = None,
         **arguments: Any,
@@ -69,7 +69,7 @@ class Variant:
 
         Args:
             image_shape: *X, shape of one example.
-            latent_size: D.
+            latent_size: D; of codes, how many, or (h, w).
             network: a spec of encoder and decoder; None: the variant's own, as a rule "mlp".
             seed: as in `VAE`.
             **arguments: as in `specs`.
@@ -389,6 +389,27 @@ _VARIANTS = {
             "Sønderby et al. 2016, arXiv:1602.02282; Vahdat and Kautz 2020, arXiv:2007.03898",
             "better bounds and samples: groups of latents from the top down, maps of several sizes",
             {"network": "ladder", "objective": "elbo:free_bits=3.0,free_bits_per=group"},
+        ),
+        Variant(
+            "vq-vae",
+            "VQ-VAE",
+            "van den Oord et al. 2017, arXiv:1711.00937",
+            "codes of a learned codebook, `latent_size` of them or a map",
+            {"posterior": "vector_quantizer:decay=0.99", "prior": "uniform_codes"},
+        ),
+        Variant(
+            "fsq-vae",
+            "VAE with finite scalar quantisation",
+            "Mentzer et al. 2024, arXiv:2309.15505",
+            "codes of a fixed grid, all of them in use, `latent_size` of them or a map",
+            {"posterior": "finite_scalar", "prior": "uniform_codes"},
+        ),
+        Variant(
+            "gumbel-softmax",
+            "Categorical VAE by Gumbel-softmax",
+            "Jang et al. 2017, arXiv:1611.01144; Maddison et al. 2017, arXiv:1611.00712",
+            "categories as latents, `latent_size` of them or a map",
+            {"posterior": "one_hot", "prior": "uniform_codes"},
         ),
         Variant(
             "two-stage-vae",
