@@ -396,6 +396,7 @@ _VARIANTS = {
             "van den Oord et al. 2017, arXiv:1711.00937",
             "codes of a learned codebook, `latent_size` of them or a map",
             {"posterior": "vector_quantizer:decay=0.99", "prior": "uniform_codes"},
+            fitted="autoregressive_codes",
         ),
         Variant(
             "fsq-vae",
@@ -403,6 +404,7 @@ _VARIANTS = {
             "Mentzer et al. 2024, arXiv:2309.15505",
             "codes of a fixed grid, all of them in use, `latent_size` of them or a map",
             {"posterior": "finite_scalar", "prior": "uniform_codes"},
+            fitted="autoregressive_codes",
         ),
         Variant(
             "gumbel-softmax",

@@ -277,6 +277,13 @@ COMPOSITIONS = (
         network=lambda shape: kv.networks.mlp(shape, LATENT * 2, widths=(16,)),
     ),
     Composition(
+        "autoregressive_codes",
+        "test_codes.py::test_autoregressive_codes_sum_to_one_and_begin_uniform",
+        posterior=lambda: kv.posteriors.FiniteScalar(LATENT, levels=(4, 3)),
+        prior=lambda: kv.priors.AutoregressiveCodes(LATENT, codes=12, width=8),
+        network=lambda shape: kv.networks.mlp(shape, LATENT * 2, widths=(16,)),
+    ),
+    Composition(
         "one_hot",
         "test_codes.py::test_gumbel_noise_draws_the_categories",
         posterior=lambda: kv.posteriors.OneHot(LATENT, classes=4),

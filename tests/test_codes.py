@@ -232,6 +232,53 @@ def test_uniform_codes_are_uniform():
     assert np.isneginf(np.array(prior.log_prob(np.full((1, 2, 3), 7, "int32")))).all()
 
 
+def moved(prior, scale=1.0):
+    """A prior with weights off their start."""
+    if not prior.built:
+        prior.build(SHAPE)
+    rng = np.random.default_rng(0)
+    for weight in prior.trainable_weights:
+        weight.assign_add(scale * rng.normal(size=weight.shape))
+    return prior
+
+
+def test_autoregressive_codes_sum_to_one_and_begin_uniform():
+    prior = kv.priors.AutoregressiveCodes((2, 2), codes=3, width=5)
+    grid = np.indices((3,) * 4).reshape(4, -1).T.reshape(-1, 2, 2).astype("int32")
+    prior.build(SHAPE)
+    np.testing.assert_allclose(np.array(prior.distribution().log_prob(grid)), -4 * np.log(3), rtol=1e-5)
+    moved(prior)
+    log_p = np.array(prior.distribution().log_prob(grid), "float64")
+    assert special.logsumexp(log_p) == pytest.approx(0, abs=1e-5) and np.ptp(log_p) > 1
+    np.testing.assert_allclose(np.array(prior.distribution().log_prob(np.stack([grid, grid])))[1], log_p, rtol=1e-4)
+    drawn = np.array(prior.distribution().sample(5000, seed=seed_pair(0)))
+    assert drawn.shape == (5000, 2, 2) and drawn.dtype == "int32"
+    used = np.bincount(np.ravel_multi_index(drawn.reshape(-1, 4).T, (3,) * 4), minlength=81)
+    often = 5000 * np.exp(log_p) > 5
+    assert abs(used[~often].sum() - 5000 * np.exp(log_p[~often]).sum()) < 5 * np.sqrt(5000)
+    expected = 5000 * np.exp(log_p[often])
+    assert stats.chisquare(used[often], expected * used[often].sum() / expected.sum()).pvalue > 1e-3
+
+
+def test_codes_are_predicted_from_all_before_them_and_from_no_other():
+    prior = moved(kv.priors.AutoregressiveCodes((2, 3), codes=4, width=5))
+    z = np.random.default_rng(0).integers(0, 4, (1, 6), dtype="int32")
+    seen = np.zeros((6, 6), bool)
+    for place in range(6):
+        other = z.copy()
+        other[0, place] = (z[0, place] + 1) % 4
+        seen[:, place] = (np.array(prior._logits(z)) != np.array(prior._logits(other))).any(axis=(0, 2))
+    np.testing.assert_array_equal(seen, np.tri(6, k=-1, dtype=bool))
+
+
+def test_cold_samples_take_the_likeliest_code_each_time():
+    prior = moved(kv.priors.AutoregressiveCodes(4, codes=5, width=5))
+    z = np.array(prior.distribution(temperature=0.0).sample(3, seed=seed_pair(0)))
+    greedy = np.argmax(np.array(prior._logits(z)), axis=-1)
+    np.testing.assert_array_equal(z, greedy)
+    assert (z == z[0]).all()
+
+
 MOVING = "vector_quantizer:codes=6,vector=4,decay=0.9"
 
 
@@ -275,6 +322,27 @@ def test_the_perplexity_of_codes_is_logged(fitted):
     share = np.bincount(vae.encode(x[:16]).ravel(), minlength=6) / 48
     logs = vae.evaluate(x, sample_weight=weights, verbose=0, return_dict=True)
     assert logs["perplexity"] == pytest.approx(np.exp(stats.entropy(share)), rel=1e-5)
+
+
+def test_a_prior_is_fitted_to_the_codes_of_a_frozen_model(tmp_path):
+    vae = made("vector_quantizer:codes=6,vector=4", likelihood="discretized_logistic")
+    vae.fit(digits()[:64], batch_size=32, verbose=0)
+    x, images, kept = digits()[:64], vae.reconstruct(digits()[:8]), [np.array(w) for w in vae.decoder_weights]
+    before = vae.log_prob(x, samples=1, seed=0)
+    prior = vae.fit_prior(x, "autoregressive_codes:width=8", seed=0, epochs=20, batch_size=16, learning_rate=0.02)
+    assert vae.prior is prior and prior.codes == 6 and vae.latent_scale is None
+    for was, now in zip(kept, vae.decoder_weights, strict=True):
+        np.testing.assert_array_equal(was, now)
+    np.testing.assert_array_equal(vae.reconstruct(x[:8]), images)
+    # The density of the codes alone is another one, and a better one than that of equal chances.
+    gain = vae.log_prob(x, samples=1, seed=0) - before
+    log_p = np.array(prior.distribution().log_prob(vae.encode(x)))
+    np.testing.assert_allclose(gain, log_p + 3 * np.log(6), atol=1e-3)
+    assert gain.mean() > 1
+    vae.save_to_preset(tmp_path)
+    loaded = kv.VAE.from_preset(tmp_path)
+    np.testing.assert_array_equal(loaded.sample(4, seed=0), vae.sample(4, seed=0))
+    np.testing.assert_allclose(vae.sample(40, seed=0)[:4], vae.sample(4, seed=0), rtol=1e-5, atol=1e-4)
 
 
 def test_only_training_moves_a_codebook(fitted):
@@ -334,8 +402,14 @@ REFUSED = {
     ),
     "codes of numbers": (lambda: kv.VAE(*NETWORKS, prior="uniform_codes:codes=5"), r"real numbers.*whole numbers"),
     "a mixture of posteriors": (lambda: kv.VAE(*NETWORKS, posterior=QUANTIZER, prior="vamp"), r"a posterior with"),
-    "a scale": (lambda: made().fit_latent_scale(X), r"Codes.*have neither means"),
-    "a fitted mixture": (lambda: made().fit_prior(X), r"whole numbers below 6.*Received"),
+    "a scale": (lambda: made().fit_latent_scale(X), r"Codes.*have neither mean nor scale"),
+    "a fitted mixture": (lambda: made().fit_prior(X), r"whole numbers below 6.*'autoregressive_codes'.*mixture"),
+    "a fitted flow": (lambda: made().fit_prior(X, "flow"), r"whole numbers below 6.*'autoregressive_codes'.*flow"),
+    "nothing to fit": (lambda: made().fit_prior(X, "uniform_codes"), r"weights to train.*UniformCodes"),
+    "codes of numbers, fitted": (
+        lambda: made("diagonal_normal").fit_prior(X, "autoregressive_codes:codes=4"),
+        r"real numbers, over which this prior is no density.*'mixture'",
+    ),
     "an objective of distances": (lambda: made(objective="mmd").fit(X, verbose=0), r"real numbers, and not for codes"),
     "neighbours": (lambda: made().sample(2, sampler=kv.samplers.Neighbourhood(X)), r"have no neighbours"),
     "fractions": (lambda: made().decode(np.full((2, 3), 0.5)), r"whole numbers, codes"),

@@ -2,7 +2,7 @@
 
 from keras_vae.distributions.autoregressive import Autoregressive, MaskedNetwork
 from keras_vae.distributions.bernoulli import IndependentBernoulli, ScoredBernoulli
-from keras_vae.distributions.codes import Codes, RelaxedCategorical, UniformCodes
+from keras_vae.distributions.codes import AutoregressiveCodes, Codes, RelaxedCategorical, UniformCodes
 from keras_vae.distributions.counts import Multinomial, NegativeBinomial, ZeroInflatedNegativeBinomial
 from keras_vae.distributions.flow import Flow, Planar, Radial
 from keras_vae.distributions.log_cosh import LogCosh
@@ -16,6 +16,7 @@ from keras_vae.distributions.temperature import tempered
 
 __all__ = [
     "Autoregressive",
+    "AutoregressiveCodes",
     "Codes",
     "DiscretizedLogisticMixture",
     "Flow",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from keras import ops
 
-from keras_vae.backend import Tensor, settled, tfd, tfp
+from keras_vae.backend import Tensor, repeated, settled, tfd, tfp
 from keras_vae.distributions.base import Distribution
 
 
@@ -113,6 +113,81 @@ class UniformCodes(tfd.Categorical):
     def _sample_n(self, n, seed=None):
         drawn = tfd.Uniform(0.0, 1.0).sample((n, *self._shape), seed=seed)
         return ops.cast(ops.minimum(ops.floor(drawn * self._codes), self._codes - 1.0), "int32")
+
+
+class AutoregressiveCodes(Distribution):
+    """Codes of which each depends on those before it, in reading order.
+
+    Args:
+        logits: codes (N, L) -> (N, L, C), unnormalised log-probabilities at each place, given the codes before it.
+        shape: of an event, L codes in all.
+        codes: C, how many different ones there are.
+        temperature: of samples and density: the logits are divided by it.
+        name: name of the distribution.
+    """
+
+    def __init__(
+        self,
+        logits: Callable[[Tensor], Tensor],
+        shape: tuple[int, ...],
+        codes: int,
+        temperature: float | Tensor = 1.0,
+        name: str = "AutoregressiveCodes",
+    ):
+        parameters = dict(locals())
+        self._logits, self._shape, self._length = logits, tuple(shape), math.prod(shape)
+        self._codes, self._temperature = codes, temperature
+        super().__init__(parameters, "int32")
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        return {}
+
+    def _batch_shape(self):
+        return ()
+
+    def _batch_shape_tensor(self, **_):
+        return np.zeros((0,), "int32")
+
+    def _event_shape(self):
+        return self._shape
+
+    def _event_shape_tensor(self):
+        return np.array(self._shape, "int32")
+
+    def _log_prob(self, z):
+        """Nats."""
+        lead = ops.shape(z)[: len(z.shape) - len(self._shape)]
+        if len(lead) > 1 and lead[0] != 1:
+            # In turns: there is an array of all codes at each place.
+            return ops.map(self._log_prob, z)
+        z = ops.reshape(z, (-1, self._length))
+        log_p = ops.log_softmax(self._logits(z) / ops.maximum(self._temperature, 1e-6), axis=-1)
+        chosen = ops.take_along_axis(log_p, z[..., None], axis=-1)
+        return ops.reshape(ops.sum(chosen, axis=(-2, -1)), lead)
+
+    @property
+    def noise(self) -> tfd.Distribution:
+        """What samples are functions of: Gumbel noise, event (L, C)."""
+        return tfd.Sample(tfd.Gumbel(0.0, 1.0), (self._length, self._codes))
+
+    def drawn(self, noise: Tensor) -> Tensor:
+        """The sample that is made of noise, (*lead, L, C) -> (*lead, *shape), in a pass through the network a code."""
+        lead = ops.shape(noise)[:-2]
+        noise = self._temperature * ops.reshape(noise, (-1, self._length, self._codes))
+
+        def step(_, z):
+            # What depends on codes that are settled is drawn as before, and one code more is.
+            return ops.cast(ops.argmax(self._logits(z) + noise, axis=-1), "int32")
+
+        z = repeated(step, ops.zeros_like(noise[..., 0], dtype="int32"), self._length)
+        return ops.reshape(z, (*lead, *self._shape))
+
+    def _sample_n(self, n, seed=None):
+        return self.drawn(self.noise.sample(n, seed=seed))
+
+    def _default_event_space_bijector(self):
+        return None
 
 
 class RelaxedCategorical(tfd.Categorical):

@@ -193,7 +193,7 @@ class VAE(Composed):
         Args:
             x: (N, *X), training images.
             prior: "mixture:components=10" or "normal", over the active units, the others staying N(0, 1); or a prior,
-                or the spec of one, that has weights, which are then trained.
+                or the spec of one, that has weights, which are then trained: of codes, "autoregressive_codes".
             y: (N, *label_shape), where the model is conditional; the prior is the same for all labels.
             seed: int; None: another one at each call.
             **training: epochs, batch_size and learning_rate of a prior whose weights are trained.
@@ -203,8 +203,9 @@ class VAE(Composed):
             these, there is a warning.
 
         Raises:
-            ValueError: for codes, latents on a sphere or a model without active units; for too few images; where the
-                model has a prior of labels, p(z|y), which the fitted one would not be.
+            ValueError: for latents on a sphere or a model without active units; for a prior that is no density of such
+                latents; for too few images; where the model has a prior of labels, p(z|y), which the fitted one would
+                not be.
 
         Reference: Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4; Dai and Wipf 2019.
         """
@@ -213,23 +214,21 @@ class VAE(Composed):
                 "A fitted prior takes no labels, and cannot stand for the p(z|y) of this model: set vae.prior = "
                 f"'standard_normal' first if that is what you want. Received: {self.prior!r}"
             )
-        if self.posterior.discrete:
-            raise ValueError(
-                f"These latents are codes, {self.posterior.support}, of which this prior is none: keep the prior. "
-                f"Received: prior={prior!r}, posterior={self.posterior.spec!r}"
-            )
-        if self.posterior.support not in (None, LatentPart.support):
+        if not self.codes and self.posterior.support not in (None, LatentPart.support):
             raise ValueError(
                 f"These latents lie on {self.posterior.support}, and a density over all of space has no meaning there: "
                 f"keep the prior. Received: posterior={self.posterior.spec!r}"
             )
         seed = int(backend.seed_pair(seed)[0])
         z, points = self._drawn(x, y, seed)
-        codes, held = fitting.Codes(z, points, self.image_shape, self._encode_pseudo_inputs, seed).split()
+        support = self.posterior.support or LatentPart.support
+        codes = fitting.Codes(z, points, self.image_shape, self._encode_pseudo_inputs, seed, support, self.codes)
+        codes, held = codes.split()
         fitted = fitting.fit(prior, codes, **training)
         fitting.warn_if_worse(fitted, self.prior, held)
         self.prior = fitted
-        self.latent_scale = LatentScale.of(z)
+        if not self.codes:
+            self.latent_scale = LatentScale.of(z)
         return self.prior
 
     def posterior_of(self, x: Any, y: Any = None) -> tfd.Distribution:

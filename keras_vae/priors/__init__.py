@@ -2,7 +2,7 @@
 
 from keras_vae import parts
 from keras_vae.priors.base import Prior
-from keras_vae.priors.codes import UniformCodes
+from keras_vae.priors.codes import AutoregressiveCodes, UniformCodes
 from keras_vae.priors.fitted import FittedMixture
 from keras_vae.priors.flow import FlowPrior
 from keras_vae.priors.mixture import NormalMixture, VampPrior
@@ -12,6 +12,7 @@ from keras_vae.priors.sphere import HypersphericalUniform
 from keras_vae.priors.two_stage import TwoStage
 
 __all__ = [
+    "AutoregressiveCodes",
     "ConditionalNormal",
     "FittedMixture",
     "FlowPrior",
