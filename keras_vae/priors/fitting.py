@@ -67,7 +67,8 @@ def warn_if_worse(prior: Prior, former: Prior, held: Codes) -> None:
     """Warns of a prior that has a lower density than the former one at latents that it was not fitted to."""
     if len(held.z) < 2:
         return
-    log_probs = (p.distribution(encode=held.encode).log_prob(held.z) for p in (prior, former))
+    z = held.z.astype("float32" if held.different is None else "int32")
+    log_probs = (p.distribution(encode=held.encode).log_prob(z) for p in (prior, former))
     after, before = (keras.ops.convert_to_numpy(log_prob).astype("float64") for log_prob in log_probs)
     gain = after - before
     if gain.mean() < -3 * gain.std(ddof=1) / len(gain) ** 0.5:
@@ -112,7 +113,7 @@ def fit(prior: Prior | str, codes: Codes, **training: int | float) -> Prior:
         if spec.name in closed:
             raise _no_density(prior, codes)
     prior = parts.get(Prior, spec, codes.size, codes=codes.different)
-    if prior.support != codes.support:
+    if prior.support not in (None, codes.support) or (prior.uses_encoder and codes.different):
         raise _no_density(prior, codes)
     if not prior.built:
         prior.build(codes.input_shape)
