@@ -96,10 +96,10 @@ def latent_size(decoder: keras.layers.Layer) -> int | tuple[int, ...]:
 
 
 def as_taken(network: keras.layers.Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape in which `network` takes what has `shape`: that of its input, where it has as many numbers."""
+    """The shape in which `network` takes what has `shape`: flat, where its input is a vector of as many numbers."""
     inputs = getattr(network, "inputs", None)
-    taken = tuple(inputs[0].shape[1:]) if inputs else shape
-    return taken if None not in taken and math.prod(taken) == math.prod(shape) else shape
+    flat = (math.prod(shape),)
+    return flat if inputs and tuple(inputs[0].shape[1:]) == flat else shape
 
 
 def label_shape(network: keras.layers.Layer, given: tuple[int, ...] | None) -> tuple[int, ...] | None:

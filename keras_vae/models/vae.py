@@ -98,7 +98,8 @@ class VAE(Composed):
         shapes.build(posterior, features)
         shapes.build(prior, self.image_shape)
         what = "latents of the posterior's size"
-        seen = shapes.as_taken(decoder, posterior.embedding_shape)
+        seen = posterior.embedding_shape
+        seen = shapes.as_taken(decoder, seen) if posterior.discrete else seen
         features = shapes.output_shape(decoder, seen, "decoder", what, labels[1])
         shapes.build_likelihood(likelihood, decoder, features, self.image_shape)
         shapes.build(objective, posterior.event_shape, self.image_shape)
