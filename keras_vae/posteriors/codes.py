@@ -157,7 +157,8 @@ class VectorQuantizer(_Quantizer):
     def _nearest(self, vectors):
         book = ops.stop_gradient(self.codebook.value)
         closeness = ops.matmul(vectors, ops.transpose(book)) - 0.5 * ops.sum(ops.square(book), axis=-1)
-        return ops.cast(ops.argmax(closeness, axis=-1), "int32")
+        # Keras' argmax takes floats apart bit by bit, which ONNX cannot.
+        return ops.cast(ops.top_k(closeness, 1)[1][..., 0], "int32")
 
     def _move(self, vectors, codes):
         vectors, codes = ops.reshape(vectors, (-1, self.vector)), ops.reshape(codes, (-1,))
