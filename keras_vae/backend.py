@@ -196,6 +196,11 @@ def repeated(function: Callable[[Tensor, Tensor], Tensor], value: Tensor, count:
     )[1]
 
 
+def settled(value: Tensor) -> Tensor:
+    """`value`, which XLA on JAX does not compute twice, and so never rounds in two ways."""
+    return jax.lax.optimization_barrier(value) if NAME == "jax" else value
+
+
 def noise_seed(generator: keras.random.SeedGenerator) -> Tensor:
     """The next seed of a `keras.random.SeedGenerator`, for TFP's samplers, another one on each replica."""
     seed = generator.next()

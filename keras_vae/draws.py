@@ -6,7 +6,7 @@ from collections.abc import Callable
 from keras import ops
 
 from keras_vae.backend import Tensor, folded, tfd
-from keras_vae.distributions import Flow
+from keras_vae.distributions import AutoregressiveCodes, Flow
 
 
 class Draw:
@@ -60,6 +60,9 @@ class _Sampled(Draw):
         if isinstance(distribution, Flow):
             # All blocks at once, so that the density of these samples needs no inverse.
             return distribution.bijector.forward(self._sample(distribution.distribution))
+        if isinstance(distribution, AutoregressiveCodes):
+            # All blocks at once, code by code.
+            return distribution.drawn(self._sample(distribution.noise))
         # The first group takes the seed itself.
         seed = self._seed if self._group == 0 else folded(self._seed, self._group)
         self._group += 1

@@ -64,10 +64,11 @@ class Latent:
     @cached_property
     def kl(self) -> Tensor:
         """KL(q(z|x) || p(z)): in closed form where TFP has one, (B,) or (K, B), otherwise `log_ratio`, (K, B); nats."""
-        # A registered KL holds only between continuous, reparameterised distributions: TFP also has one from a point
-        # mass, which is -log p and no KL.
+        # A registered KL holds only between continuous, reparameterised distributions, or categorical ones: TFP has one
+        # from a point mass, too, which is -log p and no KL.
         exact = None
-        if self.posterior.reparameterization_type == tfd.FULLY_REPARAMETERIZED and has_density(self.posterior):
+        continuous = self.posterior.reparameterization_type == tfd.FULLY_REPARAMETERIZED and has_density(self.posterior)
+        if continuous or all(isinstance(_factors(d), tfd.Categorical) for d in (self.posterior, self.prior)):
             exact = _registered_kl(self.posterior, self.prior)
         return self.log_ratio if exact is None else exact
 
@@ -177,6 +178,22 @@ class Inference:
     def penalty(self) -> Tensor | float:
         """What training adds to the loss and no bound counts, the sum over the groups, (B,), (K, B) or 0; nats."""
         return sum(latent.penalty for latent in self.latents)
+
+    def perplexity(self, codes: int) -> Tensor:
+        """How many codes are in use: the exponential of the entropy of their shares in the batch, a scalar.
+
+        It is at most `codes`, and at most the number of codes in the batch.
+
+        Args:
+            codes: how many there are.
+        """
+        total = ops.zeros((codes,), dtype="float32")
+        for latent in self.latents:
+            places = (1,) * (len(latent.z.shape) - 2)
+            share = ops.broadcast_to(ops.reshape(self.shares, (*ops.shape(self.shares), *places)), ops.shape(latent.z))
+            total = total + ops.segment_sum(ops.reshape(share, (-1,)), ops.reshape(latent.z, (-1,)), num_segments=codes)
+        share = total / ops.maximum(ops.sum(total), 1e-12)
+        return ops.exp(-ops.sum(share * ops.log(ops.maximum(share, 1e-12))))
 
     def mean(self, value: Tensor, rank: int = 0) -> Tensor:
         """The mean of `value` over the samples: (K, B, *V) -> (B, *V); (B, *V) and scalars stay.

@@ -207,13 +207,14 @@ def register(name: str | None = None, *aliases: str, package: str = "keras_vae")
     return decorate
 
 
-def get(base: type[Part], identifier: "Part | str", *leading: Any) -> Part:
+def get(base: type[Part], identifier: "Part | str", *leading: Any, **suiting: Any) -> Part:
     """The part that `identifier` stands for.
 
     Args:
         base: the parts' base class.
         identifier: an instance of `base`, returned as it is, or a spec such as "normal:learned".
         *leading: what a class found by its name is made with, before the spec's own arguments.
+        **suiting: arguments for classes that take them, unless the spec says otherwise; None: there is none.
 
     Raises:
         ValueError: for anything else, naming the nearest names.
@@ -221,7 +222,11 @@ def get(base: type[Part], identifier: "Part | str", *leading: Any) -> Part:
     if isinstance(identifier, base):
         return identifier
     if isinstance(identifier, (str, names.Spec)):
-        return names.make(base.role, identifier, *leading)
+        spec = names.Spec.parse(identifier) if isinstance(identifier, str) else identifier
+        taken = [argument.name for argument in names.arguments(names.find(base.role, spec.name))]
+        # A name, which Keras takes, is no argument of a part.
+        given = {k: v for k, v in suiting.items() if k == "name" or (v is not None and k in taken)}
+        return names.make(base.role, spec, *leading, **given)
     known = ", ".join(map(repr, names.known(base.role)))
     raise ValueError(
         f"Expected a {base.role}: an instance of keras_vae's {base.__name__}, or a spec by one of the names {known}. "

@@ -60,7 +60,7 @@ class Variant:
     def __call__(
         self,
         image_shape: tuple[int, ...],
-        latent_size: int,
+        latent_size: int | tuple[int, ...],
         network: str | None = None,
         seed: int | None = None,
         **arguments: Any,
@@ -69,7 +69,7 @@ class Variant:
 
         Args:
             image_shape: *X, shape of one example.
-            latent_size: D.
+            latent_size: D; of codes, how many, or (h, w).
             network: a spec of encoder and decoder; None: the variant's own, as a rule "mlp".
             seed: as in `VAE`.
             **arguments: as in `specs`.
@@ -81,11 +81,11 @@ class Variant:
             ValueError: for arguments that cannot be meant, or parts that do not fit each other.
         """
         from keras_vae import networks  # noqa: F401 (which registers them)
-        from keras_vae.models.hierarchical import composed_of
+        from keras_vae.models.hierarchical import composed
 
-        specs = self.specs(**arguments, **({} if network is None else {"network": network}))
-        made = names.make("network", specs.pop("network", "mlp"), image_shape, latent_size)
-        return composed_of(made, seed=seed, name=self.name.replace("-", "_"), **specs)
+        specs = {"network": "mlp"} | self.specs(**arguments, **({} if network is None else {"network": network}))
+        name = self.name.replace("-", "_")
+        return composed(image_shape=image_shape, latent_size=latent_size, seed=seed, name=name, **specs)
 
 
 _VARIANTS = {
@@ -389,6 +389,29 @@ _VARIANTS = {
             "Sønderby et al. 2016, arXiv:1602.02282; Vahdat and Kautz 2020, arXiv:2007.03898",
             "better bounds and samples: groups of latents from the top down, maps of several sizes",
             {"network": "ladder", "objective": "elbo:free_bits=3.0,free_bits_per=group"},
+        ),
+        Variant(
+            "vq-vae",
+            "VQ-VAE",
+            "van den Oord et al. 2017, arXiv:1711.00937",
+            "codes of a learned codebook, `latent_size` of them or a map",
+            {"posterior": "vector_quantizer:decay=0.99", "prior": "uniform_codes"},
+            fitted="autoregressive_codes",
+        ),
+        Variant(
+            "fsq-vae",
+            "VAE with finite scalar quantisation",
+            "Mentzer et al. 2024, arXiv:2309.15505",
+            "codes of a fixed grid, all of them in use, `latent_size` of them or a map",
+            {"posterior": "finite_scalar", "prior": "uniform_codes"},
+            fitted="autoregressive_codes",
+        ),
+        Variant(
+            "gumbel-softmax",
+            "Categorical VAE by Gumbel-softmax",
+            "Jang et al. 2017, arXiv:1611.01144; Maddison et al. 2017, arXiv:1611.00712",
+            "categories as latents, `latent_size` of them or a map",
+            {"posterior": "one_hot", "prior": "uniform_codes"},
         ),
         Variant(
             "two-stage-vae",

@@ -34,6 +34,8 @@ def test_computes_what_keras_does(composition, tmp_path):
     prior = np.random.default_rng(0).normal(size=(7, *vae.latent_shape)).astype("float32")
     scales = np.array([0.01, 0.1, 0.5, 1, 2, 5, 20], "float32")
     z = prior * scales.reshape(-1, *[1] * (prior.ndim - 1))
+    if vae.codes:
+        z = np.random.default_rng(0).integers(0, vae.codes, z.shape, dtype="int32")
     image, latent = ["N", *vae.image_shape], ["N", *vae.latent_shape]
     for name, signature, given, expected in (
         ("encode", [("x", image), *label, ("z", latent)], {"x": x, **y}, vae.encode(x, **y)),

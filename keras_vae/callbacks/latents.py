@@ -23,6 +23,11 @@ class _ActiveUnitsOf:
 
     def __call__(self, model):
         """The number of active units, and of all units; (nan, all) if the latents are not finite."""
+        if model.latent_dtype != "float32":
+            raise ValueError(
+                "Codes, which are whole numbers, have no means whose variance would tell active units: see the logged "
+                f"`perplexity`, how many codes are in use. Received: latents of type {model.latent_dtype}"
+            )
         z = model.encode(self._images, y=self._y)
         size = math.prod(z.shape[1:])
         if not np.isfinite(z).all():

@@ -2,6 +2,7 @@
 
 from keras_vae.distributions.autoregressive import Autoregressive, MaskedNetwork
 from keras_vae.distributions.bernoulli import IndependentBernoulli, ScoredBernoulli
+from keras_vae.distributions.codes import AutoregressiveCodes, Codes, RelaxedCategorical, UniformCodes
 from keras_vae.distributions.counts import Multinomial, NegativeBinomial, ZeroInflatedNegativeBinomial
 from keras_vae.distributions.flow import Flow, Planar, Radial
 from keras_vae.distributions.log_cosh import LogCosh
@@ -15,6 +16,8 @@ from keras_vae.distributions.temperature import tempered
 
 __all__ = [
     "Autoregressive",
+    "AutoregressiveCodes",
+    "Codes",
     "DiscretizedLogisticMixture",
     "Flow",
     "IndependentBernoulli",
@@ -27,8 +30,10 @@ __all__ = [
     "Planar",
     "PowerSpherical",
     "Radial",
+    "RelaxedCategorical",
     "Scored",
     "ScoredBernoulli",
+    "UniformCodes",
     "VonMisesFisher",
     "ZeroInflatedNegativeBinomial",
     "tempered",

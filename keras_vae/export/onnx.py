@@ -11,8 +11,9 @@ from keras_vae.export.endpoints import deterministic, needs_tensorflow, traced
 def onnx_files(model: keras.Model, path: str | Path) -> None:
     """Writes `model` to the directory `path` as encode.onnx, decode.onnx and serve.onnx.
 
-    Each has one input (two with labels) and one output, float32, of any number N of images: encode, x (N, *X) -> z
-    (N, D), the posterior means; decode, z (N, D) -> image (N, *X); serve, x (N, *X) -> image (N, *X), reconstructions.
+    Each has one input (two with labels) and one output, float32 (codes are int32), of any number N of images: encode,
+    x (N, *X) -> z (N, D), the posterior means; decode, z (N, D) -> image (N, *X); serve, x (N, *X) -> image (N, *X),
+    reconstructions.
     There is no noise in ONNX files: a sample is decode.onnx of a z that the caller draws from the prior.
 
     Raises:

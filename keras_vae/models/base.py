@@ -33,12 +33,14 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
     Attributes:
         image_shape: *X, shape of one example.
         latent_dtype: "float32", or "int32" for codes.
+        codes: how many codes there are, whose perplexity is logged; None: latents are no codes.
         label_shape: shape of one example's label, where the model is conditional; otherwise None.
         labels_optional: whether a conditional model does without labels, too.
         latent_scale: mean and standard deviation of each latent unit (or channel) over the data; None: not fitted yet.
     """
 
     latent_dtype: str = "float32"
+    codes: int | None = None
     # Found when they are asked for, unless the subclass says them.
     _latent_shape: tuple[int, ...] | None = None
     _group_shapes: tuple[tuple[int, ...], ...] | None = None
@@ -70,7 +72,7 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
     def _take(self, objective):
         """Has what `objective` logs logged, and what it holds held."""
         objective.hold_numbers()
-        wanted = ("elbo", "log_likelihood", "kl", *objective.names)
+        wanted = ("elbo", "log_likelihood", "kl", *(["perplexity"] if self.codes else ()), *objective.names)
         for name in [name for name in self.trackers if name not in wanted]:
             self.trackers.pop(name)
         for name in wanted:

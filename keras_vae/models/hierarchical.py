@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_vae import likelihoods, names, objectives, parts
+from keras_vae import likelihoods, names, objectives, parts, posteriors
 from keras_vae.backend import Tensor
 from keras_vae.draws import Draw
 from keras_vae.inference import Latent
@@ -191,14 +191,9 @@ def _each(role, given, sizes):
 
 def _part(role, index, given, size, **suiting):
     """A part of a group, `suiting` being for those that take it."""
-    if not isinstance(given, (str, names.Spec)):
-        return parts.get(_BASES[role], given)
-    spec = names.Spec.parse(given) if isinstance(given, str) else given
-    taken = [argument.name for argument in names.arguments(names.find(role, spec.name))]
-    suiting = {name: value for name, value in suiting.items() if value is not None and name in taken}
     # Each under a name of its own, by which optimizers may tell its weights.
     suiting["name"] = f"{role}_{index}" if index else role
-    return names.make(role, spec, size[0] if len(size) == 1 else size, **suiting)
+    return parts.get(_BASES[role], given, size[0] if len(size) == 1 else size, **suiting)
 
 
 def _check_group(index, posterior, prior, size, made):
@@ -225,6 +220,41 @@ def _check_group(index, posterior, prior, size, made):
 
 def _applied(network, *inputs, training=False):
     return shapes.applied(network, *zip(inputs, _inputs(network, len(inputs)), strict=True), training=training)
+
+
+def composed(
+    network: str | names.Spec,
+    image_shape: tuple[int, ...],
+    latent_size: int | tuple[int, ...],
+    posterior: Posterior | str | names.Spec = "diagonal_normal",
+    suiting: dict[str, Any] | None = None,
+    **given: Any,
+) -> Composed:
+    """The model of a network that is named: a `VAE` of two networks, a `HierarchicalVAE` of groups of them.
+
+    Args:
+        network: spec.
+        image_shape: *X.
+        latent_size: D, or the shape of a map; of codes, how many, or (h, w).
+        posterior: as of a `VAE`.
+        suiting: arguments of the network that its spec may replace.
+        **given: other arguments of both classes.
+    """
+    size, posterior = of_networks(posterior, latent_size)
+    networks = names.make("network", network, image_shape, size, **suiting or {})
+    return composed_of(networks, posterior=posterior, **given)
+
+
+def of_networks(
+    posterior: Posterior | str | names.Spec, latent_size: int | tuple[int, ...]
+) -> tuple[int | tuple[int, ...], Posterior | str | names.Spec]:
+    """The latent size of the networks of a posterior, and the posterior, which is made where it is one of codes."""
+    if isinstance(posterior, (str, names.Spec)):
+        spec = names.Spec.parse(posterior) if isinstance(posterior, str) else posterior
+        if names.find("posterior", spec.name).discrete:
+            posterior = posteriors.get(spec, latent_size)
+    discrete = isinstance(posterior, Posterior) and posterior.discrete
+    return posterior.network_size if discrete else latent_size, posterior
 
 
 def composed_of(networks: Sequence, **given: Any) -> Composed:

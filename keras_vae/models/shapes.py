@@ -95,6 +95,13 @@ def latent_size(decoder: keras.layers.Layer) -> int | tuple[int, ...]:
     return shape[0] if len(shape) == 1 else shape
 
 
+def as_taken(network: keras.layers.Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape in which `network` takes what has `shape`: flat, where its input is a vector of as many numbers."""
+    inputs = getattr(network, "inputs", None)
+    flat = (math.prod(shape),)
+    return flat if inputs and tuple(inputs[0].shape[1:]) == flat else shape
+
+
 def label_shape(network: keras.layers.Layer, given: tuple[int, ...] | None) -> tuple[int, ...] | None:
     """The shape of one example's label, where `network` takes one beside its first input; otherwise None.
 

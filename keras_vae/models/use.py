@@ -50,11 +50,6 @@ class Use:
 
     def _drawn(self, x, y, seed):
         """A draw of q(z|x) for each image, and what `encode` returns, each (N, *latent_shape)."""
-        if self.latent_dtype != "float32":
-            raise ValueError(
-                "Codes, which are whole numbers, have neither means nor a density over the reals. "
-                f"Received: a model with latents of type {self.latent_dtype}"
-            )
         x = self._checked(x)
         y = self._labels(y, len(x))
         size = min(CHUNK, power_of_two(len(x)))
@@ -80,6 +75,11 @@ class Use:
 
         Reference: Rombach, Blattmann, Lorenz, Esser and Ommer 2022, appendix G (rescaled latents).
         """
+        if self.latent_dtype != "float32":
+            raise ValueError(
+                "Codes, which are whole numbers, have neither mean nor scale. "
+                f"Received: a model with latents of type {self.latent_dtype}"
+            )
         self.latent_scale = LatentScale.of(self._drawn(x, y, int(backend.seed_pair(seed)[0]))[0])
         return self.latent_scale
 

@@ -77,9 +77,11 @@ class VAE(Composed):
     def _fitted(self, encoder, decoder, posterior, prior, likelihood, objective):
         """Networks and parts by name, all of them built, if they fit each other; `label_shape` follows from them."""
         shapes.check_order(encoder, decoder, self.image_shape)
-        size = getattr(posterior, "size", None) or shapes.latent_size(decoder)
-        posterior = posteriors.get("diagonal_normal" if posterior is None else posterior, size)
-        prior = priors.get(posterior.default_prior if prior is None else prior, posterior.size)
+        if not isinstance(posterior, Posterior):
+            posterior = "diagonal_normal" if posterior is None else posterior
+            posterior = posteriors.for_decoder(posterior, shapes.latent_size(decoder))
+        prior = posterior.default_prior if prior is None else prior
+        prior = priors.get(prior, posterior.size, posterior.codes)
         likelihood, objective = likelihoods.get(likelihood), objectives.get(objective)
         shapes.check_latents(posterior, prior)
         labels = [shapes.label_shape(network, self._given_label_shape) for network in (encoder, decoder)]
@@ -96,10 +98,12 @@ class VAE(Composed):
         shapes.build(posterior, features)
         shapes.build(prior, self.image_shape)
         what = "latents of the posterior's size"
-        features = shapes.output_shape(decoder, posterior.embedding_shape, "decoder", what, labels[1])
+        seen = posterior.embedding_shape
+        seen = shapes.as_taken(decoder, seen) if posterior.discrete else seen
+        features = shapes.output_shape(decoder, seen, "decoder", what, labels[1])
         shapes.build_likelihood(likelihood, decoder, features, self.image_shape)
         shapes.build(objective, posterior.event_shape, self.image_shape)
-        self._encoder_labels, self._decoder_labels = labels
+        self._encoder_labels, self._decoder_labels, self._seen = *labels, seen
         self.label_shape = found.pop() if found else None
         return encoder, decoder, posterior, prior, likelihood, objective
 
@@ -124,6 +128,11 @@ class VAE(Composed):
         """ "float32", or "int32" where the posterior's z are codes."""
         return "int32" if self.posterior.discrete else "float32"
 
+    @property
+    def codes(self) -> int | None:
+        """How many codes there are, where the posterior's z are codes."""
+        return self.posterior.codes
+
     def run(
         self,
         draw: Draw,
@@ -136,9 +145,11 @@ class VAE(Composed):
         posterior, held = (None, None) if x is None else self._posterior(x, y, prior, training)
         z = draw(posterior, prior, self.posterior.point)
         penalty = 0.0 if posterior is None else self.posterior.penalty(posterior)
-        seen = (self.posterior.embed(z, posterior), self.posterior.embedding_shape)
+        seen = self.posterior.embed(z, posterior)
+        if self._seen != self.posterior.embedding_shape:
+            seen = ops.reshape(seen, (*ops.shape(z)[:2], *self._seen))
         label = [] if self._decoder_labels is None else [(y, self._decoder_labels)]
-        features = shapes.applied(self.decoder, seen, *label, training=training)
+        features = shapes.applied(self.decoder, (seen, self._seen), *label, training=training)
         return (Latent(z, posterior, prior, penalty, held),), features
 
     def _prior(self, y, temperature=1.0, training=False):
@@ -183,7 +194,7 @@ class VAE(Composed):
         Args:
             x: (N, *X), training images.
             prior: "mixture:components=10" or "normal", over the active units, the others staying N(0, 1); or a prior,
-                or the spec of one, that has weights, which are then trained.
+                or the spec of one, that has weights, which are then trained: of codes, "autoregressive_codes".
             y: (N, *label_shape), where the model is conditional; the prior is the same for all labels.
             seed: int; None: another one at each call.
             **training: epochs, batch_size and learning_rate of a prior whose weights are trained.
@@ -193,8 +204,9 @@ class VAE(Composed):
             these, there is a warning.
 
         Raises:
-            ValueError: for codes, latents on a sphere or a model without active units; for too few images; where the
-                model has a prior of labels, p(z|y), which the fitted one would not be.
+            ValueError: for latents on a sphere or a model without active units; for a prior that is no density of such
+                latents; for too few images; where the model has a prior of labels, p(z|y), which the fitted one would
+                not be.
 
         Reference: Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4; Dai and Wipf 2019.
         """
@@ -203,18 +215,21 @@ class VAE(Composed):
                 "A fitted prior takes no labels, and cannot stand for the p(z|y) of this model: set vae.prior = "
                 f"'standard_normal' first if that is what you want. Received: {self.prior!r}"
             )
-        if self.posterior.support not in (None, LatentPart.support):
+        if not self.codes and self.posterior.support not in (None, LatentPart.support):
             raise ValueError(
                 f"These latents lie on {self.posterior.support}, and a density over all of space has no meaning there: "
                 f"keep the prior. Received: posterior={self.posterior.spec!r}"
             )
         seed = int(backend.seed_pair(seed)[0])
         z, points = self._drawn(x, y, seed)
-        codes, held = fitting.Codes(z, points, self.image_shape, self._encode_pseudo_inputs, seed).split()
+        support = self.posterior.support or LatentPart.support
+        codes = fitting.Codes(z, points, self.image_shape, self._encode_pseudo_inputs, seed, support, self.codes)
+        codes, held = codes.split()
         fitted = fitting.fit(prior, codes, **training)
         fitting.warn_if_worse(fitted, self.prior, held)
         self.prior = fitted
-        self.latent_scale = LatentScale.of(z)
+        if not self.codes:
+            self.latent_scale = LatentScale.of(z)
         return self.prior
 
     def posterior_of(self, x: Any, y: Any = None) -> tfd.Distribution:

@@ -151,7 +151,7 @@ class VAEGAN(Objective):
         return [ops.cast(m, "float32") for m in (maps if isinstance(maps, (list, tuple)) else [maps])]
 
     def terms(self, inference: Inference) -> dict[str, Tensor]:
-        latent = self.one_latent(inference)
+        latent = self.one_latent(inference, codes=True)
         real = inference.picture(inference.x)
         reconstruction = self._reconstruction(inference, inference.likelihood, real)
         made = [latent.z[:1], latent.drawn(folded(inference.seed, 1))[:1]][: 1 + self.from_prior]

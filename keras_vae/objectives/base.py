@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_vae.backend import Tensor, tfd
@@ -50,18 +51,32 @@ class Objective(Part):
         """
         raise NotImplementedError
 
-    def one_latent(self, inference: Inference) -> Latent:
+    def one_latent(self, inference: Inference, codes: bool = False) -> Latent:
         """The only group of latents, for objectives that are not defined for several.
 
+        Args:
+            inference: one pass.
+            codes: whether latents may be codes, whole numbers.
+
         Raises:
-            ValueError: for a model of several groups.
+            ValueError: for a model of several groups, and for codes.
         """
+        if not codes:
+            self.check_real(inference)
         if len(inference.latents) > 1:
             raise ValueError(
                 "This objective is for models with one group of latents; several take an ELBO, IWAE, MIWAE or CIWAE. "
                 f"Received: objective {self.spec!r}, {len(inference.latents)} groups"
             )
         return inference.latents[0]
+
+    def check_real(self, inference: Inference) -> None:
+        """Refuses codes, which have neither means nor distances."""
+        if any("int" in keras.backend.standardize_dtype(latent.z.dtype) for latent in inference.latents):
+            raise ValueError(
+                "This objective is for latents of real numbers, and not for codes: take an ELBO, which weighs what a "
+                f"codebook asks for, too. Received: objective {self.spec!r}, latents of whole numbers"
+            )
 
     def check_alike(self, inference: Inference) -> None:
         """Refuses samples of which each has a weight of its own: labels that are enumerated."""

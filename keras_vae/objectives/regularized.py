@@ -143,6 +143,7 @@ class Contractive(Objective):
         self.projections = None if projections is None else int(projections)
 
     def terms(self, inference: Inference) -> dict[str, Tensor]:
+        self.check_real(inference)
         x = ops.convert_to_tensor(inference.x)
         size = sum(latent.size for latent in inference.latents)
         if self.projections is None:

@@ -1,5 +1,8 @@
 """What a posterior is."""
 
+import math
+from typing import Any
+
 from keras_vae.backend import Tensor, tfd
 from keras_vae.parts import LatentPart
 
@@ -12,12 +15,14 @@ class Posterior(LatentPart):
 
     Attributes:
         discrete: whether z are codes, whole numbers that have no mean.
+        codes: how many codes there are, where z are codes; otherwise None.
         has_density: whether q(z|x) has a density.
         default_prior: spec of the prior of a model that is given none.
     """
 
     role = "posterior"
     discrete = False
+    codes: int | None = None
     has_density: bool = True
     default_prior: str = "standard_normal"
 
@@ -56,6 +61,21 @@ class Posterior(LatentPart):
     def embedding_shape(self) -> tuple[int, ...]:
         """*E, the shape of what `embed` makes of one z."""
         return self.event_shape
+
+    @property
+    def network_size(self) -> int | tuple[int, ...]:
+        """The latent size of networks that go with it: `embedding_shape`, as one number where `size` is one."""
+        return math.prod(self.embedding_shape) if isinstance(self.size, int) else self.embedding_shape
+
+    @classmethod
+    def size_seen(cls, shape: tuple[int, ...], **arguments: Any) -> int | tuple[int, ...]:
+        """The `size` of which a decoder sees `shape`.
+
+        Args:
+            shape: of one example of the decoder's input.
+            **arguments: of the constructor, but `size`.
+        """
+        return shape[0] if len(shape) == 1 else shape
 
     def penalty(self, posterior: tfd.Distribution) -> Tensor | float:
         """What training adds to the loss and no bound counts (a commitment), (B,) or (K, B), nats."""

@@ -2,6 +2,7 @@
 
 from keras_vae import parts
 from keras_vae.priors.base import Prior
+from keras_vae.priors.codes import AutoregressiveCodes, UniformCodes
 from keras_vae.priors.fitted import FittedMixture
 from keras_vae.priors.flow import FlowPrior
 from keras_vae.priors.mixture import NormalMixture, VampPrior
@@ -11,6 +12,7 @@ from keras_vae.priors.sphere import HypersphericalUniform
 from keras_vae.priors.two_stage import TwoStage
 
 __all__ = [
+    "AutoregressiveCodes",
     "ConditionalNormal",
     "FittedMixture",
     "FlowPrior",
@@ -19,12 +21,19 @@ __all__ = [
     "Prior",
     "StandardNormal",
     "TwoStage",
+    "UniformCodes",
     "VampPrior",
     "WrappedNormalPrior",
     "get",
 ]
 
 
-def get(identifier: Prior | str, size: int | tuple[int, ...]) -> Prior:
-    """A prior from an instance, or from a spec ("standard_normal") and the size of its latent."""
-    return parts.get(Prior, identifier, size)
+def get(identifier: Prior | str, size: int | tuple[int, ...], codes: int | None = None) -> Prior:
+    """A prior from an instance, or from a spec ("standard_normal") and the size of its latent.
+
+    Args:
+        identifier: a `Prior`, or a spec.
+        size: D, or the shape of a map.
+        codes: how many codes there are, where latents are codes.
+    """
+    return parts.get(Prior, identifier, size, codes=codes)

@@ -30,6 +30,8 @@ class Codes:
         input_shape: shape of what the encoder sees of one example.
         encode: pseudo-inputs -> q(z|u), for priors made of the encoder.
         seed: of what is random in the fit.
+        support: where z lie, in words.
+        different: how many different ones there are, where z are whole numbers.
     """
 
     z: np.ndarray
@@ -37,6 +39,8 @@ class Codes:
     input_shape: tuple[int, ...]
     encode: Callable[[Tensor], tfd.Distribution] | None = None
     seed: int = 0
+    support: str = Prior.support
+    different: int | None = None
 
     @property
     def size(self) -> int | tuple[int, ...]:
@@ -63,7 +67,8 @@ def warn_if_worse(prior: Prior, former: Prior, held: Codes) -> None:
     """Warns of a prior that has a lower density than the former one at latents that it was not fitted to."""
     if len(held.z) < 2:
         return
-    log_probs = (p.distribution(encode=held.encode).log_prob(held.z.astype("float32")) for p in (prior, former))
+    z = held.z.astype("float32" if held.different is None else "int32")
+    log_probs = (p.distribution(encode=held.encode).log_prob(z) for p in (prior, former))
     after, before = (keras.ops.convert_to_numpy(log_prob).astype("float64") for log_prob in log_probs)
     gain = after - before
     if gain.mean() < -3 * gain.std(ddof=1) / len(gain) ** 0.5:
@@ -92,7 +97,7 @@ def fit(prior: Prior | str, codes: Codes, **training: int | float) -> Prior:
         ValueError: for a spec that nothing is known by, and for latents to which it cannot be fitted.
     """
     lengths = np.linalg.norm(codes.z.reshape(len(codes.z), -1), axis=1)
-    if len(lengths) > 1 and lengths.std() <= 1e-4 * lengths.mean():
+    if codes.different is None and len(lengths) > 1 and lengths.std() <= 1e-4 * lengths.mean():
         raise ValueError(
             "These latents lie on a sphere, where a density over all of space has no meaning: keep the prior. "
             f"Received: latents of length {lengths.mean():.4g}, all alike"
@@ -100,15 +105,27 @@ def fit(prior: Prior | str, codes: Codes, **training: int | float) -> Prior:
     spec = names.Spec.parse(prior) if isinstance(prior, str) else prior
     if isinstance(spec, names.Spec):
         closed = names.known("fitted_prior")
-        if spec.name in closed:
+        if spec.name in closed and codes.different is None:
             if training:
                 raise ValueError(f"{spec.name} is fitted without training: leave out the rest. Received: {training}")
             return names.make("fitted_prior", spec, codes)
         names.one_of(spec.name, (*closed, *names.known("prior")), "fitted prior")
-    prior = parts.get(Prior, spec, codes.size)
+        if spec.name in closed:
+            raise _no_density(prior, codes)
+    prior = parts.get(Prior, spec, codes.size, codes=codes.different)
+    if prior.support not in (None, codes.support) or (prior.uses_encoder and codes.different):
+        raise _no_density(prior, codes)
     if not prior.built:
         prior.build(codes.input_shape)
     return by_gradient(prior, codes, **training)
+
+
+def _no_density(prior, codes):
+    instead = "'mixture'" if codes.different is None else "'autoregressive_codes'"
+    return ValueError(
+        f"These latents are {codes.support}, over which this prior is no density: fit another one, such as {instead}. "
+        f"Received: {prior!r}"
+    )
 
 
 def by_gradient(

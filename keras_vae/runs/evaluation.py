@@ -101,6 +101,13 @@ def evaluate(
             **plain,
             "protocol": "units whose posterior mean has a variance above 0.01 over the images, Burda et al. 2016",
         }
+    if vae.codes:
+        results["perplexity"] = {
+            "value": float(terms["perplexity"]),
+            "unit": f"of {vae.codes} codes",
+            **plain,
+            "protocol": f"exponential of the entropy of codes, mean over batches of {EVALUATION_BATCH} images",
+        }
     protocol = f"reconstructions by way of the posterior's mean{seen}"
     for name, values in reconstruction_quality(vae, test).items():
         # Blank images that are reconstructed exactly have no PSNR.

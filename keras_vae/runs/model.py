@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_vae import backend, likelihoods, names, networks, objectives, posteriors, priors, schedules
 from keras_vae.models.composed import Composed
-from keras_vae.models.hierarchical import composed_of
+from keras_vae.models.hierarchical import composed, of_networks
 from keras_vae.runs.recipe import Recipe, understood
 
 _OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
@@ -19,9 +19,10 @@ def check(recipe: Recipe) -> None:
     Raises:
         UsageError: naming the nearest names.
     """
-    understood(names.bound, "network", recipe.network, (1,), recipe.latent_size)
-    understood(posteriors.get, recipe.posterior, recipe.latent_size)
-    understood(priors.get, recipe.prior, recipe.latent_size)
+    posterior = understood(posteriors.get, recipe.posterior, recipe.latent_size)
+    size, _ = of_networks(posterior, recipe.latent_size)
+    understood(names.bound, "network", recipe.network, (1,), size)
+    understood(priors.get, recipe.prior, recipe.latent_size, posterior.codes)
     understood(likelihoods.get, recipe.likelihood)
     understood(learning_rate, recipe, 1)
     kept = ("last", "loss", "elbo", "log_likelihood", *understood(objective, recipe, 1).names)
@@ -110,8 +111,11 @@ def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.nda
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision(recipe))
     try:
-        vae = composed_of(
-            names.make("network", recipe.network, image_shape, recipe.latent_size, **suiting),
+        vae = composed(
+            recipe.network,
+            image_shape,
+            recipe.latent_size,
+            suiting=suiting,
             posterior=recipe.posterior,
             prior=recipe.prior,
             likelihood=recipe.likelihood,

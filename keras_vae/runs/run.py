@@ -152,7 +152,9 @@ def _run(recipe, out, about, ends, verbose, command, preset):
         done = int(vae.step) // train.steps
         recording.load_tested(vae, recipe, out)
         vae = recording.as_tested(vae)
-        vae.fit_latent_scale(data.seen(evenly(_SCALED, images.train.images), vae.likelihood, images), seed=recipe.seed)
+        if not vae.codes:
+            scaled = data.seen(evenly(_SCALED, images.train.images), vae.likelihood, images)
+            vae.fit_latent_scale(scaled, seed=recipe.seed)
         if ends is not None:
             extent = costs.extent(extent, ends - time.monotonic())
         seconds = [row["seconds"] for row in record["timings"]]
