@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from keras_vae import backend, names, schedules
 from keras_vae.backend import Tensor
@@ -318,6 +320,16 @@ def soft_clip(x: Tensor, low: float, high: float) -> Tensor:
     """`x` kept between `low` and `high` by softplus, so that gradients die out slowly instead of at an edge."""
     x = low + ops.softplus(x - low)
     return high - ops.softplus(high - x)
+
+
+def soft_clip_inverse(y: ArrayLike, low: float, high: float) -> np.ndarray:
+    """The array that `soft_clip` makes `y` of; what it does not reach, within 1e-3 of `low` and `high`, is moved."""
+
+    def inverse_softplus(value):
+        return value + np.log(-np.expm1(-value))
+
+    y = np.clip(np.asarray(y, "float64"), low + 1e-3, high - 1e-3)
+    return low + inverse_softplus(high - low - inverse_softplus(high - y))
 
 
 def frozen(layer: keras.layers.Layer, method: str = "__call__") -> Callable:

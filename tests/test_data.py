@@ -68,8 +68,10 @@ def prepared(name):
         pytest.param(
             *("fashion_mnist", (28, 28, 1), (50_000, 10_000, 10_000), "train[50000:50008]"), marks=pytest.mark.long
         ),
-        ("binarized_mnist", (28, 28, 1), (50_000, 10_000, 10_000), "validation[:8]"),
-        ("cifar10", (32, 32, 3), (45_000, 5_000, 10_000), "train[45000:45008]"),
+        pytest.param(
+            *("binarized_mnist", (28, 28, 1), (50_000, 10_000, 10_000), "validation[:8]"), marks=pytest.mark.long
+        ),
+        pytest.param(*("cifar10", (32, 32, 3), (45_000, 5_000, 10_000), "train[45000:45008]"), marks=pytest.mark.long),
         ("celeb_a64", (64, 64, 3), (24_000, 2_000, 4_000), "validation[:8]"),
     ],
 )

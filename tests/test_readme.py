@@ -84,7 +84,15 @@ def anchors(page):
 
 
 over_pages = pytest.mark.parametrize("page", PAGES)
-over_python = pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+# Those that are run each time have most of what there is.
+over_python = pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=() if page in ("README.md", "docs/training.md", "docs/parts.md") else pytest.mark.long)
+        for page in PAGES
+        if blocks(page, "python")
+    ],
+)
 over_cheap = pytest.mark.parametrize(
     "page",
     # That of contributors trains an entry.

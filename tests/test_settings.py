@@ -129,6 +129,7 @@ def test_a_scale_that_is_set_is_used():
     assert_as_new(vae, lambda: make("normal:scale=0.2"), GREY)
 
 
+@pytest.mark.long
 def test_an_attribute_of_a_prior_is_used():
     vae = used(make(prior=Shifted(2, loc=0.0, scale=1.0)), BINARY)
     vae.prior.loc, vae.prior.scale = 1.0, 0.5
@@ -167,6 +168,7 @@ def test_another_decoder_is_used_and_needs_compile():
     assert_as_new(vae, make, BINARY, trained=True)
 
 
+@pytest.mark.long
 def test_a_likelihood_that_is_put_in_is_used(tmp_path):
     vae = used(make("normal:scale=1.0"), GREY)
     vae.likelihood = "laplace:scale=0.3"

@@ -248,15 +248,21 @@ def _report(results, out):
         "log_prob": "log p(x)",
         "bits_per_dim_elbo": "bits/dim (ELBO)",
         "bits_per_dim": "bits/dim",
+        "active_units": "active units",
+        "squared_error": "squared error",
+        "projected_squared_error": "of projections",
+        "psnr": "PSNR",
+        "ssim": "SSIM",
     }
     print("\nTest split")
     metrics = results["metrics"]
     for name in filter(metrics.get, titles):
         result = metrics[name]
         error = f"± {result['standard_error']:.2g}" if result.get("standard_error") else ""
+        drawn = f", samples of z each: {result['samples']}" if result["samples"] else ""
         print(
             f"  {titles[name]:<16} {result['value']:>10.2f} {error:<8} {result['unit']:<9} "
-            f"images: {result['images']}, samples of z each: {result['samples']}"
+            f"images: {result['images']}{drawn}"
         )
     each = f", {results['seconds_per_epoch']:.3g} s each" if "seconds_per_epoch" in results else ""
     print(f"Epochs: {results['epochs']}{each}, {results['training_seconds']:.0f} s in all. Files: {out}/")

@@ -247,7 +247,11 @@ class Use:
                 "A sampler draws all groups, knows no temperature, and makes means of p(x|z) only: leave out the other "
                 f"arguments. Received: temperature={temperature!r}, mean={mean!r}, given of {list(held)}"
             )
-        z, y = sampler.draw(self, n, None if y is None else self._labels(y, n), seed)
+        of_sampler = self.label_shape is None and sampler.label_shape is not None
+        if y is not None:
+            y = checks.checked_labels(y, n, sampler.label_shape) if of_sampler else self._labels(y, n)
+        z, y = sampler.draw(self, n, y, seed)
+        y = None if of_sampler else y
         return self.decode(z, y, batch_size=batch_size)
 
     def _sample(self, temperature, seed, *arrays, n, mean, held):

@@ -16,6 +16,7 @@ import numpy as np
 from keras_vae import backend, metrics, presets
 from keras_vae.data import DataSet
 from keras_vae.models.base import LatentVariableModel
+from keras_vae.models.linear import project
 from keras_vae.runs import data
 from keras_vae.runs.recipe import Recipe, UsageError
 from keras_vae.training.stream import evenly
@@ -113,6 +114,13 @@ def evaluate(
         # Blank images that are reconstructed exactly have no PSNR.
         if np.isfinite(values).all():
             results[name] = {**_mean(values), **plain, "unit": _QUALITY_UNITS[name], "protocol": protocol}
+    if recipe.baseline:
+        results["projected_squared_error"] = {
+            **_mean(metrics.squared_error(test, project(vae, test))),
+            **plain,
+            "unit": _QUALITY_UNITS["squared_error"],
+            "protocol": f"projections onto the principal axes{seen}",
+        }
     return results
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from keras_vae import data, names, presets, sources
 from keras_vae.runs import directory
-from keras_vae.runs.recipe import FIELDS, Recipe, UsageError, find_parts, suiting, understood, written
+from keras_vae.runs.recipe import BASELINES, FIELDS, Recipe, UsageError, find_parts, suiting, understood, written
 
 
 class Plan(NamedTuple):
@@ -47,7 +47,9 @@ def plan(
             results = None
     else:
         directory.check_new(out)
-        recipe = Recipe.of((suiting(given["dataset"]) if defaults is None else defaults) | given)
+        defaults = suiting(given["dataset"]) if defaults is None else defaults
+        baseline = given.get("baseline", defaults.get("baseline"))
+        recipe = Recipe.of(defaults | BASELINES.get(baseline, {}) | given)
     if recipe.dataset not in data.names() and not Path(recipe.dataset).expanduser().exists():
         understood(data.load, recipe.dataset)
     find_parts(recipe.imports)

@@ -30,6 +30,26 @@ def _field(help: str, default: Any = dataclasses.MISSING, **rules: Any) -> Any:
     return dataclasses.field(default=default, metadata={"help": help, **rules})
 
 
+# What a model whose optimum is known in closed form is made of.
+BASELINES = {
+    "pca": {
+        "network": "linear",
+        "posterior": "diagonal_normal",
+        "prior": "standard_normal",
+        "likelihood": "normal:learned",
+        "objective": "elbo",
+        "output_bias": False,
+        "warmup_epochs": 0.0,
+        "epochs": 1,
+        "ema": None,
+        "flip": False,
+        "precision": "float32",
+        # Its posterior is exact.
+        "eval_samples": 1,
+    }
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """What decides a run; `config.json` holds it.
@@ -95,6 +115,9 @@ class Recipe:
     )
     eval_samples: int = _field("importance samples for each of them", 500, least=1)
     monitor_images: bool = _field("log squared error, PSNR and SSIM of validation reconstructions, too", False)
+    baseline: str | None = _field(
+        "pca: probabilistic PCA in the place of a VAE, in closed form (a VAE)", None, choices=tuple(BASELINES)
+    )
     imports: tuple[str, ...] = _field(
         "a module, or a .py file, that registers parts of your own; may be given more than once", (), option="--import"
     )
@@ -102,6 +125,12 @@ class Recipe:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
+        for name, value in BASELINES.get(self.baseline, {}).items():
+            if getattr(self, name) != value:
+                raise UsageError(
+                    f"--baseline {self.baseline} is a model in closed form, with {written(name, value)}. "
+                    f"Received: {written(name, getattr(self, name))}"
+                )
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Recipe":
@@ -167,7 +196,7 @@ def _checked(field, value):
     value = _plain(value, kinds)
     if "role" in rules:
         return str(understood(names.Spec.parse, value))
-    if "choices" in rules:
+    if "choices" in rules and value is not None:
         return understood(names.one_of, value, rules["choices"], name)
     sizes = value if isinstance(value, tuple) else (value,)
     if rules.keys() & _BOUNDS.keys() and not (sizes and all(_in_range(size, rules) for size in sizes)):

@@ -20,6 +20,7 @@ import keras
 
 from keras_vae import backend, files, likelihoods, presets
 from keras_vae.callbacks import Deadline, OutOfTime
+from keras_vae.models.linear import fit_pca
 from keras_vae.runs import data, directory, evaluation, model, pictures
 from keras_vae.runs import recorder as recording
 from keras_vae.runs.plan import plan
@@ -120,7 +121,7 @@ def _run(recipe, out, about, ends, verbose, command, preset):
     if verbose and recipe.precision == "auto":
         print(f"Precision: {model.precision(recipe)}, which is what suits this machine.")
     updates = recipe.epochs * train.steps
-    if verbose and updates < _FEW_UPDATES:
+    if verbose and updates < _FEW_UPDATES and not recipe.baseline:
         print(
             f"{len(images.train)} training images make {updates} updates in {recipe.epochs} epochs, and most models "
             "need thousands: give more --epochs, or a smaller --batch-size."
@@ -200,6 +201,9 @@ def _run(recipe, out, about, ends, verbose, command, preset):
 
 def _train(vae, recipe, out, train, validation, callbacks, verbose):
     """Trains from where the model is; the rest of an epoch first."""
+    if recipe.baseline:
+        _fit_baseline(vae, train, validation, callbacks)
+        return
     done, within = divmod(int(vae.step), train.steps)
 
     def fit(begin, end):
@@ -226,6 +230,25 @@ def _train(vae, recipe, out, train, validation, callbacks, verbose):
             if vae.stop_training:
                 return
         fit(done, recipe.epochs)
+
+
+def _fit_baseline(vae, train, validation, callbacks):
+    """Fits a model in closed form: one epoch, as callbacks see it."""
+    if int(vae.step):
+        return
+    callbacks = keras.callbacks.CallbackList(callbacks, model=vae)
+    callbacks.on_train_begin()
+    callbacks.on_epoch_begin(0)
+    fit_pca(vae, train.x)
+    vae.step.assign(train.steps)
+    logs = {
+        f"{prefix}{name}": value
+        for prefix, x in (("", train.x), ("val_", validation))
+        for name, value in vae.evaluate(x, batch_size=evaluation.EVALUATION_BATCH, verbose=0, return_dict=True).items()
+    }
+    with contextlib.suppress(OutOfTime):
+        callbacks.on_epoch_end(0, logs)
+    callbacks.on_train_end()
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Ways to draw latents that have no density: arguments of `sample`, and no parts of a model."""
+"""Latents near those of real images."""
 
 from typing import Any
 
@@ -6,28 +6,7 @@ import keras
 import numpy as np
 
 from keras_vae.names import check_number
-
-__all__ = ["Neighbourhood", "Sampler"]
-
-
-class Sampler:
-    """Base class of samplers: where `vae.sample(n, sampler=...)` has its latents from, in the place of the prior."""
-
-    def draw(
-        self, model: keras.Model, n: int, y: np.ndarray | None = None, seed: int = 0
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Draws latents; the first of them are the same whatever `n` is.
-
-        Args:
-            model: a `LatentVariableModel`.
-            n: how many.
-            y: (n, *label_shape), the labels that are asked for, where the model is conditional; None: any.
-            seed: int.
-
-        Returns:
-            z, (n, *latent_shape), as `model.decode` takes them; their labels, (n, *label_shape), or None.
-        """
-        raise NotImplementedError
+from keras_vae.samplers.base import Sampler
 
 
 class Neighbourhood(Sampler):

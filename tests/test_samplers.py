@@ -1,0 +1,122 @@
+"""Flow matching: its way against closed forms, what it learns, labels, files."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_vae as kv
+from keras_vae.networks import diffusion_transformer
+
+SMALL = {"width": 32, "blocks": 2, "heads": 2, "steps": 10}
+
+
+class Latents:
+    """What a sampler asks of a model."""
+
+    def __init__(self, *shape):
+        self.latent_shape = shape
+
+
+def ring(count, seed=0):
+    rng = np.random.default_rng(seed)
+    angle = rng.uniform(0, 2 * np.pi, count)
+    return (np.stack([np.cos(angle), np.sin(angle)], axis=1) * 3 + rng.normal(0, 0.1, (count, 2)) + 5).astype("float32")
+
+
+def fitted(sampler, data, epochs):
+    z = data[0] if isinstance(data, list) else data
+    sampler.normalization.adapt(z)
+    keras.utils.set_random_seed(0)
+    steps = epochs * (len(z) // 256)
+    sampler.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-2, steps)))
+    sampler.fit(data, batch_size=256, epochs=epochs, verbose=0)
+    return sampler
+
+
+@pytest.fixture(scope="module")
+def of_ring():
+    return fitted(kv.samplers.FlowMatching((2,), **SMALL), ring(2048), 60)
+
+
+def test_the_exact_velocity_leads_to_the_exact_distribution(monkeypatch):
+    """z ~ N(0, s^2): v = z_t (t s^2 - (1 - t)) / (t^2 s^2 + (1 - t)^2)."""
+    sampler, variance = kv.samplers.FlowMatching((3,), **SMALL | {"steps": 40}), 0.3**2
+
+    def velocity(z, t):
+        t = t[:, None]
+        return z * (t * variance - (1 - t)) / (t**2 * variance + (1 - t) ** 2)
+
+    monkeypatch.setattr(sampler, "velocity", velocity)
+    noise = np.random.default_rng(0).normal(size=(50, 3)).astype("float32")
+    np.testing.assert_allclose(ops.convert_to_numpy(sampler._follow(noise)), 0.3 * noise, rtol=0.02)
+
+
+def test_it_learns_what_no_gaussian_is(of_ring):
+    z, _ = of_ring.draw(Latents(2), 1000, seed=0)
+    radius = np.linalg.norm(z - 5, axis=1)
+    assert abs(radius.mean() - 3) < 0.15 and radius.std() < 0.4
+    angles = np.arctan2(*(z - 5).T)
+    assert np.histogram(angles, bins=4, range=(-np.pi, np.pi))[0].min() > 150
+
+
+def test_the_first_draws_do_not_depend_on_how_many(of_ring):
+    few, many = (of_ring.draw(Latents(2), n, seed=3)[0] for n in (3, 300))
+    np.testing.assert_allclose(few, many[:3], rtol=1e-5)
+    assert not np.allclose(few, of_ring.draw(Latents(2), 3, seed=4)[0])
+
+
+def test_it_saves_and_reloads(of_ring, tmp_path):
+    of_ring.save(tmp_path / "sampler.keras")
+    loaded = keras.saving.load_model(tmp_path / "sampler.keras")
+    np.testing.assert_array_equal(loaded.draw(Latents(2), 5, seed=0)[0], of_ring.draw(Latents(2), 5, seed=0)[0])
+
+
+@pytest.mark.long
+def test_labels_ask_for_clusters_and_guidance_goes_further():
+    rng = np.random.default_rng(0)
+    label = rng.integers(2, size=2048)
+    z = (np.where(label, 2.0, -2.0)[:, None] + rng.normal(0, 0.5, (2048, 2))).astype("float32")
+    sampler = kv.samplers.FlowMatching((2,), label_shape=(2,), **SMALL)
+    fitted(sampler, [z, np.eye(2, dtype="float32")[label]], 40)
+    for wanted, mean in ((0, -2), (1, 2)):
+        y = np.eye(2, dtype="float32")[np.full(300, wanted)]
+        np.testing.assert_allclose(sampler.draw(Latents(2), 300, y, seed=0)[0].mean(axis=0), mean, atol=0.35)
+    free, _ = sampler.draw(Latents(2), 300, seed=0)
+    assert 0.2 < (free[:, 0] > 0).mean() < 0.8
+
+
+def test_a_model_samples_by_it():
+    keras.utils.set_random_seed(0)
+    x = np.random.default_rng(0).integers(0, 2, (64, 8, 8, 1)).astype("float32")
+    vae = kv.VAE(*kv.networks.conv((8, 8, 1), (4, 4, 2), widths=(4,), dense=None), seed=0)
+    y = np.eye(3, dtype="float32")[np.arange(64) % 3]
+    sampler = kv.samplers.flow_matching(vae, x, y, epochs=2, batch_size=32, width=16, blocks=1, heads=2, steps=2)
+    assert vae.sample(3, y=y[:3], sampler=sampler, seed=0).shape == (3, 8, 8, 1)
+    assert vae.sample(2, sampler=sampler, seed=0).shape == (2, 8, 8, 1)
+    with pytest.raises(ValueError, match="3"):
+        vae.sample(2, y=np.zeros((2, 4)), sampler=sampler)
+    other = kv.VAE(*kv.networks.mlp((8, 8, 1), 3, widths=(8,)), seed=0)
+    with pytest.raises(ValueError, match=r"latents of shape \(4, 4, 2\)"):
+        other.sample(2, sampler=sampler)
+
+
+def test_a_transformer_begins_as_nothing_and_tells_positions_apart():
+    network = diffusion_transformer((4, 4, 3), width=16, blocks=1, heads=2)
+    z, t = np.ones((2, 4, 4, 3), "float32"), np.array([0.1, 0.9], "float32")
+    assert not ops.convert_to_numpy(network([z, t])).any()
+    for layer in network.layers:
+        for weight in layer.weights:
+            weight.assign(np.random.default_rng(0).normal(0, 0.3, weight.shape))
+    found = ops.convert_to_numpy(network([z, t]))
+    assert np.abs(found[0] - found[1]).max() > 0.01 and np.abs(found[0, 0, 0] - found[0, 3, 3]).max() > 0.01
+    with pytest.raises(ValueError, match="must divide"):
+        diffusion_transformer((4,), width=10, heads=4)
+
+
+def test_codes_have_no_flow():
+    class Codes(Latents):
+        latent_dtype = "int32"
+
+    with pytest.raises(ValueError, match="No flow leads to codes"):
+        kv.samplers.flow_matching(Codes(4), np.zeros((4, 2)))
