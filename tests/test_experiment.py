@@ -436,9 +436,10 @@ def test_every_field_is_an_option_that_its_run_can_be_written_with():
         image_size=8,
         eval_images=7,
     )
-    given = {name: getattr(recipe, name) for name in FIELDS if name not in ("dataset", "imports")}
+    given = {name: getattr(recipe, name) for name in FIELDS if name not in ("dataset", "imports", "baseline")}
     words = [word for name, value in given.items() for word in written(name, value).split()]
     options = vars(arguments.parser().parse_args(["train", "digits", *words, "--import", "a", "--import", "b.py"]))
+    assert vars(arguments.parser().parse_args(["train", "digits", "--baseline", "pca"]))["baseline"] == "pca"
     assert {name: options[name] for name in given} == given
     assert options["imports"] == ["a", "b.py"]
     absent = vars(arguments.parser().parse_args(["train", "digits"]))
