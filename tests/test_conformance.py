@@ -53,6 +53,12 @@ def served(request):
     return request.param
 
 
+def run_in_full_unless(chosen, request):
+    """Leaves a test that is not chosen to `pytest --run-all`."""
+    if not chosen and not in_full(request.config):
+        pytest.skip("long: `pytest --run-all` runs it")
+
+
 @functools.cache
 def trained(name):
     """A model after two epochs of three batches, its weights before them, and what was logged."""
@@ -210,8 +216,7 @@ def test_callbacks_draw_any_model(served, tmp_path):
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_tracks_float32(served, policy, request):
-    if policy == "mixed_float16" and served.name not in COMPILED[:3] and not in_full(request.config):
-        pytest.skip("long: `pytest --run-all` runs it")
+    run_in_full_unless(served.name in COMPILED[:3] or (policy == "mixed_bfloat16" and ON_TENSORFLOW), request)
     _, before, history = trained(served.name)
     x, y = data_of(served.name, 48)
     keras.config.set_dtype_policy(policy)
@@ -309,7 +314,8 @@ def test_saved_files_hold_no_pickle(tmp_path):
     assert config["config"]["likelihood"]["registered_name"] == "keras_vae>Bernoulli"
 
 
-def test_presets_give_the_same_model(served, tmp_path):
+def test_presets_give_the_same_model(served, tmp_path, request):
+    run_in_full_unless(served.name in WRITTEN or ON_TENSORFLOW, request)
     model = trained(served.name)[0]
     x, y = data_of(served.name, 2)
     model.save_to_preset(tmp_path)

@@ -59,6 +59,7 @@ def test_rates_are_shares_of_the_total(dispersion):
     np.testing.assert_allclose(np.array(distribution.mean()), (1 - zero) * rate, rtol=1e-4)
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize("name", ["poisson", "negative_binomial", "zero_inflated_negative_binomial"])
 def test_draws_have_the_mean(name):
     likelihood = kv.likelihoods.get(name)

@@ -30,6 +30,7 @@ def similarity(likelihood, x, y):
     return 1 + np.array(likelihood._score(tensor(x), tensor(y))) / (likelihood.weight * np.prod(x.shape[1:]))
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize(("side", "scales"), [(24, 2), (45, 3)])
 def test_ms_ssim_is_tensorflows(side, scales):
     import tensorflow as tf

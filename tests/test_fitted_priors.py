@@ -221,6 +221,7 @@ def linear_two_stage(samples, shift=0.0, stretch=1.0):
     return prior, stats.multivariate_normal(offset, w @ w.T + 0.25 * np.eye(2))
 
 
+@pytest.mark.long_on_jax
 def test_a_second_stage_that_is_linear_is_a_normal():
     prior, exact = linear_two_stage(samples=3)
     z = exact.rvs(50, random_state=0)
@@ -258,6 +259,7 @@ def test_samples_of_a_second_stage_have_its_moments():
         np.testing.assert_allclose(np.cov(z.T), temperature**2 * exact.cov, rtol=0.03, atol=0.03)
 
 
+@pytest.mark.long_on_jax
 def test_a_second_stage_finds_a_ring():
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)

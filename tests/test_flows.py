@@ -63,6 +63,7 @@ def jacobians(function, z):
     return np.moveaxis(np.diagonal(whole, axis1=0, axis2=2), -1, 0)
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize("name", FLOWS)
 def test_log_determinants_are_those_of_the_jacobian_and_inverses_invert(name):
     flow = FLOWS[name]()
@@ -112,6 +113,7 @@ def test_the_context_reaches_every_unit():
 GRID = np.stack(np.meshgrid(*[np.linspace(-12, 12, 200)] * 2), axis=-1).reshape(-1, 1, 2)
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize("name", [*FLOWS, "mixture"])
 def test_densities_integrate_to_one(name):
     density = flow_prior("mixture:components=3", 2) if name == "mixture" else FLOWS[name](2)

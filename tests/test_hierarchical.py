@@ -316,6 +316,7 @@ def test_a_recipe_of_a_ladder_is_a_hierarchy():
         Recipe("digits", beta_2=1.0)
 
 
+@pytest.mark.long_on_jax
 def test_the_picture_of_levels_holds_fewer_groups_from_row_to_row(model):
     drawn = {}
     with pytest.MonkeyPatch.context() as patch:

@@ -245,6 +245,7 @@ def test_regularisers_and_losses_of_layers_count():
     assert regularised == pytest.approx(plain + 0.5 * (kernel**2).sum(), rel=1e-5)
 
 
+@pytest.mark.long_on_jax
 def test_networks_of_every_kind():
     class Subclassed(keras.Model):
         def __init__(self):
@@ -513,6 +514,7 @@ def test_fit_chooses_how_many_steps_are_made_at_a_time(tmp_path, monkeypatch):
     assert conv.steps_per_execution == 1
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize(
     "likelihood",
     [

@@ -152,6 +152,7 @@ def test_evaluate_agrees_and_finds_what_differs(trained, tmp_path, capsys):
     kv.VAE.from_preset(copy)
 
 
+@pytest.mark.long_on_jax
 def test_a_prior_is_fitted(trained, tmp_path, capsys):
     out, stored = tmp_path / "fitted", presets.read(trained)
     options = ("fit-prior", trained, "normal", "--preset", out)

@@ -90,6 +90,7 @@ def slope(function, x):
     return np.array(jax.grad(function)(x), "float64")
 
 
+@pytest.mark.long_on_jax
 @over_kinds
 @pytest.mark.parametrize("size", [2, 5])
 def test_samples_carry_the_gradient_of_their_mean(kind, size):
@@ -120,6 +121,7 @@ def test_samples_near_their_direction_have_finite_gradients(kind):
     assert np.isfinite(slope(total, tensor(5000.0)))
 
 
+@pytest.mark.long_on_jax
 @over_kinds
 def test_a_direction_turns_its_samples(kind):
     mu = np.concatenate([np.eye(3), -np.eye(3)])

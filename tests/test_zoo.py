@@ -49,7 +49,11 @@ def test_an_entry_is_a_preset_whose_card_is_up_to_date(name):
     assert (directory / presets.CARD).read_text(encoding="utf-8") == presets.card(directory)
 
 
-@over_models
+# JAX compiles large networks for long.
+@pytest.mark.parametrize(
+    "name",
+    [n if n.startswith("mnist_mlp") else pytest.param(n, marks=pytest.mark.long_on_jax) for n in zoo.list_models()],
+)
 def test_an_entry_scores_as_it_says(name):
     _, results = presets.read(zoo.find(name))
     score = presets.fixed_batch_score(zoo.load(name))
