@@ -41,6 +41,7 @@ _MEMBERS = {
     "LatentVariableModel": "keras_vae.models.base",
     "probabilistic_pca": "keras_vae.models.linear",
     "register": "keras_vae.parts",
+    "take_weights": "keras_vae.models.transfer",
 }
 # `kv.feed.ArrayFeed`, as it has been called from the beginning.
 _ALIASES = {"feed": "keras_vae.training.stream"}

@@ -436,10 +436,11 @@ def test_every_field_is_an_option_that_its_run_can_be_written_with():
         image_size=8,
         eval_images=7,
     )
-    given = {name: getattr(recipe, name) for name in FIELDS if name not in ("dataset", "imports", "baseline")}
+    given = {name: getattr(recipe, name) for name in FIELDS if name not in ("dataset", "imports", "baseline", "start")}
     words = [word for name, value in given.items() for word in written(name, value).split()]
     options = vars(arguments.parser().parse_args(["train", "digits", *words, "--import", "a", "--import", "b.py"]))
-    assert vars(arguments.parser().parse_args(["train", "digits", "--baseline", "pca"]))["baseline"] == "pca"
+    more = vars(arguments.parser().parse_args(["train", "digits", "--baseline", "pca", "--from", "mnist_mlp"]))
+    assert (more["baseline"], more["start"]) == ("pca", "mnist_mlp")
     assert {name: options[name] for name in given} == given
     assert options["imports"] == ["a", "b.py"]
     absent = vars(arguments.parser().parse_args(["train", "digits"]))

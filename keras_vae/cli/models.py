@@ -30,12 +30,9 @@ def check(name: str) -> None:
 
 def load(name: str) -> "LatentVariableModel":
     """The model of a preset; of a run, with the weights that were tested, or would be now."""
-    found = zoo.find(name)
-    if not directory.is_unfinished(found):
-        return zoo.load(name)
     from keras_vae.runs import recorder
 
-    return recorder.unfinished(found)
+    return recorder.trained(name)[0]
 
 
 def info(name: str) -> dict:

@@ -231,4 +231,10 @@ def _training(config, results):
     lines = ["## Training", "", "```json", json.dumps(config["recipe"], indent=2), "```", ""]
     if results.get("command"):
         lines += [f"Trained with `{results['command']}`.", ""]
+    if before := results.get("epochs_before"):
+        lines += [
+            f"The training began with the weights of `{config['recipe']['start']}`, which had {before:,} epochs: "
+            f"{before + results['epochs']:,} in all.",
+            "",
+        ]
     return "\n".join(lines)

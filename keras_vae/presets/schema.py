@@ -118,6 +118,8 @@ class Results(TypedDict):
     metrics: dict[str, Metric]
     epochs: NotRequired[int]
     epochs_planned: NotRequired[int]
+    # Of the training that the weights at the beginning came from.
+    epochs_before: NotRequired[int]
     epoch_kept: NotRequired[int]
     seconds_per_epoch: NotRequired[float]
     training_seconds: NotRequired[float]

@@ -47,12 +47,14 @@ def plan(
             results = None
     else:
         directory.check_new(out)
-        defaults = suiting(given["dataset"]) if defaults is None else defaults
+        defaults = suiting(given["dataset"]) | _as_started(given) if defaults is None else defaults
         baseline = given.get("baseline", defaults.get("baseline"))
         recipe = Recipe.of(defaults | BASELINES.get(baseline, {}) | given)
     if recipe.dataset not in data.names() and not Path(recipe.dataset).expanduser().exists():
         understood(data.load, recipe.dataset)
     find_parts(recipe.imports)
+    if recipe.start is not None:
+        presets.find(recipe.start)
     for field in FIELDS.values():
         if role := field.metadata.get("role"):
             # What a user's own modules register is known when they are imported.
@@ -61,6 +63,21 @@ def plan(
     if preset is not None and not overwrite and not results:
         directory.check_preset(Path(preset), recipe if resume else None)
     return Plan(recipe, about or {}, results)
+
+
+# What makes the model whose weights another run begins with.
+_OF_MODEL = ("network", "latent_size", "posterior", "prior", "likelihood", "objective")
+
+
+def _as_started(given):
+    """What a recipe has of the model that the training begins with, unless it is given."""
+    if "start" not in given:
+        return {}
+    config = presets.read_config(presets.find(given["start"]) / presets.CONFIG)
+    values = {name: config["recipe"][name] for name in _OF_MODEL if name in config["recipe"]}
+    if given["dataset"] not in data.names() and "model" in config:
+        values["image_size"] = config["model"]["config"]["image_shape"][0]
+    return values
 
 
 def _resumed(before, given, out):

@@ -118,6 +118,11 @@ class Recipe:
     baseline: str | None = _field(
         "pca: probabilistic PCA in the place of a VAE, in closed form (a VAE)", None, choices=tuple(BASELINES)
     )
+    start: str | None = _field(
+        "a zoo entry, a preset or a run, whose weights the training begins with, as far as they fit (new weights)",
+        None,
+        option="--from",
+    )
     imports: tuple[str, ...] = _field(
         "a module, or a .py file, that registers parts of your own; may be given more than once", (), option="--import"
     )

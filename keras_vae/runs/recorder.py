@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_vae import files
+from keras_vae import files, presets
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.runs import directory
 from keras_vae.runs.directory import BEST, HISTORY, MODEL, STATE, TIMINGS
@@ -103,6 +103,16 @@ def unfinished(out: Path) -> LatentVariableModel:
         ) from error
     load_tested(vae, Recipe.of(config["recipe"]), out)
     return vae.in_float32()
+
+
+def trained(name: str | Path) -> tuple[LatentVariableModel, int]:
+    """The model of a preset, or of a run, complete or not, with the weights that are tested; its epochs in all."""
+    found = presets.find(name)
+    if directory.is_unfinished(found):
+        _, record = directory.state(found)
+        return unfinished(found), len(record.get("history", ()))
+    results = presets.read_results(found / presets.RESULTS)
+    return presets.load(found), results.get("epochs", 0) + results.get("epochs_before", 0)
 
 
 def as_tested(vae: LatentVariableModel) -> LatentVariableModel:

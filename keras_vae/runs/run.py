@@ -21,6 +21,7 @@ import keras
 from keras_vae import backend, files, likelihoods, presets
 from keras_vae.callbacks import Deadline, OutOfTime
 from keras_vae.models.linear import fit_pca
+from keras_vae.models.transfer import take_weights
 from keras_vae.runs import data, directory, evaluation, model, pictures
 from keras_vae.runs import recorder as recording
 from keras_vae.runs.plan import plan
@@ -128,6 +129,8 @@ def _run(recipe, out, about, ends, verbose, command, preset):
         )
     vae = model.build(recipe, images.image_shape, train.steps, data.mean_image(images))
     record = recording.load(vae, out, train.steps)
+    if recipe.start is not None and not int(vae.step):
+        about = {**about, "epochs_before": _start(vae, recipe.start, verbose)}
     described = data.described(recipe, vae.likelihood, images)
     config = directory.begin(out, recipe, about, described)
     recorder = recording.Recorder(out, record, config, train.steps, keep=recipe.keep, averaged=recipe.ema is not None)
@@ -164,6 +167,7 @@ def _run(recipe, out, about, ends, verbose, command, preset):
             "metrics": evaluation.evaluate(vae, recipe, evaluated["test"], images, verbose, extent),
             "epochs": done,
             "epochs_planned": recipe.epochs,
+            **{name: about[name] for name in ("epochs_before",) if name in about},
             "epoch_kept": int(vae.step) // train.steps,
             **({"seconds_per_epoch": statistics.median(seconds)} if seconds else {}),
             "training_seconds": round(sum(seconds) + record.get("seconds", 0), 3),
@@ -197,6 +201,15 @@ def _run(recipe, out, about, ends, verbose, command, preset):
     if interrupted():
         raise Interrupted(results)
     return results
+
+
+def _start(vae, name, verbose):
+    """Puts weights that are there into a new model; returns how many epochs they had."""
+    source, epochs = recording.trained(name)
+    kept = take_weights(vae, source)
+    if verbose:
+        print(f"The training begins with the weights of {name}, {epochs} epochs. New: {', '.join(kept) or 'none'}.")
+    return epochs
 
 
 def _train(vae, recipe, out, train, validation, callbacks, verbose):

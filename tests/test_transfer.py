@@ -1,0 +1,69 @@
+"""Training that begins with weights that are there."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_vae as kv
+from keras_vae import presets
+from keras_vae.models.transfer import take_weights
+from keras_vae.runs import pictures
+from keras_vae.runs import run as experiment
+from keras_vae.runs.plan import plan
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(experiment, "_export", lambda *_: None)
+    monkeypatch.setattr(pictures, "write", lambda *_: {})
+
+
+def made(shape=(8, 8, 1), widths=(16, 12), seed=0, **parts):
+    keras.utils.set_random_seed(seed)
+    # Names of layers count on from model to model.
+    encoder = keras.Sequential([keras.Input(shape), keras.layers.Flatten(), *map(keras.layers.Dense, widths)])
+    decoder = keras.Sequential([keras.Input((3,)), *map(keras.layers.Dense, widths[::-1])])
+    return kv.VAE(encoder, decoder, seed=seed, **parts)
+
+
+def test_all_of_the_same_model():
+    source, model = made(seed=1), made(seed=2)
+    assert take_weights(model, source) == []
+    for a, b in zip(source.trainable_variables, model.trainable_variables, strict=True):
+        np.testing.assert_array_equal(np.array(a), np.array(b))
+    assert int(model.seed) == 2
+
+
+def test_what_does_not_fit_stays_and_is_said():
+    source, model = made(seed=1), made((6, 6, 1), seed=2, prior="mixture:components=2", likelihood="normal")
+    kept = take_weights(model, source)
+    named = [(name.split(":")[0], name.rpartition("/")[2]) for name in kept]
+    # The first layer and the last, and what a prior without weights has not.
+    assert named[0] == ("encoder", "kernel") and ("likelihood", "log_scale") in named
+    assert {piece for piece, _ in named} == {"encoder", "prior", "likelihood"}
+    np.testing.assert_array_equal(*(np.array(vae.decoder.layers[0].kernel) for vae in (source, model)))
+
+
+def test_nothing_that_fits_is_an_error():
+    with pytest.raises(ValueError, match="None of these weights fits"):
+        take_weights(made(widths=(5, 4)), kv.VAE(*kv.networks.conv((8, 8, 1), 2, widths=(4,))))
+
+
+def test_runs_begin_with_the_weights_of_others(tmp_path, capsys):
+    fields = {"network": "mlp:widths=[16]", "latent_size": 4, "epochs": 2, "eval_samples": 5, "precision": "float32"}
+    first = experiment.run("digits", tmp_path / "first", verbose=False, **fields)
+    second = experiment.run("digits", tmp_path / "second", start=str(tmp_path / "first"), **fields)
+    assert "weights of" in (said := capsys.readouterr().out) and "2 epochs. New: none." in said
+    assert second["epochs_before"] == 2 and second["metrics"]["elbo"]["value"] > first["metrics"]["elbo"]["value"]
+    history = presets.read_results(tmp_path / "second" / "results.json")["history"]
+    assert history["val_elbo"][0] > presets.read_results(tmp_path / "first" / "results.json")["history"]["val_elbo"][0]
+    assert "which had 2 epochs: 4 in all" in (tmp_path / "second" / "README.md").read_text()
+    third = experiment.run("digits", tmp_path / "third", start=str(tmp_path / "second"), verbose=False, **fields)
+    assert third["epochs_before"] == 4
+    again = experiment.run("digits", tmp_path / "third", resume=True, verbose=False, epochs=3)
+    assert again["epochs_before"] == 4 and again["epochs"] == 3
+    # Its parts are those of the model that it begins with.
+    less = {name: fields[name] for name in ("epochs", "eval_samples", "precision")}
+    assert plan("digits", tmp_path / "new", start=str(tmp_path / "first"), **less).recipe.network == "mlp:widths=[16]"
+    with pytest.raises(presets.UnknownName, match="mnist_mlp"):
+        experiment.run("digits", tmp_path / "other", start="mnist_mpl", **fields)
