@@ -1,0 +1,105 @@
+"""Systems of papers and courses that this library reproduces, each with its command, its numbers and its picture.
+
+    python benchmarks/systems --out runs/systems          # all that are not done yet
+    python benchmarks/systems --out runs/systems S12 S15  # some
+    python benchmarks/systems --page                      # the page of what is done
+
+Each is written into docs/systems.md when it is done. Runs that were interrupted go on. Numbers of zoo entries are those
+of their results.
+"""
+
+import argparse
+import importlib
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT))
+
+from catalogue import SYSTEMS, System  # noqa: E402 (the path comes first)
+
+from keras_vae import files, presets  # noqa: E402
+
+PAGE, PICTURES = ROOT / "docs" / "systems.md", ROOT / "docs" / "pictures"
+BEGIN = "<!-- benchmarks/systems -->"
+
+
+def measure(system: System, out: Path) -> None:
+    """Runs what a system needs, and keeps its numbers and its picture."""
+    numbers = {}
+    for title, command in system.commands.items():
+        run = out / "".join(letter if letter.isalnum() else "_" for letter in title)
+        resumed = ["--resume"] if (run / presets.CONFIG).exists() else []
+        words = [*shlex.split(command), "--out", str(run), *resumed]
+        subprocess.run([sys.executable, "-m", "keras_vae", *words], cwd=ROOT, check=True)
+        numbers |= named(presets.read_results(run / presets.RESULTS)["metrics"], system.metrics, f"{title}: ")
+    if system.script:
+        out.mkdir(parents=True, exist_ok=True)
+        numbers |= importlib.import_module(system.script).run(out)
+    if system.picture and "/" not in system.picture:
+        source = next(out.rglob(system.picture))
+        PICTURES.mkdir(exist_ok=True)
+        shutil.copyfile(source, PICTURES / f"{system.name}.png")
+    files.replace(out / "numbers.json", lambda partial: files.dump_json(partial, numbers))
+
+
+def named(metrics: dict, wanted: dict[str, str], prefix: str = "") -> dict[str, float]:
+    """{prefix + what it is called: value} of the metrics that there are."""
+    return {prefix + title: metrics[name]["value"] for name, title in wanted.items() if name in metrics}
+
+
+def section(system: System, out: Path) -> str:
+    """What the page says of a system."""
+    numbers = {}
+    for entry, metrics in system.entries.items():
+        results = presets.read_results(ROOT / "zoo" / entry / presets.RESULTS)
+        numbers |= named(results["metrics"], metrics, f"`{entry}`, ")
+    measured = files.read_json(out / "numbers.json")
+    numbers |= measured or {}
+    lines = [f"## {system.name}: {system.title}", ""]
+    shown = [f"keras-vae {command}" for command in system.commands.values()]
+    shown += [f"python benchmarks/systems {system.name}"] if system.script else list(system.shown)
+    lines += ["```text", *shown, "```", ""]
+    rows = [f"| {title} | {value:,.4g} |" for title, value in numbers.items()]
+    if system.needs_run and not measured:
+        rows.append("| not run yet | |")
+    lines += ["| here | |", "|---|--:|", *rows, "", f"Source: {system.source}", ""]
+    if system.remark:
+        lines += [system.remark, ""]
+    picture = None
+    if system.picture:
+        picture = f"../zoo/{system.picture}" if "/" in system.picture else f"pictures/{system.name}.png"
+    if picture and (PAGE.parent / picture).exists():
+        lines += [f"![{system.title}]({picture})", ""]
+    return "\n".join(lines)
+
+
+def write(out: Path) -> None:
+    """Writes the page, below what stands there by hand."""
+    above, _, _ = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    text = "\n".join([f"{above}{BEGIN}", "", *(section(system, out / system.name) for system in SYSTEMS)])
+    files.replace(PAGE, lambda partial: partial.write_text(text.rstrip() + "\n", encoding="utf-8"))
+
+
+def main() -> None:
+    known = {system.name: system for system in SYSTEMS}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("systems", nargs="*", choices=[*known, []], metavar="S1", help="some of them; none: all")
+    parser.add_argument("--out", type=Path, default=Path("runs/systems"))
+    parser.add_argument("--page", action="store_true", help="write the page of what there is")
+    options = parser.parse_args()
+    for name in () if options.page else options.systems or known:
+        out = options.out / name
+        if known[name].needs_run and not (out / "numbers.json").exists():
+            print(f"{name}: {known[name].title}", flush=True)
+            measure(known[name], out)
+            write(options.out)
+    write(options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""What there is to reproduce: the systems of ../../docs/systems.md."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """A system, and what it takes to show it.
+
+    Args:
+        name: its number.
+        title: what it is, and where it comes from.
+        source: the number that the source gives, or that it gives none.
+        commands: {what a run is called: the command without `keras-vae` and `--out`}.
+        metrics: {metric of these runs: what it is called}.
+        script: a module beside this one whose `run(directory)` returns numbers.
+        entries: {entry of the zoo: {metric: what it is called}}.
+        shown: commands that show what there is, where nothing is to be trained.
+        picture: "ENTRY/FILE" of the zoo, or the name of a file that the runs leave.
+        remark: what falls short, by how much, and why.
+    """
+
+    name: str
+    title: str
+    source: str
+    commands: dict[str, str] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, str] = dataclasses.field(default_factory=dict)
+    script: str | None = None
+    entries: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+    shown: tuple[str, ...] = ()
+    picture: str | None = None
+    remark: str = ""
+
+    @property
+    def needs_run(self) -> bool:
+        """Whether there is anything to train for it."""
+        return bool(self.commands or self.script)
+
+
+LOG_PROB = {"log_prob": "log p(x), nats"}
+ERRORS = {"squared_error": "squared error", "ssim": "SSIM", "psnr": "PSNR, dB"}
+PROJECTED = {"projected_squared_error": "squared error of projections"}
+MLP = "--network mlp --latent-size 20 --epochs 15 --eval-images 1000"
+
+SYSTEMS = (
+    System(
+        "S1",
+        "a convolutional VAE with a latent plane, trained on summed squared errors (AEVB explained, 2023)",
+        "no test number. Its pictures are a grid of samples and the latent plane over [-1.5, 1.5].",
+        entries={"mnist_conv_2d": {**LOG_PROB, **ERRORS}},
+        shown=("keras-vae train zoo/mnist_conv_2d", "keras-vae sample mnist_conv_2d -n 49 --out samples.png"),
+        picture="mnist_conv_2d/plane.png",
+    ),
+    System(
+        "S2",
+        "a Bernoulli VAE with dense and with convolutional networks (Kingma and Welling 2014)",
+        "-89.8 nats for a dense VAE of 40 latent units (as reported with the VampPrior, fixed binarisation).",
+        entries={"mnist_mlp": LOG_PROB, "mnist_conv": LOG_PROB},
+        shown=("keras-vae train zoo/mnist_mlp", "keras-vae train zoo/mnist_conv"),
+        picture="mnist_mlp/samples.png",
+        remark="Both priors were fitted after training, and the training images were binarised anew in each epoch.",
+    ),
+    System(
+        "S5",
+        "walks in latent space: interpolations, and one attribute that moves",
+        "pictures, no number.",
+        entries={"celeba64_conv": {"psnr": "PSNR, dB"}},
+        shown=(
+            "keras-vae interpolate celeba64_conv a.png b.png --out between.png",
+            "keras-vae move celeba64_conv face.png --attribute Smiling --out smile.png",
+        ),
+        picture="celeba64_conv/attribute.png",
+    ),
+    System(
+        "S6",
+        "a Normal posterior by log-variance and by softplus",
+        "no number: both are the same model.",
+        commands={
+            "log-variance": f"train binarized_mnist {MLP}",
+            "softplus": f"train binarized_mnist {MLP} --posterior diagonal_normal:parameterization=softplus",
+        },
+        metrics={"elbo": "ELBO, nats", **LOG_PROB},
+    ),
+    System(
+        "S7",
+        "a Normal decoder of fixed variance 1, of one learned variance, and of one for each pixel",
+        "no number. With variance 1 posteriors collapse; learned variances use the latents (Rybkin et al. 2021).",
+        commands={
+            "variance 1": f"train mnist {MLP} --likelihood normal:1",
+            "learned": f"train mnist {MLP} --likelihood normal:learned",
+            "for each pixel": f"train mnist {MLP} --likelihood normal:per_pixel",
+        },
+        metrics={**LOG_PROB, "active_units": "active units", "squared_error": "squared error"},
+        remark="These are densities of grey values that were not dequantised: they compare among each other alone.",
+    ),
+    System(
+        "S8",
+        "KL weights that rise, beta-VAE, and the constrained form, against collapse",
+        "no number.",
+        commands={
+            "beta 4": f"train binarized_mnist {MLP} --objective elbo:beta=4.0",
+            "warm-up": f"train binarized_mnist {MLP} --warmup-epochs 5",
+            "constrained": f"train binarized_mnist {MLP} --variant geco",
+        },
+        metrics={"elbo": "ELBO, nats", "kl": "KL, nats", "active_units": "active units"},
+    ),
+    System(
+        "S10",
+        "a VAE of faces with batch normalisation (PyTorch-VAE's recipe)",
+        "a loss curve and samples, no test number.",
+        entries={"celeba64_conv": {**LOG_PROB, **ERRORS}},
+        shown=("keras-vae train zoo/celeba64_conv", "keras-vae sample celeba64_conv -n 64 --out faces.png"),
+        picture="celeba64_conv/samples.png",
+        remark="The prior was fitted after training. Reconstructions are blurred, as the source's are.",
+    ),
+    System(
+        "S11",
+        "a dense VAE of CIFAR-10 with 3,543,552 parameters (a review of VAEs, 2022)",
+        "SSIM 0.80 at the end.",
+        entries={"cifar10_mlp": ERRORS},
+        commands={
+            "learned variance": "train zoo/cifar10_mlp --likelihood normal:learned --epochs 30 --monitor-images",
+            "PCA": "train cifar10 --baseline pca --latent-size 256",
+        },
+        metrics={**ERRORS, **PROJECTED},
+        picture="curves.png",
+        remark="With the variance of 1/2 that summed squared errors mean, most units collapse. No linear code of this "
+        "length does better than PCA.",
+    ),
+    System(
+        "S12",
+        "PCA as the linear baseline, and a linear VAE beside probabilistic PCA (Lucas et al. 2019)",
+        "a linear VAE reaches the likelihood of probabilistic PCA; no number for MNIST.",
+        commands={
+            "probabilistic PCA": "train mnist --baseline pca --latent-size 32",
+            "linear VAE": "train mnist --network linear --likelihood normal:learned --latent-size 32 --epochs 30 "
+            "--learning-rate 3e-3 --learning-rate-schedule cosine",
+            "dense VAE": "train mnist --network mlp --likelihood normal:learned --latent-size 32",
+        },
+        metrics={**LOG_PROB, "squared_error": "squared error", **PROJECTED},
+    ),
+    System(
+        "S13",
+        "a beta-VAE in the features of a denoising autoencoder, for transfer (DARLA, Higgins et al. 2017)",
+        "rewards in games, which are not tried here; its claim is that such codes keep more of their use in another "
+        "domain than those of a beta-VAE of pixels.",
+        script="darla",
+        picture="darla.png",
+    ),
+    System(
+        "S15",
+        "a convolutional VAE of one-dimensional series",
+        "no number. The noise of these signals has a scale of 0.1.",
+        script="series",
+        picture="series.png",
+    ),
+    System(
+        "S17",
+        "generative models of CIFAR-10 side by side",
+        "bits per dimension: convolutional VAE 4.54, VQ-VAE 4.67, lossy VAE 2.95, very deep VAE 2.87.",
+        entries={"cifar10_conv": {"bits_per_dim": "bits per dimension"}},
+        shown=("keras-vae evaluate cifar10_conv",),
+        picture="cifar10_conv/samples.png",
+    ),
+)
