@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.linalg
 
 from keras_vae import metrics
 
@@ -87,3 +88,21 @@ def test_an_attribute_direction_is_the_difference_of_means():
         metrics.attribute_direction(np.zeros((3, 2)), [True] * 3)
     with pytest.raises(ValueError, match=r"Received: shapes"):
         metrics.attribute_direction(np.zeros((3, 2)), [True] * 2)
+
+
+def test_the_frechet_distance_is_that_of_gaussians():
+    """Against scipy's root of a matrix, and, of diagonal covariances, |m - n|^2 + |s - t|^2."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(300, 4)) @ rng.normal(size=(4, 4)), rng.normal(size=(200, 4)) + 1
+    a, b = np.cov(x.T), np.cov(y.T)
+    expected = np.sum((x.mean(axis=0) - y.mean(axis=0)) ** 2) + np.trace(a + b - 2 * scipy.linalg.sqrtm(a @ b).real)
+    assert metrics.frechet_distance(x, y) == pytest.approx(expected, rel=1e-9)
+    assert metrics.frechet_distance(x, x) == pytest.approx(0, abs=1e-9)
+    assert metrics.frechet_distance(x, 3 * x + 2) == pytest.approx(
+        np.sum((2 * x.mean(axis=0) + 2) ** 2) + 4 * np.trace(a), rel=1e-9
+    )
+    # More features than images: the covariance has no full rank.
+    assert np.isfinite(metrics.frechet_distance(rng.normal(size=(3, 8)), rng.normal(size=(5, 8))))
+    for other in (y[:, :3], y[:1], y[0]):
+        with pytest.raises(ValueError, match="Received: shapes"):
+            metrics.frechet_distance(x, other)

@@ -155,11 +155,25 @@ SYSTEMS = (
         picture="series.png",
     ),
     System(
+        "S16",
+        "named variants: all are compositions, [on one protocol](variants.md); here two that are not in that table",
+        "pictures of moving digits (TD-VAE); FID 44.4 on CelebA, of another feature space (two-stage).",
+        script="td_vae",
+        picture="td_vae.png",
+    ),
+    System(
         "S17",
         "generative models of CIFAR-10 side by side",
         "bits per dimension: convolutional VAE 4.54, VQ-VAE 4.67, lossy VAE 2.95, very deep VAE 2.87.",
         entries={"cifar10_conv": {"bits_per_dim": "bits per dimension"}},
         shown=("keras-vae evaluate cifar10_conv",),
         picture="cifar10_conv/samples.png",
+    ),
+    System(
+        "tokenizer",
+        "what VAEs are used for most today: maps of latents, and a flow that makes them (Rombach et al. 2022)",
+        "FID of a latent diffusion model that took days of GPUs; nothing here compares with it.",
+        script="tokenizer",
+        picture="tokenizer.png",
     ),
 )

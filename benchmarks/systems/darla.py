@@ -59,7 +59,7 @@ def run(out: Path, epochs: int = 15, beta: float = 4.0) -> dict:
     objective = f"elbo:beta={beta}"
     models = {
         "denoising": denoising,
-        "beta_vae": train(x, epochs, out / "pixels", likelihood="normal:learned", objective=objective),
+        "beta-VAE": train(x, epochs, out / "pixels", likelihood="normal:learned", objective=objective),
         "darla": train(x, epochs, out / "features", likelihood=in_features, objective=objective),
     }
     results = {}
@@ -68,7 +68,7 @@ def run(out: Path, epochs: int = 15, beta: float = 4.0) -> dict:
         probe.fit(scaler.fit_transform(vae.encode(x[:PROBED])), digits.train.labels[:PROBED])
         for domain, images in domains.items():
             found = probe.score(scaler.transform(vae.encode(images)), digits.test.labels)
-            results[f"accuracy_{name}_{domain}"] = float(found)
+            results[f"accuracy of a probe, {name}, {domain} domain"] = float(found)
     shown = [images[:8] for images in domains.values()]
     rows = [*shown, *(vae.reconstruct(shown[1]) for vae in models.values())]
     kv.plotting.save(kv.plotting.image_grid(np.clip(np.concatenate(rows), 0, 1), columns=8), out / "darla.png")

@@ -54,11 +54,11 @@ def run(out: Path, epochs: int = 60) -> dict:
     figure = kv.plotting.image_grid(np.concatenate([shown, vae.reconstruct(shown), vae.sample(8, seed=0)]), columns=8)
     kv.plotting.save(figure, out / "series.png")
     return {
-        "log_prob": float(scores["test"].mean()),
-        "log_prob_pca": float(pca_scores["test"].mean()),
-        "noise": float(np.exp(vae.likelihood.log_scale)),
-        "auc_spikes": _auc(scores),
-        "auc_spikes_pca": _auc(pca_scores),
+        "log p(x), nats": float(scores["test"].mean()),
+        "log p(x) of probabilistic PCA, nats": float(pca_scores["test"].mean()),
+        "scale of the noise": float(np.exp(vae.likelihood.log_scale)),
+        "AUC of spikes by log p(x)": _auc(scores),
+        "AUC of spikes by probabilistic PCA": _auc(pca_scores),
     }
 
 

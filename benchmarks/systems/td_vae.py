@@ -138,4 +138,7 @@ def run(out: Path, epochs: int = 20) -> dict:
     rows = np.concatenate([seen[:6, 4:], rolled[:6]], axis=1)
     figure = kv.plotting.image_grid(rows.reshape(-1, 28, 28, 1), columns=rows.shape[1])
     kv.plotting.save(figure, out / "td_vae.png")
-    return {"loss": float(loss), "right_direction": float(np.mean(directions(rolled) == direction))}
+    return {
+        "loss of TD-VAE, nats": float(loss),
+        "roll-outs in the right direction": float(np.mean(directions(rolled) == direction)),
+    }

@@ -97,3 +97,36 @@ def _pairs(x, y, data_range):
             f"8-bit levels. Received: data_range={data_range!r}, values to {largest:g}"
         )
     return x, y
+
+
+def frechet_distance(features: ArrayLike, others: ArrayLike) -> float:
+    """The squared Fréchet distance of two Gaussians that have the moments of two sets of features.
+
+    With the features of an Inception network it is the FID; with others it has no name, and compares with nothing that
+    was measured in other features or with other numbers of images.
+
+    Args:
+        features: `(N, F)`, of one set of images, samples say; at least two.
+        others: `(M, F)`, of another one.
+
+    Returns:
+        |m - n|^2 + tr(A + B - 2 (A B)^1/2), with means m and n and covariances A and B.
+
+    Raises:
+        ValueError: for arrays of other shapes.
+
+    Reference: Heusel, Ramsauer, Unterthiner, Nessler and Hochreiter 2017, "GANs trained by a two time-scale update rule
+    converge to a local Nash equilibrium", equation 6.
+    """
+    pair = [np.asarray(a, "float64") for a in (features, others)]
+    if any(a.ndim != 2 or len(a) < 2 for a in pair) or pair[0].shape[1] != pair[1].shape[1]:
+        raise ValueError(
+            "Features must be of shape (N, F) and (M, F), with N and M at least 2. "
+            f"Received: shapes {pair[0].shape} and {pair[1].shape}"
+        )
+    means, covariances = [a.mean(axis=0) for a in pair], [np.atleast_2d(np.cov(a, rowvar=False)) for a in pair]
+    # The eigenvalues of A B are those of the symmetric A^1/2 B A^1/2.
+    values, vectors = np.linalg.eigh(covariances[0])
+    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
+    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ covariances[1] @ root), 0)).sum()
+    return float(np.sum((means[0] - means[1]) ** 2) + sum(map(np.trace, covariances)) - 2 * shared)
