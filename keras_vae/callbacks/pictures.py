@@ -169,7 +169,9 @@ class ReconstructionGrid(_PictureOfImages):
         _check_drawable(model)
 
     def draw(self, model: LatentVariableModel) -> Figure:
-        return plotting.reconstruction_grid(self.images, model.reconstruct(self.images, y=self.y))
+        # What is missing is black.
+        shown = np.nan_to_num(self.images) if model.missing else self.images
+        return plotting.reconstruction_grid(shown, model.reconstruct(self.images, y=self.y))
 
 
 class LatentTraversal(_PictureOfImages):
