@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import backend
+from keras_vae.backend import Tensor
 from keras_vae.inference import joined
 from keras_vae.models import shapes
 from keras_vae.models.functions import padded, power_of_two
@@ -357,7 +358,7 @@ class Use:
         return ops.reshape(scored, (samples, batch))
 
 
-def first_of(log_weight, samples, valid):
+def first_of(log_weight: Tensor, samples: int, valid: Tensor) -> Tensor:
     """The logarithms of weights, (K, B), minus infinity but for the first `valid` of K samples."""
     return ops.where(ops.arange(samples, dtype="int32")[:, None] < valid, log_weight, -np.inf)
 
