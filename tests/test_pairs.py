@@ -106,6 +106,8 @@ def test_what_has_no_meaning_is_refused(enlarging):
         enlarging.impute(SMALL)
     with pytest.raises(ValueError, match="class_weight"):
         enlarging.fit(SMALL, LARGE, class_weight={0: 1.0}, verbose=0)
+    with pytest.raises(ValueError, match="of the same shape alone"):
+        kv.callbacks.ReconstructionGrid("pictures", SMALL).check(enlarging)
     with pytest.raises(ValueError, match="Unknown target"):
         paired(target="z")
     with pytest.raises(ValueError, match="target='y'"):

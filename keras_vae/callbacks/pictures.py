@@ -165,6 +165,11 @@ class ReconstructionGrid(_PictureOfImages):
         super().__init__(directory, images, y=y, **kwargs)
 
     def check(self, model: LatentVariableModel) -> None:
+        if model.target_shape != model.image_shape:
+            raise ValueError(
+                "Images are drawn above targets of the same shape alone: draw model.reconstruct(x) yourself. "
+                f"Received: images {model.image_shape}, targets {model.target_shape}"
+            )
         model.reconstruct(self.images, y=self.y)
         _check_drawable(model)
 
@@ -273,4 +278,4 @@ def _encoded(model, images, y):
 
 
 def _check_drawable(model):
-    plotting.image_grid(np.zeros((1, *model.image_shape)))
+    plotting.image_grid(np.zeros((1, *model.target_shape)))

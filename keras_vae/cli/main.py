@@ -248,6 +248,7 @@ def _report(results, out):
         "log_prob": "log p(x)",
         "bits_per_dim_elbo": "bits/dim (ELBO)",
         "bits_per_dim": "bits/dim",
+        "imputation_rmse": "error filling in",
     }
     print("\nTest split")
     metrics = results["metrics"]
