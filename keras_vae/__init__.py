@@ -17,6 +17,7 @@ _MODULES = (
     "backend",
     "callbacks",
     "constraints",
+    "corruptions",
     "data",
     "distributions",
     "draws",

@@ -121,6 +121,7 @@ class Inference:
         decoder_weights: variables of what makes p(x|z) of z; empty where the model does not say.
         seed: integer tensor, (2,), for noise of the objective's own.
         training: whether layers such as dropout are in training mode.
+        seen: (B, ...), what was encoded, where that is not x: a corrupted x, or that to which x is the target.
     """
 
     x: Tensor
@@ -138,6 +139,7 @@ class Inference:
     decoder_weights: tuple[keras.Variable, ...] = ()
     seed: Tensor | None = None
     training: bool = False
+    seen: Tensor | None = None
 
     @cached_property
     def log_likelihood(self) -> Tensor:

@@ -20,6 +20,7 @@ LEADING = {
     "prior": 1,
     "fitted_prior": 1,
     "likelihood": 0,
+    "corruption": 0,
     "objective": 0,
     "network": 2,
     "schedule": 0,

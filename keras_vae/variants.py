@@ -9,7 +9,7 @@ from typing import Any
 from keras_vae import names, sources
 
 # What a recipe calls the parts, and the networks: an argument that several take goes to the last of these.
-ROLES = ("network", "posterior", "prior", "likelihood", "objective")
+ROLES = ("network", "posterior", "prior", "likelihood", "corruption", "objective")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +105,13 @@ _VARIANTS = {
             "reconstructions alone; the prior is fitted to the codes afterwards",
             {"posterior": "point", "objective": "elbo:beta=0.0"},
             fitted="mixture:components=10",
+        ),
+        Variant(
+            "denoising",
+            "Denoising VAE",
+            "Im et al. 2017, arXiv:1511.06406",
+            "images with pixels set to 0, or noisy ones, to clean ones",
+            {"corruption": "masking"},
         ),
         Variant(
             "beta-vae",

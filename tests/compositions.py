@@ -26,6 +26,7 @@ class Composition:
         colour: whether images have three channels.
         signal: whether they are sequences, (length, channels).
         labels: whether the model is conditional.
+        given: further arguments of the VAE.
         served: whether it differs from the others in what is exported, and not in its training alone.
     """
 
@@ -40,6 +41,7 @@ class Composition:
     colour: bool = False
     signal: bool = False
     labels: bool = False
+    given: dict = dataclasses.field(default_factory=dict)
     served: bool = True
 
     def model(self, seed=0, **compiled):
@@ -48,7 +50,7 @@ class Composition:
         shape = self.images().shape[1:]
         if self.make is None:
             parts = self.posterior(), self.prior(), self.likelihood(), self.objective()
-            model = kv.VAE(*self.network(shape), *parts, seed=seed)
+            model = kv.VAE(*self.network(shape), *parts, seed=seed, **self.given)
         else:
             model = self.make(shape, seed)
         model.compile(keras.optimizers.Adam(1e-2), **compiled)
@@ -68,12 +70,18 @@ class Composition:
             images = np.concatenate([images, np.roll(images, 1, axis=1), 255 - images], axis=-1)
         if self.signal:
             images = np.reshape(images, (len(images), -1, 1))
-        return kv.data.convert(images, self.likelihood().data)
+        images = kv.data.convert(images, self.likelihood().data)
+        return holed(images) if self.given.get("missing") else images
 
     def data(self, count=48):
         """What `fit` takes: (images,), or (images, one-hot labels) where the model is conditional."""
         images = self.images(count)
         return (images, keras.utils.to_categorical(labels()[:count], 10)) if self.labels else (images,)
+
+
+def holed(images, share=0.3):
+    """Images of which each element is missing with that probability."""
+    return np.where(np.random.default_rng(0).random(images.shape) < share, np.nan, images).astype("float32")
 
 
 @cache
@@ -376,6 +384,25 @@ COMPOSITIONS = (
         "two_stage",
         "test_fitted_priors.py::test_a_second_stage_that_is_linear_is_a_normal",
         prior=lambda: kv.priors.TwoStage(LATENT, widths=(8,), latent_size=2, scale="per_unit", samples=4),
+    ),
+    # What is encoded is another thing than what is scored.
+    Composition(
+        "missing",
+        "test_missing.py::test_log_prob_of_what_is_there_is_the_exact_marginal",
+        network=lambda shape: kv.networks.mlp(shape, LATENT, widths=(16,), missing=True),
+        given={"missing": True, "corruption": "masking:rate=0.2,value=none"},
+    ),
+    Composition(
+        "gaussian_noise",
+        "test_corruptions.py::test_corruptions_are_what_they_say",
+        given={"corruption": "gaussian"},
+        served=False,
+    ),
+    Composition(
+        "salt_and_pepper",
+        "test_corruptions.py::test_corruptions_are_what_they_say",
+        given={"corruption": "salt_and_pepper"},
+        served=False,
     ),
     # Users' own.
     Composition(

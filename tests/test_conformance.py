@@ -99,6 +99,7 @@ def public_parts():
         public_classes(kv.likelihoods, kv.likelihoods.Likelihood)
         | public_classes(kv.posteriors, kv.posteriors.Posterior)
         | public_classes(kv.priors, kv.priors.Prior)
+        | public_classes(kv.corruptions, kv.corruptions.Corruption)
         | public_classes(kv.objectives, kv.objectives.Objective)
         | public_classes(kv.schedules, kv.schedules.Schedule)
     )
@@ -111,7 +112,7 @@ def test_every_public_part_is_in_the_list():
         parts = [composition.likelihood(), composition.posterior(), composition.prior(), objective]
         if isinstance(objective, kv.objectives.ELBO):
             parts.append(objective.beta)
-        used |= {type(part) for part in parts}
+        used |= {type(part) for part in [*parts, kv.corruptions.get(composition.given.get("corruption"))]}
     assert len(public_parts()) > 15
     assert public_parts() - used == set()
     in_source = inspect.getsource(sys.modules["compositions"])

@@ -53,6 +53,21 @@ def results_history(out):
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
+@pytest.mark.long_on_jax
+def test_what_is_missing_is_filled_in_and_measured(tmp_path):
+    recipe = {"network": "mlp:4", "latent_size": 2, "likelihood": "normal", "missing": 0.3, "corruption": "masking"}
+    results = experiment.run("digits", tmp_path / "run", **SHORT | recipe | {"epochs": 1, "eval_images": 10})
+    assert 0.1 < results["metrics"]["imputation_rmse"]["value"] < 1 and "psnr" not in results["metrics"]
+    assert "0.3 of all pixels missing at random" in results["preprocessing"]
+    vae = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    assert vae.missing and vae.corruption.spec == "masking" and len(vae.encoder.inputs) == 2
+    # Of each split another part, the same ones in each run.
+    _, train, evaluated = run_data.read(Recipe("digits", **recipe), vae.likelihood)
+    assert np.isnan(train.x).mean() == pytest.approx(0.3, abs=0.01) and np.isnan(evaluated["test"]).any()
+    again = run_data.read(Recipe("digits", **recipe), vae.likelihood)[2]["test"]
+    np.testing.assert_array_equal(evaluated["test"], again)
+
+
 def stopping_after(steps):
     """A deadline that comes once the model has made so many steps."""
 

@@ -19,6 +19,7 @@ ROOMS = (
     "posteriors",
     "priors",
     "likelihoods",
+    "corruptions",
     "objectives",
     "networks",
     "samplers",

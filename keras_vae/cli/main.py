@@ -253,6 +253,7 @@ def _report(results, out):
         "projected_squared_error": "of projections",
         "psnr": "PSNR",
         "ssim": "SSIM",
+        "imputation_rmse": "error filling in",
     }
     print("\nTest split")
     metrics = results["metrics"]

@@ -9,6 +9,7 @@ from keras_vae.distributions.log_cosh import LogCosh
 from keras_vae.distributions.logistic import DiscretizedLogisticMixture
 from keras_vae.distributions.marginal import Marginal
 from keras_vae.distributions.normal_mixture import NormalMixture
+from keras_vae.distributions.observed import Observed, is_product, whole
 from keras_vae.distributions.poincare import wrapped_normal
 from keras_vae.distributions.scored import Scored
 from keras_vae.distributions.sphere import PowerSpherical, VonMisesFisher
@@ -27,6 +28,7 @@ __all__ = [
     "Multinomial",
     "NegativeBinomial",
     "NormalMixture",
+    "Observed",
     "Planar",
     "PowerSpherical",
     "Radial",
@@ -36,6 +38,8 @@ __all__ = [
     "UniformCodes",
     "VonMisesFisher",
     "ZeroInflatedNegativeBinomial",
+    "is_product",
     "tempered",
+    "whole",
     "wrapped_normal",
 ]

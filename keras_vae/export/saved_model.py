@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 from keras import ops
 
-from keras_vae.export.endpoints import deterministic, labels, needs_tensorflow, spec, traced
+from keras_vae.export.endpoints import deterministic, labels, needs_tensorflow, scored, spec, traced
 
 # Importance samples decoded at a time for each image.
 CHUNK = 16
@@ -18,7 +18,8 @@ def saved_model(model: keras.Model, path: str | Path) -> None:
         serve(x): reconstructions, (N, *X); encode(x): posterior means, (N, D), or codes, int32; decode(z): (N, *X);
         sample(n, seed): n images; log_prob(x, samples, seed): (N,) nats, by importance sampling; n, samples and seed
         are int32 scalars, and equal calls give equal numbers. Those of a conditional model take labels y, float32, too:
-        serve(x, y), encode(x, y), decode(z, y), sample(n, seed, y), log_prob(x, y, samples, seed).
+        serve(x, y), encode(x, y), decode(z, y), sample(n, seed, y), log_prob(x, y, samples, seed). Where targets are
+        scored, log_prob takes them as y, and images that come out are targets.
 
     Raises:
         RuntimeError: under JAX, whose models TensorFlow cannot export with batches of any size.
@@ -47,7 +48,7 @@ def saved_model(model: keras.Model, path: str | Path) -> None:
 
     endpoints = {name: traced(function, given) for name, (function, given, _) in deterministic(model).items()}
     endpoints["sample"] = traced(sample, [n, seed, *labels(model)])
-    endpoints["log_prob"] = traced(log_prob, [spec("x", model.image_shape), *labels(model), samples, seed])
+    endpoints["log_prob"] = traced(log_prob, [spec("x", model.image_shape), *scored(model), samples, seed])
     # Not Keras' ExportArchive, which writes each weight twice.
     served = tf.Module()
     variables = [v for function in endpoints.values() for v in function.get_concrete_function().variables]

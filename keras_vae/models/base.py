@@ -9,12 +9,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import backend, draws, export, presets
+from keras_vae import backend, corruptions, distributions, draws, export, presets
 from keras_vae.backend import Tensor
 from keras_vae.inference import Inference, Latent, joined
 from keras_vae.likelihoods import Likelihood
 from keras_vae.models.changes import Renewed, Settings
 from keras_vae.models.functions import Functions
+from keras_vae.models.imputation import Imputation
 from keras_vae.models.scale import LatentScale
 from keras_vae.models.train import Train
 from keras_vae.models.use import Use
@@ -22,7 +23,7 @@ from keras_vae.objectives import Objective
 from keras_vae.parts import unchanging
 
 
-class LatentVariableModel(Use, Train, Renewed, keras.Model):
+class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
     """Base class: training, evaluation and use of a model with latent variables.
 
     A subclass makes its networks and parts, calls `_set_up`, and says how to `run`; all else follows.
@@ -36,6 +37,9 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         codes: how many codes there are, whose perplexity is logged; None: latents are no codes.
         label_shape: shape of one example's label, where the model is conditional; otherwise None.
         labels_optional: whether a conditional model does without labels, too.
+        missing: whether NaN in x stands for elements that are missing: the likelihood scores the others alone.
+        corruption: what is done to x before it is encoded, in training alone, a `Corruption` or a layer; None: nothing.
+        target: "y" where the model scores y, and x is what it is given; None: it scores x itself.
         latent_scale: mean and standard deviation of each latent unit (or channel) over the data; None: not fitted yet.
     """
 
@@ -46,6 +50,12 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
     _group_shapes: tuple[tuple[int, ...], ...] | None = None
     label_shape: tuple[int, ...] | None = None
     labels_optional: bool = False
+    missing: bool = False
+    corruption: corruptions.Corruption | keras.layers.Layer | None = None
+    target: str | None = None
+    _target_shape: tuple[int, ...] | None = None
+    # Whether the encoder is told which elements are there.
+    _takes_mask: bool = False
     latent_scale: LatentScale | None = None
 
     def _set_up(
@@ -78,6 +88,16 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         for name in wanted:
             if name not in self.trackers:
                 self.trackers[name] = keras.metrics.Mean(name=name)
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Shape of one example of what is scored: *X, unless the model has targets of another shape."""
+        return self.image_shape if self._target_shape is None else self._target_shape
+
+    @property
+    def takes_y(self) -> bool:
+        """Whether there is something beside x: labels or targets."""
+        return self.target is not None or self.label_shape is not None
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -137,7 +157,7 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
 
         Args:
             x: (B, *X), tensor.
-            y: (B, ...) or None.
+            y: labels or targets, (B, ...), or None.
             samples: K, samples of z for each example.
             training: whether layers such as dropout are in training mode.
             seed: integer tensor, (2,), or (B, 2), one for each example, whose noise then depends on no other; None:
@@ -146,16 +166,22 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         """
         if seed is None:
             seed = backend.noise_seed(self.seed_generator if training else self.test_seed_generator)
-        x = ops.cast(x, "float32")
+        seen = x = ops.cast(x, "float32")
+        if self.target is not None:
+            x, y = ops.cast(y, "float32"), None
         if self.likelihood.data == "unit interval":
             # Scaled data may pass the ends by its rounding, where densities are infinite.
-            x = ops.clip(x, 0.0, 1.0)
+            x = self._clipped(x)
+            seen = x if self.target is None else seen
+        if training and self.corruption is not None:
+            seen = self._corrupted(seen, backend.folded(seed, 2**14))
         batch = x.shape[0] if len(seed.shape) == 2 else ops.shape(x)[0]
-        latents, features = self.run(draws.FromPosterior(samples, batch, seed), x, y, training=training)
+        latents, features = self.run(draws.FromPosterior(samples, batch, seed), seen, y, training=training)
         weights = {"sample_weight": sample_weight} if self.likelihood.adapts else {}
 
         def observe(features):
-            return self.likelihood.distribution(features, x=x, training=training, **weights)
+            likelihood = self.likelihood.distribution(features, x=x, training=training, **weights)
+            return distributions.Observed(likelihood) if self.missing else likelihood
 
         def decode(z):
             return observe(self.run(draws.Given(z, z.shape[0]), y=y, training=training)[1])
@@ -165,7 +191,8 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
             return ops.reshape(joined(latents)[0], (-1, sum(latent.size for latent in latents)))
 
         def picture(shown):
-            return self.likelihood.network_input(shown if ops.is_tensor(shown) else self.likelihood.image(shown))
+            shown = shown if ops.is_tensor(shown) else self.likelihood.image(distributions.whole(shown))
+            return self.likelihood.network_input(shown)
 
         return Inference(
             x,
@@ -182,7 +209,43 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
             decoder_weights=tuple(self.decoder_weights),
             seed=backend.folded(seed, 2**16),
             training=training,
+            seen=seen,
         )
+
+    def _clipped(self, x):
+        clipped = ops.clip(x, 0.0, 1.0)
+        return ops.where(ops.isnan(x), x, clipped) if self.missing else clipped
+
+    def _corrupted(self, x, seed):
+        if isinstance(self.corruption, corruptions.Corruption):
+            corrupted = self.corruption.corrupted(x, seed, self.likelihood.data)
+        else:
+            corrupted = ops.cast(self.corruption(x, training=True), "float32")
+        # What is missing stays so.
+        return ops.where(ops.isnan(x), x, corrupted) if self.missing else corrupted
+
+    def network_inputs(self, x: Tensor) -> list[tuple[Tensor, tuple[int, ...]]]:
+        """What the encoder takes of x, without labels, each with the shape of one example.
+
+        Args:
+            x: (B, *X), float32, NaN where an element is missing.
+
+        Returns:
+            x in the units of networks, 0 where it is missing; and, where the encoder takes it, a mask, 1 where it is
+            there.
+        """
+        if not self.missing:
+            return [(self.likelihood.network_input(x), self.image_shape)]
+        there = ops.logical_not(ops.isnan(x))
+        # Twice, since a gradient passes both.
+        seen = ops.where(there, self.likelihood.network_input(ops.where(there, x, 0.0)), 0.0)
+        inputs = [seen, ops.cast(there, "float32")] if self._takes_mask else [seen]
+        return [(value, self.image_shape) for value in inputs]
+
+    def _pseudo_inputs(self, inputs):
+        """Inputs in the units of networks, none of them missing, as `network_inputs` gives them."""
+        inputs = [inputs, ops.ones_like(inputs)] if self._takes_mask else [inputs]
+        return [(value, self.image_shape) for value in inputs]
 
     @property
     def decoder_weights(self) -> list[keras.Variable]:

@@ -6,7 +6,10 @@ from typing import Any
 
 import keras
 
+from keras_vae import corruptions
+from keras_vae.models import shapes
 from keras_vae.models.base import LatentVariableModel
+from keras_vae.names import one_of, plain
 from keras_vae.parts import Part
 
 # {part: a reference to its model}.
@@ -40,6 +43,28 @@ class Composed(LatentVariableModel):
         for piece in fitted.values():
             self._own(piece)
 
+    def _take_data(self, missing, corruption, target, target_shape):
+        """Takes what of the data is encoded and scored; before `_put_together`."""
+        self.missing = bool(missing)
+        self.target = None if target is None else one_of(target, ("y",), "target")
+        if target_shape is not None and target is None:
+            raise ValueError(f"Only a model with target='y' has targets. Received: target_shape={target_shape!r}")
+        self._target_shape = None if target_shape is None else plain(tuple(target_shape))
+        self.corruption = corruption
+
+    def _check_data(self, corruption, likelihood, objective, features=None):
+        """Refuses what does not go with the data that the model takes; `features` is as of `check_missing`."""
+        corruptions.check(corruption, self.image_shape, likelihood.data, self.missing)
+        if self.missing and features is not None:
+            shapes.check_missing(likelihood, objective, features)
+
+    def _data_shown(self):
+        """What `_take_data` took, in words."""
+        shown = ", NaN is missing" if self.missing else ""
+        corruption = getattr(self.corruption, "spec", getattr(self.corruption, "name", None))
+        shown += "" if corruption is None else f", corrupted by {corruption}"
+        return shown + ("" if self.target is None else f", targets {self.target_shape}")
+
     def _own(self, piece):
         if isinstance(piece, (tuple, list)):
             for part in piece:
@@ -59,6 +84,12 @@ class Composed(LatentVariableModel):
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.pieces and "settings" in vars(self):
             value = self._replacing(name, value)
+        if name in ("missing", "target") and "settings" in vars(self):
+            raise ValueError(f"What a model takes for data is decided when it is made. Received: {name}={value!r}")
+        if name == "corruption":
+            value = corruptions.get(value)
+            if "settings" in vars(self):
+                self._check_data(value, self.likelihood, self.objective)
         super().__setattr__(name, value)
 
     def _replacing(self, name, value):
@@ -74,7 +105,11 @@ class Composed(LatentVariableModel):
         return value
 
     def get_config(self) -> dict:
+        data = {"missing": self.missing or None, "target": self.target, "target_shape": self._target_shape}
+        data["corruption"] = self.corruption and keras.saving.serialize_keras_object(self.corruption)
         return {
+            # Those alone that are not as in a plain model.
+            **{name: value for name, value in data.items() if value is not None},
             **{piece: keras.saving.serialize_keras_object(getattr(self, piece)) for piece in self.pieces},
             "seed": self.seed,
             "image_shape": self.image_shape,

@@ -7,6 +7,7 @@ import keras
 
 from keras_vae import likelihoods, names, objectives, parts, posteriors
 from keras_vae.backend import Tensor
+from keras_vae.corruptions import Corruption
 from keras_vae.draws import Draw
 from keras_vae.inference import Latent
 from keras_vae.likelihoods import Likelihood
@@ -46,7 +47,7 @@ class HierarchicalVAE(Composed):
             a sequence of them, one for each group.
         prior: that of the top group, a prior or a spec, as of a `VAE`; those below it are `ConditionalNormal`, of their
             features. Or a sequence.
-        likelihood, objective, seed, image_shape, name: as in `VAE`.
+        likelihood, objective, seed, image_shape, name, missing, corruption, target, target_shape: as in `VAE`.
 
     Shape: latents (K, B, *D) of each group, D being what the network that takes z says, a vector or a map.
 
@@ -75,10 +76,15 @@ class HierarchicalVAE(Composed):
         seed: int | None = None,
         image_shape: tuple[int, ...] | None = None,
         name: str | None = None,
+        missing: bool = False,
+        corruption: Corruption | keras.layers.Layer | str | None = None,
+        target: str | None = None,
+        target_shape: tuple[int, ...] | None = None,
         **kwargs: Any,
     ):
         super().__init__(name=name, autocast=False, **kwargs)
         self.image_shape = shapes.input_shape(encoder, image_shape, "encoder", "image_shape=(28, 28, 1)")
+        self._take_data(missing, corruption, target, target_shape)
         networks = {"encoder": encoder, "decoder": decoder, "groups": groups}
         others = {"posterior": posterior, "prior": prior, "likelihood": likelihood, "objective": objective}
         self._put_together(seed, **networks, **others)
@@ -90,7 +96,9 @@ class HierarchicalVAE(Composed):
         sizes = [_inputs(network, 1 + bool(index))[-1] for index, network in enumerate(below)]
         specs = zip(_each("posterior", posterior, sizes), _each("prior", prior, sizes), strict=True)
         likelihood, objective = likelihoods.get(likelihood), objectives.get(objective)
-        seen = shapes.output_shapes(encoder, self.image_shape, what="encoder", inputs="images", count=len(sizes))
+        self._takes_mask = self.missing and shapes.takes_mask(encoder, self.image_shape)
+        taken = [self.image_shape] * (1 + self._takes_mask)
+        seen = shapes.output_shapes(encoder, *taken, what="encoder", inputs="images", count=len(sizes))
         above, made, fitted = [], None, []
         for index, (size, features, (q, p)) in enumerate(zip(sizes, seen, specs, strict=True)):
             if index:
@@ -109,9 +117,10 @@ class HierarchicalVAE(Composed):
             above.append(size)
             fitted.append((q, p))
         (features,) = shapes.output_shapes(decoder, *above, what="decoder", inputs="[h, z]", count=1)
-        shapes.build_likelihood(likelihood, decoder, features, self.image_shape)
+        shapes.build_likelihood(likelihood, decoder, features, self.target_shape)
         self._group_shapes = tuple(sizes)
-        shapes.build(objective, self.latent_shape, self.image_shape)
+        shapes.build(objective, self.latent_shape, self.target_shape)
+        self._check_data(self.corruption, likelihood, objective, features)
         return encoder, decoder, groups, *zip(*fitted, strict=True), likelihood, objective
 
     def __repr__(self):
@@ -129,7 +138,7 @@ class HierarchicalVAE(Composed):
         temperature: float | Tensor = 1.0,
         training: bool = False,
     ) -> tuple[tuple[Latent, ...], Tensor]:
-        seen = [None] * len(self.prior) if x is None else self._seen(self.likelihood.network_input(x), training)
+        seen = [None] * len(self.prior) if x is None else self._seen(self.network_inputs(x), training)
         latents, above, made = [], [], None
         for index, (p, q, features) in enumerate(zip(self.prior, self.posterior, seen, strict=True)):
             if index:
@@ -145,13 +154,13 @@ class HierarchicalVAE(Composed):
             above.append(q.embed(z, posterior))
         return tuple(latents), _applied(self.decoder, *above, training=training)
 
-    def _seen(self, x, training=False):
+    def _seen(self, inputs, training=False):
         """The encoder's features of each group, (B, *F)."""
-        features = self.encoder(x, training=training)
+        features = shapes.applied(self.encoder, *inputs, training=training)
         return features if isinstance(features, (list, tuple)) else [features]
 
     def _encode_pseudo_inputs(self, inputs):
-        return self.posterior[0].distribution(self._seen(inputs)[0])
+        return self.posterior[0].distribution(self._seen(self._pseudo_inputs(inputs))[0])
 
     @property
     def decoder_weights(self) -> list[keras.Variable]:

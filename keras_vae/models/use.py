@@ -8,13 +8,14 @@ import numpy as np
 from keras import ops
 
 from keras_vae import backend
+from keras_vae.backend import Tensor
 from keras_vae.inference import joined
 from keras_vae.models import shapes
 from keras_vae.models.functions import padded, power_of_two
 from keras_vae.models.scale import LatentScale
 from keras_vae.names import check_number, check_whole
 from keras_vae.samplers import Sampler
-from keras_vae.training import checks, values
+from keras_vae.training import checks
 
 # Importance samples of one example that are drawn together, at most, and samples of the prior.
 ROUND, BLOCK = 256, 16
@@ -28,7 +29,7 @@ class Use:
     """Encoding, decoding, sampling and scoring, all by `run`; mixed into `LatentVariableModel`."""
 
     def _checked(self, x):
-        return values.check_array(x, self.image_shape, self.likelihood)
+        return checks.checked_x(self, x)
 
     def _labels(self, y, count):
         return checks.checked_labels(y, count, self.label_shape, self.labels_optional)
@@ -280,9 +281,10 @@ class Use:
         """An importance-sampled estimate of log p(x), a lower bound in expectation that tightens with `samples`.
 
         Args:
-            x: (N, *X).
+            x: (N, *X); where elements may be missing, it is log p of those that are there.
             samples: K, importance samples from q(z|x) for each image.
-            y: (N, *label_shape), where the model is conditional; then it is log p(x|y).
+            y: (N, *label_shape), where the model is conditional; then it is log p(x|y). Targets, where the model scores
+                them: then it is log p(y), by samples of q(z|x).
             seed: int; None: another one at each call. Equal calls give equal numbers.
             keys: (N,) ints; the noise of an image depends on `seed` and its key, and on no other image. None: 0, 1, ...
             chunk: how many z are decoded at a time, at least a round of 256 for one image, which bounds the memory;
@@ -294,12 +296,26 @@ class Use:
 
         Reference: Burda, Grosse and Salakhutdinov 2016, equation 8; Rezende, Mohamed and Wierstra 2014, appendix E.
         """
+        chunks = self._in_rounds(self._log_sum_weights, x, y, samples, seed, keys, chunk, verbose)
+        totals = [np.logaddexp.reduce(np.stack(rounds).astype("float64"))[:count] for count, rounds in chunks]
+        return np.concatenate(totals) - np.log(int(samples))
+
+    def _in_rounds(self, function, x, y, samples, seed, keys, chunk, verbose, **sizes):
+        """Importance samples of all images, in chunks, and for each chunk in rounds; arguments are those of `log_prob`.
+
+        Args:
+            function: (seeds, valid, x, y if there is one, samples=, **sizes) -> arrays (B, ...) of the first `valid`
+                samples of a round.
+
+        Yields:
+            How many images; for each round what `function` returns, as numpy arrays, of so many images or more.
+        """
         if chunk is None:
-            chunk = min(backend.FAST_CHUNK, max(1, ELEMENTS // math.prod(self.image_shape)))
+            chunk = min(backend.FAST_CHUNK, max(1, ELEMENTS // math.prod(self.target_shape)))
         check_whole(samples=samples, chunk=chunk)
         samples, chunk = int(samples), int(chunk)
         x = self._checked(x)
-        y = self._labels(y, len(x))
+        y = checks.checked_y(self, y, len(x))
         keys = np.arange(len(x)) if keys is None else np.asarray(keys)
         if keys.shape != (len(x),):
             raise ValueError(f"`keys` must be one for each of {len(x)} images. Received: shape {keys.shape}")
@@ -308,19 +324,17 @@ class Use:
         images = _at_once(len(x), max(1, min(16, chunk // at_once)))
         seed = int(backend.seed_pair(seed)[0])
         progress = keras.utils.Progbar(-(-len(x) // images), verbose=verbose, unit_name="chunk")
-        log_sum_weights = self._functions(self._log_sum_weights, samples=at_once)
-        totals = np.empty(len(x))
+        function = self._functions(function, samples=at_once, **sizes)
         for start in range(0, len(x), images):
             batch = [padded(a[start : start + images], images) for a in (x, y) if a is not None]
-            total = -np.inf
+            parts = []
             for number in range(rounds):
                 valid = np.int32(min(at_once, samples - number * at_once))
                 seeds = backend.seed_pairs(seed, padded(keys[start : start + images], images), number)
-                part = log_sum_weights(seeds, valid, *batch)
-                total = np.logaddexp(total, ops.convert_to_numpy(part).astype("float64"))
-            totals[start : start + images] = total[: len(x) - start]
+                part = function(seeds, valid, *batch)
+                parts.append(keras.tree.map_structure(ops.convert_to_numpy, part))
+            yield min(images, len(x) - start), parts
             progress.add(1)
-        return totals - np.log(samples)
 
     def _log_sum_weights(self, seed, valid, x, y=None, *, samples):
         """The logarithm of the sum of the first `valid` of `samples` importance weights, (B,)."""
@@ -329,8 +343,7 @@ class Use:
             # Labels enumerated along K are all counted, with weights that sum to one.
             return inference.log_mean_weight + ops.log(ops.cast(samples, "float32"))
         log_weight = self._log_likelihood(inference) - inference.log_ratio
-        counted = ops.arange(samples, dtype="int32")[:, None] < valid
-        return ops.logsumexp(ops.where(counted, log_weight, -np.inf), axis=0)
+        return ops.logsumexp(first_of(log_weight, samples, valid), axis=0)
 
     def _log_likelihood(self, inference):
         """log p(x|z), (K, B), of as many samples at a time as is fast."""
@@ -347,6 +360,11 @@ class Use:
         z = ops.reshape(z, (turns, samples // turns, *z.shape[1:]))
         scored = ops.map(lambda z: inference.decode(z).log_prob(inference.x), z)
         return ops.reshape(scored, (samples, batch))
+
+
+def first_of(log_weight: Tensor, samples: int, valid: Tensor) -> Tensor:
+    """The logarithms of weights, (K, B), minus infinity but for the first `valid` of K samples."""
+    return ops.where(ops.arange(samples, dtype="int32")[:, None] < valid, log_weight, -np.inf)
 
 
 def _at_once(count, most):

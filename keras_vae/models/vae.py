@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_vae import backend, likelihoods, objectives, posteriors, priors
 from keras_vae.backend import Tensor, tfd
+from keras_vae.corruptions import Corruption
 from keras_vae.draws import Draw
 from keras_vae.inference import Latent
 from keras_vae.likelihoods import Likelihood
@@ -25,7 +26,7 @@ class VAE(Composed):
 
     Args:
         encoder: Keras model or layer, images (B, *X) -> features; no output layer, the posterior has it. With a second
-            input, [x, y], it sees labels.
+            input, [x, y], it sees labels; with `missing`, [x, mask] and [x, mask, y], it sees what is there.
         decoder: Keras model or layer, z (B, D) -> features; no output layer, the likelihood has it. With a second
             input, [z, y], it sees labels.
         posterior: a posterior, or a spec; None: `DiagonalNormal` of the decoder's input size.
@@ -38,11 +39,18 @@ class VAE(Composed):
         label_shape: shape of one example's label y, for networks whose inputs are not known before they are called and
             that take [x, y] and [z, y]; a Keras model with two inputs says it itself.
         name: name of the model.
+        missing: whether NaN in x stands for elements that are missing: the encoder sees 0 for them, and the likelihood,
+            a product over elements, scores the others.
+        corruption: what is done to x before it is encoded, in training alone, the clean x being scored: a corruption, a
+            spec ("masking:rate=0.3"), or a Keras layer.
+        target: "y" where y is scored, and x is what it is given: `fit(x, y)`; None: x itself.
+        target_shape: shape of one target; None: that of x.
 
     Raises:
         ValueError: if the networks and parts do not fit each other.
 
-    Reference: Kingma and Welling 2014; Rezende, Mohamed and Wierstra 2014.
+    Reference: Kingma and Welling 2014; Rezende, Mohamed and Wierstra 2014; Mattei and Frellsen 2019, arXiv:1812.02633
+    (missing); Im et al. 2017, arXiv:1511.06406 (corruption).
 
     Example:
         encoder, decoder = kv.networks.mlp((28, 28, 1), latent_size=20)
@@ -65,10 +73,15 @@ class VAE(Composed):
         image_shape: tuple[int, ...] | None = None,
         label_shape: tuple[int, ...] | None = None,
         name: str | None = None,
+        missing: bool = False,
+        corruption: Corruption | keras.layers.Layer | str | None = None,
+        target: str | None = None,
+        target_shape: tuple[int, ...] | None = None,
         **kwargs: Any,
     ):
         super().__init__(name=name, autocast=False, **kwargs)
         self.image_shape = shapes.input_shape(encoder, image_shape, "encoder", "image_shape=(28, 28, 1)")
+        self._take_data(missing, corruption, target, target_shape)
         self._given_label_shape = label_shape
         networks = {"encoder": encoder, "decoder": decoder}
         parts = {"posterior": posterior, "prior": prior, "likelihood": likelihood, "objective": objective}
@@ -84,7 +97,11 @@ class VAE(Composed):
         prior = priors.get(prior, posterior.size, posterior.codes)
         likelihood, objective = likelihoods.get(likelihood), objectives.get(objective)
         shapes.check_latents(posterior, prior)
-        labels = [shapes.label_shape(network, self._given_label_shape) for network in (encoder, decoder)]
+        mask = self.image_shape if self.missing and shapes.takes_mask(encoder, self.image_shape) else None
+        labels = [
+            shapes.label_shape(network, self._given_label_shape, others)
+            for network, others in ((encoder, 1 if mask is None else 2), (decoder, 1))
+        ]
         if prior.uses_encoder and (labels[0] is not None or posterior.discrete or not posterior.has_density):
             raise ValueError(
                 "This prior is made of q(z|u) of inputs u that it learns: it needs a posterior with a density, and an "
@@ -94,15 +111,22 @@ class VAE(Composed):
         found = {*labels, prior.label_shape} - {None}
         if len(found) > 1:
             raise ValueError(f"Encoder, decoder and prior must take labels of one shape. Received: {sorted(found)}")
-        features = shapes.output_shape(encoder, self.image_shape, "encoder", "images", labels[0])
+        if found and self.target is not None:
+            raise ValueError(
+                "A model that scores targets takes no labels: y is one or the other. "
+                f"Received: target={self.target!r}, labels of shape {found.pop()}"
+            )
+        features = shapes.output_shape(encoder, self.image_shape, "encoder", "images", mask, labels[0])
         shapes.build(posterior, features)
         shapes.build(prior, self.image_shape)
         what = "latents of the posterior's size"
         seen = posterior.embedding_shape
         seen = shapes.as_taken(decoder, seen) if posterior.discrete else seen
         features = shapes.output_shape(decoder, seen, "decoder", what, labels[1])
-        shapes.build_likelihood(likelihood, decoder, features, self.image_shape)
-        shapes.build(objective, posterior.event_shape, self.image_shape)
+        shapes.build_likelihood(likelihood, decoder, features, self.target_shape)
+        shapes.build(objective, posterior.event_shape, self.target_shape)
+        self._check_data(self.corruption, likelihood, objective, features)
+        self._takes_mask = mask is not None
         self._encoder_labels, self._decoder_labels, self._seen = *labels, seen
         self.label_shape = found.pop() if found else None
         return encoder, decoder, posterior, prior, likelihood, objective
@@ -115,7 +139,7 @@ class VAE(Composed):
         parts = {role: getattr(self, role).spec for role in ("posterior", "prior", "likelihood", "objective")}
         lines = [f"{role + ':':<12} {text}" for role, text in {**parts, "networks": networks}.items()]
         labels = "" if self.label_shape is None else f", labels {self.label_shape}"
-        head = f"<VAE {self.name!r}: images {self.image_shape}, latents {self.latent_shape}{labels}"
+        head = f"<VAE {self.name!r}: images {self.image_shape}, latents {self.latent_shape}{labels}{self._data_shown()}"
         return "\n  ".join([head, *lines]) + ">"
 
     @property
@@ -159,7 +183,7 @@ class VAE(Composed):
     def _encode_pseudo_inputs(self, inputs):
         # They are in the encoder's units, and have no labels. In inference mode: they are no data, whose statistics
         # layers such as batch normalisation keep, and p(z) is the same in training and tests.
-        return self.posterior.distribution(self.encoder(inputs, training=False))
+        return self.posterior.distribution(shapes.applied(self.encoder, *self._pseudo_inputs(inputs)))
 
     @property
     def decoder_weights(self) -> list[keras.Variable]:
@@ -169,8 +193,7 @@ class VAE(Composed):
     def _posterior(self, x, y=None, prior=None, training=False):
         """q(z|x), and a function that gives it again as a constant."""
         label = [] if self._encoder_labels is None else [(y, self._encoder_labels)]
-        seen = (self.likelihood.network_input(x), self.image_shape)
-        features = shapes.applied(self.encoder, seen, *label, training=training)
+        features = shapes.applied(self.encoder, *self.network_inputs(x), *label, training=training)
 
         def held():
             return frozen(self.posterior, "distribution")(ops.stop_gradient(features), prior, training)

@@ -17,9 +17,13 @@ class Objective(Part):
 
     Args:
         samples: K, samples of z for each example.
+
+    Attributes:
+        whole_images: whether it looks at images, of which no element may be missing.
     """
 
     role = "objective"
+    whole_images = False
 
     def __init__(self, samples: int = 1, **kwargs: Any):
         super().__init__(**kwargs)

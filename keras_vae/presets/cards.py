@@ -12,11 +12,12 @@ _TITLES = {
     "bits_per_dim_elbo": "bits/dim (ELBO)",
     "psnr": "PSNR",
     "ssim": "SSIM",
+    "imputation_rmse": "root mean squared error of missing pixels",
 }
 # What ends the name of a metric that belongs to the prior before another one was fitted.
 BEFORE = "_before"
 _DENSITIES = ("log_prob", "elbo", "iwae", "log_likelihood")
-_DECIMALS = {"active_units": 0, "bits_per_dim": 3, "ssim": 3}
+_DECIMALS = {"active_units": 0, "bits_per_dim": 3, "ssim": 3, "imputation_rmse": 3}
 _TASK = "unconditional-image-generation"
 # {heading: its metrics, of which a preset has one}.
 _COLUMNS = {

@@ -78,7 +78,7 @@ def evaluate(
 
     single = {"unit": "nats", "split": "test", "images": len(test), "samples": vae.objective.samples}
     many = single | {"images": len(chosen), "samples": extent.samples}
-    seen = data.preprocessing(vae.likelihood, images)
+    seen = data.preprocessing(vae.likelihood, images, missing=recipe.missing)
     seen = (f"; test images: {seen}" if seen else "") + ("" if vae.likelihood.normalized else _NO_DENSITY)
     seen += _CUT if extent.cut else ""
     single["protocol"] = f"expectations over q(z|x) by samples{seen}"
@@ -109,6 +109,16 @@ def evaluate(
             **plain,
             "protocol": f"exponential of the entropy of codes, mean over batches of {EVALUATION_BATCH} images",
         }
+    if recipe.missing:
+        whole = data.seen(evenly(extent.images, images.test.images), vae.likelihood, images)
+        filled = vae.impute(chosen, samples=extent.samples, seed=recipe.seed)
+        errors = np.divide(filled - whole, _scale(vae), dtype="float32")[np.isnan(chosen)]
+        results["imputation_rmse"] = {
+            "value": float(np.sqrt(np.mean(errors**2))),
+            **many,
+            "unit": "of missing pixels, values 0 to 1",
+            "protocol": f"means by importance sampling, Mattei and Frellsen 2019{seen}",
+        }
     protocol = f"reconstructions by way of the posterior's mean{seen}"
     for name, values in reconstruction_quality(vae, test).items():
         # Blank images that are reconstructed exactly have no PSNR.
@@ -135,18 +145,21 @@ _QUALITY_UNITS = {"squared_error": "summed over pixels, values 0 to 1", "psnr": 
 def reconstruction_quality(vae: LatentVariableModel, x: np.ndarray) -> dict[str, np.ndarray]:
     """{name: (N,) numbers} of the reconstructions of `x`: squared error and, unless binary, PSNR and SSIM.
 
-    Counts, which have no range, have none of them.
+    Counts, which have no range, and images of which elements are missing have none of them.
     """
-    if vae.likelihood.data == "counts":
+    if vae.likelihood.data == "counts" or vae.missing:
         return {}
-    scale = 255 if vae.likelihood.data == "8-bit levels" else 1
-    pair = [np.divide(a, scale, dtype="float32") for a in (x, vae.reconstruct(x, batch_size=EVALUATION_BATCH))]
+    pair = [np.divide(a, _scale(vae), dtype="float32") for a in (x, vae.reconstruct(x, batch_size=EVALUATION_BATCH))]
     measured = {"squared_error": metrics.squared_error(*pair)}
     if vae.likelihood.data != "binary":
         measured["psnr"] = metrics.psnr(*pair)
         if metrics.has_ssim(vae.image_shape):
             measured["ssim"] = metrics.ssim(*pair)
     return measured
+
+
+def _scale(vae):
+    return 255 if vae.likelihood.data == "8-bit levels" else 1
 
 
 class MonitoredReconstructions(keras.callbacks.Callback):

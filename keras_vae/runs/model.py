@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 
-from keras_vae import backend, likelihoods, names, networks, objectives, posteriors, priors, schedules
+from keras_vae import backend, corruptions, likelihoods, names, networks, objectives, posteriors, priors, schedules
 from keras_vae.models.composed import Composed
 from keras_vae.models.hierarchical import composed, of_networks
 from keras_vae.runs.recipe import Recipe, understood
@@ -24,6 +24,7 @@ def check(recipe: Recipe) -> None:
     understood(names.bound, "network", recipe.network, (1,), size)
     understood(priors.get, recipe.prior, recipe.latent_size, posterior.codes)
     understood(likelihoods.get, recipe.likelihood)
+    understood(corruptions.get, recipe.corruption)
     understood(learning_rate, recipe, 1)
     kept = ("last", "loss", "elbo", "log_likelihood", *understood(objective, recipe, 1).names)
     understood(names.one_of, recipe.keep, kept, "value to keep the best epoch by")
@@ -107,6 +108,8 @@ def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.nda
     """
     network = names.find("network", names.Spec.parse(recipe.network).name)
     suiting = _suiting(image_shape).get(network, {})
+    if recipe.missing and "missing" in [argument.name for argument in names.arguments(network)]:
+        suiting["missing"] = True
     keras.utils.set_random_seed(recipe.seed)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision(recipe))
@@ -121,6 +124,8 @@ def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.nda
             likelihood=recipe.likelihood,
             objective=objective(recipe, steps),
             seed=recipe.seed,
+            corruption=recipe.corruption,
+            missing=bool(recipe.missing),
         )
     finally:
         keras.config.set_dtype_policy(policy)

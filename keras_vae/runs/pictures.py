@@ -69,7 +69,10 @@ def write(
         caption = f"Uncurated samples, seed {seed}: each tile is the mean of p(x|z) for a z drawn from the prior"
         save("samples.png", plotting.image_grid(vae.sample(49, seed=seed)), caption)
         shown = evenly(30, test)
-        plotting.save(plotting.reconstruction_grid(shown, vae.reconstruct(shown)), out / "reconstructions.png")
+        # What is missing is black, and filled in.
+        filled = {"row_names": ("given", "filled in")} if vae.missing else {}
+        pair = (np.nan_to_num(shown), vae.impute(shown)) if vae.missing else (shown, vae.reconstruct(shown))
+        plotting.save(plotting.reconstruction_grid(*pair, **filled), out / "reconstructions.png")
         if len(vae.group_shapes) > 1:
             _write_levels(vae, save, seed)
     if _has_means(vae):

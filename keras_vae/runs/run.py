@@ -172,7 +172,7 @@ def _run(recipe, out, about, ends, verbose, command, preset):
             **({"seconds_per_epoch": statistics.median(seconds)} if seconds else {}),
             "training_seconds": round(sum(seconds) + record.get("seconds", 0), 3),
             "parameters": presets.parameters(vae),
-            "preprocessing": data.preprocessing(vae.likelihood, images, recipe.seed),
+            "preprocessing": data.preprocessing(vae.likelihood, images, recipe.seed, recipe.missing),
             "training_images": len(images.train),
             "command": command,
             "versions": evaluation.versions(),
