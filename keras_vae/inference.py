@@ -179,21 +179,25 @@ class Inference:
         """What training adds to the loss and no bound counts, the sum over the groups, (B,), (K, B) or 0; nats."""
         return sum(latent.penalty for latent in self.latents)
 
-    def perplexity(self, codes: int) -> Tensor:
+    def perplexity(self, codes: int, books: int = 1) -> Tensor:
         """How many codes are in use: the exponential of the entropy of their shares in the batch, a scalar.
 
         It is at most `codes`, and at most the number of codes in the batch.
 
         Args:
-            codes: how many there are.
+            codes: how many there are in a codebook.
+            books: how many codebooks there are, one after the other along the last axis of z; the entropy is the mean
+                over them.
         """
-        total = ops.zeros((codes,), dtype="float32")
+        total = ops.zeros((books * codes,), dtype="float32")
         for latent in self.latents:
             places = (1,) * (len(latent.z.shape) - 2)
             share = ops.broadcast_to(ops.reshape(self.shares, (*ops.shape(self.shares), *places)), ops.shape(latent.z))
-            total = total + ops.segment_sum(ops.reshape(share, (-1,)), ops.reshape(latent.z, (-1,)), num_segments=codes)
-        share = total / ops.maximum(ops.sum(total), 1e-12)
-        return ops.exp(-ops.sum(share * ops.log(ops.maximum(share, 1e-12))))
+            rows = ops.reshape(latent.z + codes * ops.arange(books, dtype="int32"), (-1,))
+            total = total + ops.segment_sum(ops.reshape(share, (-1,)), rows, num_segments=books * codes)
+        total = ops.reshape(total, (books, codes))
+        share = total / ops.maximum(ops.sum(total, axis=-1, keepdims=True), 1e-12)
+        return ops.exp(-ops.sum(share * ops.log(ops.maximum(share, 1e-12))) / books)
 
     def mean(self, value: Tensor, rank: int = 0) -> Tensor:
         """The mean of `value` over the samples: (K, B, *V) -> (B, *V); (B, *V) and scalars stay.

@@ -399,6 +399,14 @@ _VARIANTS = {
             fitted="autoregressive_codes",
         ),
         Variant(
+            "rq-vae",
+            "RQ-VAE",
+            "Lee et al. 2022, arXiv:2203.01941",
+            "several codes for each vector, each of what the former left: finer pictures from a small codebook",
+            {"posterior": "residual_quantizer:shared=true,decay=0.99", "prior": "uniform_codes"},
+            fitted="autoregressive_codes",
+        ),
+        Variant(
             "fsq-vae",
             "VAE with finite scalar quantisation",
             "Mentzer et al. 2024, arXiv:2309.15505",

@@ -274,6 +274,13 @@ COMPOSITIONS = (
         network=lambda shape: kv.networks.resnet(shape, (2, 2, 4), widths=(4, 8), blocks=(0, 1)),
     ),
     Composition(
+        "residual_quantizer",
+        "test_codes.py::test_each_level_quantises_what_the_former_left",
+        posterior=lambda: kv.posteriors.ResidualQuantizer(LATENT, levels=2, codes=6, vector=4, decay=0.9),
+        prior=lambda: kv.priors.UniformCodes((LATENT, 2), codes=6),
+        network=lambda shape: kv.networks.mlp(shape, LATENT * 4, widths=(16,)),
+    ),
+    Composition(
         "finite_scalar",
         "test_codes.py::test_finite_scalars_are_rounded_by_hand",
         posterior=lambda: kv.posteriors.FiniteScalar(LATENT, levels=(4, 3)),

@@ -34,6 +34,9 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         image_shape: *X, shape of one example.
         latent_dtype: "float32", or "int32" for codes.
         codes: how many codes there are, whose perplexity is logged; None: latents are no codes.
+        books: how many codebooks they are of, one after the other along the last axis of z.
+        adapts: whether `run` fits something to the batch in training, and takes its `sample_weight`.
+        deterministic: whether q(z|x) has all mass on one z, so that all samples are alike.
         label_shape: shape of one example's label, where the model is conditional; otherwise None.
         labels_optional: whether a conditional model does without labels, too.
         latent_scale: mean and standard deviation of each latent unit (or channel) over the data; None: not fitted yet.
@@ -41,6 +44,9 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
 
     latent_dtype: str = "float32"
     codes: int | None = None
+    books: int = 1
+    adapts: bool = False
+    deterministic: bool = False
     # Found when they are asked for, unless the subclass says them.
     _latent_shape: tuple[int, ...] | None = None
     _group_shapes: tuple[tuple[int, ...], ...] | None = None
@@ -151,8 +157,11 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
             # Scaled data may pass the ends by its rounding, where densities are infinite.
             x = ops.clip(x, 0.0, 1.0)
         batch = x.shape[0] if len(seed.shape) == 2 else ops.shape(x)[0]
-        latents, features = self.run(draws.FromPosterior(samples, batch, seed), x, y, training=training)
-        weights = {"sample_weight": sample_weight} if self.likelihood.adapts else {}
+        # For what fits something to the batch.
+        given = {"sample_weight": sample_weight}
+        seen = given if self.adapts else {}
+        latents, features = self.run(draws.FromPosterior(samples, batch, seed), x, y, training=training, **seen)
+        weights = given if self.likelihood.adapts else {}
 
         def observe(features):
             return self.likelihood.distribution(features, x=x, training=training, **weights)

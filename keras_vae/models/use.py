@@ -293,7 +293,8 @@ class Use:
         if chunk is None:
             chunk = min(backend.FAST_CHUNK, max(1, ELEMENTS // math.prod(self.image_shape)))
         check_whole(samples=samples, chunk=chunk)
-        samples, chunk = int(samples), int(chunk)
+        # Of samples that are alike one is enough.
+        samples, chunk = 1 if self.deterministic else int(samples), int(chunk)
         x = self._checked(x)
         y = self._labels(y, len(x))
         keys = np.arange(len(x)) if keys is None else np.asarray(keys)

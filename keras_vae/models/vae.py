@@ -81,7 +81,7 @@ class VAE(Composed):
             posterior = "diagonal_normal" if posterior is None else posterior
             posterior = posteriors.for_decoder(posterior, shapes.latent_size(decoder))
         prior = posterior.default_prior if prior is None else prior
-        prior = priors.get(prior, posterior.size, posterior.codes)
+        prior = priors.get(prior, posterior.latent_size, posterior.codes)
         likelihood, objective = likelihoods.get(likelihood), objectives.get(objective)
         shapes.check_latents(posterior, prior)
         labels = [shapes.label_shape(network, self._given_label_shape) for network in (encoder, decoder)]
@@ -133,6 +133,21 @@ class VAE(Composed):
         """How many codes there are, where the posterior's z are codes."""
         return self.posterior.codes
 
+    @property
+    def books(self) -> int:
+        """How many codebooks there are, one after the other along the last axis of z."""
+        return self.posterior.books
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the posterior fits something to batches in training, such as a codebook."""
+        return self.posterior.adapts
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether q(z|x) has all mass on one z."""
+        return self.posterior.deterministic
+
     def run(
         self,
         draw: Draw,
@@ -140,9 +155,10 @@ class VAE(Composed):
         y: Tensor | None = None,
         temperature: float | Tensor = 1.0,
         training: bool = False,
+        sample_weight: Tensor | None = None,
     ) -> tuple[tuple[Latent, ...], Tensor]:
         prior = self._prior(y, temperature, training)
-        posterior, held = (None, None) if x is None else self._posterior(x, y, prior, training)
+        posterior, held = (None, None) if x is None else self._posterior(x, y, prior, training, sample_weight)
         z = draw(posterior, prior, self.posterior.point)
         penalty = 0.0 if posterior is None else self.posterior.penalty(posterior)
         seen = self.posterior.embed(z, posterior)
@@ -166,7 +182,7 @@ class VAE(Composed):
         """Those of the decoder and of the likelihood's output layer."""
         return [*self.decoder.trainable_variables, *self.likelihood.trainable_variables]
 
-    def _posterior(self, x, y=None, prior=None, training=False):
+    def _posterior(self, x, y=None, prior=None, training=False, sample_weight=None):
         """q(z|x), and a function that gives it again as a constant."""
         label = [] if self._encoder_labels is None else [(y, self._encoder_labels)]
         seen = (self.likelihood.network_input(x), self.image_shape)
@@ -175,7 +191,8 @@ class VAE(Composed):
         def held():
             return frozen(self.posterior, "distribution")(ops.stop_gradient(features), prior, training)
 
-        return self.posterior.distribution(features, prior, training), held
+        weights = {"sample_weight": sample_weight} if self.adapts else {}
+        return self.posterior.distribution(features, prior, training, **weights), held
 
     def fit_prior(
         self,

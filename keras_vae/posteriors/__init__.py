@@ -2,7 +2,8 @@
 
 from keras_vae import names, parts
 from keras_vae.posteriors.base import Posterior
-from keras_vae.posteriors.codes import FiniteScalar, OneHot, VectorQuantizer
+from keras_vae.posteriors.codebooks import ResidualQuantizer, VectorQuantizer
+from keras_vae.posteriors.codes import FiniteScalar, OneHot
 from keras_vae.posteriors.flow import InverseAutoregressiveFlow, PlanarFlow, RadialFlow
 from keras_vae.posteriors.normal import DiagonalNormal, FullCovarianceNormal, ResidualNormal
 from keras_vae.posteriors.poincare import WrappedNormal
@@ -21,6 +22,7 @@ __all__ = [
     "PowerSpherical",
     "RadialFlow",
     "ResidualNormal",
+    "ResidualQuantizer",
     "VectorQuantizer",
     "VonMisesFisher",
     "WrappedNormal",

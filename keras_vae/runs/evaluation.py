@@ -189,7 +189,9 @@ class Costs(NamedTuple):
             function()
             return (time.monotonic() - begin) / len(few)
 
-        return cls(seconds(lambda: vae.reconstruct(few)), seconds(lambda: vae.log_prob(few, samples=16, seed=0)) / 16)
+        scored = seconds(lambda: vae.log_prob(few, samples=16, seed=0)) / 16
+        # Where all samples are alike, more of them cost nothing.
+        return cls(seconds(lambda: vae.reconstruct(few)), 0.0 if vae.deterministic else scored)
 
     def seconds(self, extent: Extent) -> float:
         """What an evaluation takes, and what is written after it."""
@@ -202,7 +204,7 @@ class Costs(NamedTuple):
             return wanted
         left = max(0.0, seconds - _SECONDS_WRITING)
         test = _between(16, left / 2 / (_PASSES * self.image), wanted.test)
-        pairs = (left - _PASSES * self.image * test) / self.sample
+        pairs = (left - _PASSES * self.image * test) / max(self.sample, 1e-12)
         images = _between(100, pairs / wanted.samples, wanted.images)
         return Extent(test, images, _between(10, pairs / images, wanted.samples), cut=True)
 

@@ -22,7 +22,7 @@ def check(recipe: Recipe) -> None:
     posterior = understood(posteriors.get, recipe.posterior, recipe.latent_size)
     size, _ = of_networks(posterior, recipe.latent_size)
     understood(names.bound, "network", recipe.network, (1,), size)
-    understood(priors.get, recipe.prior, recipe.latent_size, posterior.codes)
+    understood(priors.get, recipe.prior, posterior.latent_size, posterior.codes)
     understood(likelihoods.get, recipe.likelihood)
     understood(learning_rate, recipe, 1)
     kept = ("last", "loss", "elbo", "log_likelihood", *understood(objective, recipe, 1).names)
