@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_vae.backend import Tensor, tfd
+from keras_vae.distributions import Joint
 
 
 def _factors(distribution):
@@ -18,6 +19,8 @@ def _factors(distribution):
 
 def has_density(distribution: tfd.Distribution) -> bool:
     """Whether a distribution is not a point mass."""
+    if isinstance(distribution, Joint):
+        return all(map(has_density, distribution.parts))
     return not isinstance(_factors(distribution) or distribution, (tfd.Deterministic, tfd.VectorDeterministic))
 
 
@@ -57,6 +60,14 @@ class Latent:
     held: Callable[[], tfd.Distribution] | None = None
 
     @cached_property
+    def parts(self) -> tuple["Latent", ...]:
+        """The vectors of units that posterior and prior are products of, itself where it is one."""
+        if not (isinstance(self.posterior, Joint) and isinstance(self.prior, Joint)):
+            return (self,)
+        trios = zip(self.prior.split(self.z), self.posterior.parts, self.prior.parts, strict=True)
+        return tuple(Latent(*trio) for trio in trios)
+
+    @cached_property
     def log_ratio(self) -> Tensor:
         """log q(z|x) - log p(z) at the samples, (K, B), nats."""
         return self.posterior.log_prob(self.z) - self.prior.log_prob(self.z)
@@ -64,6 +75,8 @@ class Latent:
     @cached_property
     def kl(self) -> Tensor:
         """KL(q(z|x) || p(z)): in closed form where TFP has one, (B,) or (K, B), otherwise `log_ratio`, (K, B); nats."""
+        if len(self.parts) > 1:
+            return sum(part.kl for part in self.parts)
         # A registered KL holds only between continuous, reparameterised distributions, or categorical ones: TFP has one
         # from a point mass, too, which is -log p and no KL.
         exact = None
@@ -75,6 +88,9 @@ class Latent:
     @cached_property
     def unit_kl(self) -> Tensor | None:
         """The KL of each latent unit, (B, *D) or (K, B, *D), nats; None unless both are products of units."""
+        if len(self.parts) > 1:
+            units = [part.unit_kl for part in self.parts]
+            return None if any(kl is None for kl in units) else ops.concatenate(units, axis=-1)
         q, p = _factors(self.posterior), _factors(self.prior)
         return None if q is None or p is None else _registered_kl(q, p)
 

@@ -422,6 +422,13 @@ _VARIANTS = {
             {"posterior": "one_hot", "prior": "uniform_codes"},
         ),
         Variant(
+            "joint-vae",
+            "JointVAE",
+            "Dupont 2018, arXiv:1804.00104",
+            "disentangling: units that are numbers, and beside them categories, such as styles and classes",
+            {"posterior": "joint", "prior": "joint", "objective": "joint_capacity"},
+        ),
+        Variant(
             "two-stage-vae",
             "Two-stage VAE",
             "Dai and Wipf 2019, arXiv:1903.05789",

@@ -302,6 +302,16 @@ COMPOSITIONS = (
         network=lambda shape: kv.networks.mlp(shape, LATENT * 4, widths=(16,)),
     ),
     Composition(
+        "joint",
+        "test_joint.py::test_the_kl_is_the_sum_of_both_parts",
+        posterior=lambda: kv.posteriors.Joint(4, categorical="one_hot:classes=5", count=2),
+        prior=lambda: kv.priors.JointPrior(4, codes=5, coded=2),
+        objective=lambda: kv.objectives.JointCapacity(
+            continuous_weight="capacity:1.0,gamma=2.0", categorical_weight=2.0
+        ),
+        network=lambda shape: kv.networks.mlp(shape, 12, widths=(16,)),
+    ),
+    Composition(
         "conditional_normal",
         "test_flows.py::test_conditional_normal_is_linear_in_the_label",
         prior=lambda: kv.priors.ConditionalNormal(LATENT, 10),

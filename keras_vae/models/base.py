@@ -86,6 +86,11 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
                 self.trackers[name] = keras.metrics.Mean(name=name)
 
     @property
+    def has_codes(self) -> bool:
+        """Whether latents, or some of their units, are codes: whole numbers between which there is no way."""
+        return self.latent_dtype != "float32"
+
+    @property
     def latent_shape(self) -> tuple[int, ...]:
         """Shape of one z, as `encode` returns it; several groups are flattened, one after the other."""
         if self._latent_shape is None:

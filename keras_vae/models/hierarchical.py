@@ -251,10 +251,10 @@ def of_networks(
     """The latent size of the networks of a posterior, and the posterior, which is made where it is one of codes."""
     if isinstance(posterior, (str, names.Spec)):
         spec = names.Spec.parse(posterior) if isinstance(posterior, str) else posterior
-        if names.find("posterior", spec.name).discrete:
+        if names.find("posterior", spec.name).has_codes:
             posterior = posteriors.get(spec, latent_size)
-    discrete = isinstance(posterior, Posterior) and posterior.discrete
-    return posterior.network_size if discrete else latent_size, posterior
+    coded = isinstance(posterior, Posterior) and posterior.has_codes
+    return posterior.network_size if coded else latent_size, posterior
 
 
 def composed_of(networks: Sequence, **given: Any) -> Composed:

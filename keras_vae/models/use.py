@@ -75,7 +75,7 @@ class Use:
 
         Reference: Rombach, Blattmann, Lorenz, Esser and Ommer 2022, appendix G (rescaled latents).
         """
-        if self.latent_dtype != "float32":
+        if self.has_codes:
             raise ValueError(
                 "Codes, which are whole numbers, have neither mean nor scale. "
                 f"Received: a model with latents of type {self.latent_dtype}"
@@ -148,7 +148,7 @@ class Use:
             raise ValueError(f"Expected as many images on both sides. Received: shapes {a.shape} and {b.shape}")
         check_whole(least=2, steps=steps)
         steps = int(steps)
-        if self.latent_dtype != "float32":
+        if self.has_codes:
             raise ValueError(
                 "Between codes, which are whole numbers, there is no way: this model cannot interpolate. "
                 f"Received: latents of type {self.latent_dtype}"

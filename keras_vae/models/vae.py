@@ -81,11 +81,11 @@ class VAE(Composed):
             posterior = "diagonal_normal" if posterior is None else posterior
             posterior = posteriors.for_decoder(posterior, shapes.latent_size(decoder))
         prior = posterior.default_prior if prior is None else prior
-        prior = priors.get(prior, posterior.latent_size, posterior.codes)
+        prior = priors.get(prior, posterior.latent_size, **posterior.suiting)
         likelihood, objective = likelihoods.get(likelihood), objectives.get(objective)
         shapes.check_latents(posterior, prior)
         labels = [shapes.label_shape(network, self._given_label_shape) for network in (encoder, decoder)]
-        if prior.uses_encoder and (labels[0] is not None or posterior.discrete or not posterior.has_density):
+        if prior.uses_encoder and (labels[0] is not None or posterior.has_codes or not posterior.has_density):
             raise ValueError(
                 "This prior is made of q(z|u) of inputs u that it learns: it needs a posterior with a density, and an "
                 f"encoder that sees no labels. Received: prior={prior.spec!r}, posterior={posterior.spec!r}, "
@@ -127,6 +127,11 @@ class VAE(Composed):
     def latent_dtype(self) -> str:
         """ "float32", or "int32" where the posterior's z are codes."""
         return "int32" if self.posterior.discrete else "float32"
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether z, or some of its units, are codes."""
+        return self.posterior.has_codes
 
     @property
     def codes(self) -> int | None:

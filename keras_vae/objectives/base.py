@@ -72,7 +72,8 @@ class Objective(Part):
 
     def check_real(self, inference: Inference) -> None:
         """Refuses codes, which have neither means nor distances."""
-        if any("int" in keras.backend.standardize_dtype(latent.z.dtype) for latent in inference.latents):
+        parts = [part for latent in inference.latents for part in latent.parts]
+        if any("int" in keras.backend.standardize_dtype(part.z.dtype) for part in parts):
             raise ValueError(
                 "This objective is for latents of real numbers, and not for codes: take an ELBO, which weighs what a "
                 f"codebook asks for, too. Received: objective {self.spec!r}, latents of whole numbers"

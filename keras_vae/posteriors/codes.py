@@ -29,6 +29,7 @@ class _Coded(Posterior):
     """
 
     discrete = True
+    has_codes = True
     default_prior = "uniform_codes"
     vector: int
 

@@ -94,7 +94,7 @@ def evaluate(
 
     plain = {"split": "test", "images": len(test), "samples": 0}
     # Codes have no means.
-    if vae.latent_dtype == "float32":
+    if not vae.has_codes:
         results["active_units"] = {
             "value": int(metrics.active_units(vae.encode(test, batch_size=EVALUATION_BATCH)).sum()),
             "unit": f"of {math.prod(vae.latent_shape)} latent units",
