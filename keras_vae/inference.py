@@ -50,7 +50,7 @@ class Latent:
         posterior: q(z|x), batch (B,), or (K, B) below other groups, event (*D); None where there is no x.
         prior: p(z), batch (), (B,) or (K, B), event (*D).
         penalty: what training adds to the loss and no bound counts, (B,) or (K, B), nats.
-        held: () -> `posterior` again, as a constant: no gradient reaches what made it. None: the model has none.
+        held: () -> `posterior` again, as a constant: no gradient reaches what made it. None: a pass more finds it.
     """
 
     z: Tensor
@@ -131,6 +131,8 @@ class Inference:
             this pass, and changes no state of the networks.
         encode: (B, *X) -> the points that stand for them, (B, D), flattened, several groups one after the other; it
             changes no state either.
+        densities: z as of `decode`, and whether what they are made by is constant -> log q(z|x) and log p(z), (K, B)
+            each; it changes no state either.
         features: the decoder's output, (K, B, *F).
         observe: features -> p(x|z).
         picture: p(x|z) or x -> images, (K, B, *X) or (B, *X), in the units in which networks see them.
@@ -148,6 +150,7 @@ class Inference:
     sample_weight: Tensor | None = None
     decode: Callable[[Tensor], tfd.Distribution] | None = None
     encode: Callable[[Tensor], Tensor] | None = None
+    densities: Callable[[Tensor, bool], tuple[Tensor, Tensor]] | None = None
     features: Tensor | None = None
     observe: Callable[[Tensor], tfd.Distribution] | None = None
     picture: Callable[[tfd.Distribution | Tensor], Tensor] | None = None
@@ -174,6 +177,24 @@ class Inference:
     def log_weight(self) -> Tensor:
         """log p(x|z) + log p(z) - log q(z|x), (K, B), nats."""
         return self.log_likelihood - self.log_ratio
+
+    def log_joint(self, z: Tensor) -> Tensor:
+        """log p(x, z), (K, B), nats, at other z.
+
+        Args:
+            z: as of `decode`.
+        """
+        # Where there is one prior, itself: its density may be an estimate with noise of its own.
+        prior = self.latents[0].prior.log_prob(z) if len(self.latents) == 1 else self.densities(z, False)[1]
+        return self.decode(z).log_prob(self.x) + prior
+
+    def log_posterior(self, z: Tensor) -> Tensor:
+        """log q(z|x), (K, B), nats, at other z.
+
+        Args:
+            z: as of `decode`.
+        """
+        return self.latents[0].posterior.log_prob(z) if len(self.latents) == 1 else self.densities(z, False)[0]
 
     @cached_property
     def elbo(self) -> Tensor:

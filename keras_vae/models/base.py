@@ -19,7 +19,7 @@ from keras_vae.models.scale import LatentScale
 from keras_vae.models.train import Train
 from keras_vae.models.use import Use
 from keras_vae.objectives import Objective
-from keras_vae.parts import unchanging
+from keras_vae.parts import frozen, unchanging
 
 
 class LatentVariableModel(Use, Train, Renewed, keras.Model):
@@ -39,6 +39,7 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         deterministic: whether q(z|x) has all mass on one z, so that all samples are alike.
         label_shape: shape of one example's label, where the model is conditional; otherwise None.
         labels_optional: whether a conditional model does without labels, too.
+        kl_names: names by which the KLs of several groups are logged, from the top; none where they are not.
         latent_scale: mean and standard deviation of each latent unit (or channel) over the data; None: not fitted yet.
     """
 
@@ -52,6 +53,7 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
     _group_shapes: tuple[tuple[int, ...], ...] | None = None
     label_shape: tuple[int, ...] | None = None
     labels_optional: bool = False
+    kl_names: tuple[str, ...] = ()
     latent_scale: LatentScale | None = None
 
     def _set_up(
@@ -78,7 +80,8 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
     def _take(self, objective):
         """Has what `objective` logs logged, and what it holds held."""
         objective.hold_numbers()
-        wanted = ("elbo", "log_likelihood", "kl", *(["perplexity"] if self.codes else ()), *objective.names)
+        known = ("elbo", "log_likelihood", "kl", *self.kl_names, *(["perplexity"] if self.codes else ()))
+        wanted = (*known, *objective.names)
         for name in [name for name in self.trackers if name not in wanted]:
             self.trackers.pop(name)
         for name in wanted:
@@ -174,6 +177,12 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         def decode(z):
             return observe(self.run(draws.Given(z, z.shape[0]), y=y, training=training)[1])
 
+        def densities(z, constant):
+            run = frozen(self, "run") if constant else unchanging(self, self.run)
+            latents, _ = run(draws.Given(z, z.shape[0]), x, y, training=training)
+            pairs = [(latent.posterior.log_prob(latent.z), latent.prior.log_prob(latent.z)) for latent in latents]
+            return tuple(map(sum, zip(*pairs, strict=True)))
+
         def encode(x):
             latents, _ = self.run(draws.AtMean(ops.shape(x)[0]), x, y, training=training)
             return ops.reshape(joined(latents)[0], (-1, sum(latent.size for latent in latents)))
@@ -190,6 +199,7 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
             sample_weight=sample_weight,
             decode=unchanging(self, decode),
             encode=unchanging(self, encode),
+            densities=densities,
             features=features,
             observe=unchanging(self, observe),
             picture=picture,

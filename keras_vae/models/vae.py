@@ -5,18 +5,17 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_vae import backend, likelihoods, objectives, posteriors, priors
+from keras_vae import likelihoods, objectives, posteriors, priors
 from keras_vae.backend import Tensor, tfd
 from keras_vae.draws import Draw
 from keras_vae.inference import Latent
 from keras_vae.likelihoods import Likelihood
 from keras_vae.models import shapes
 from keras_vae.models.composed import Composed
-from keras_vae.models.scale import LatentScale
 from keras_vae.objectives import Objective
-from keras_vae.parts import LatentPart, frozen
+from keras_vae.parts import frozen
 from keras_vae.posteriors import Posterior
-from keras_vae.priors import Prior, fitting
+from keras_vae.priors import Prior
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -173,6 +172,9 @@ class VAE(Composed):
         features = shapes.applied(self.decoder, (seen, self._seen), *label, training=training)
         return (Latent(z, posterior, prior, penalty, held),), features
 
+    def _top(self):
+        return self.posterior, self.prior
+
     def _prior(self, y, temperature=1.0, training=False):
         distribution = self.prior.training_distribution if training else self.prior.distribution
         return distribution(y, temperature, self._encode_pseudo_inputs)
@@ -198,61 +200,6 @@ class VAE(Composed):
 
         weights = {"sample_weight": sample_weight} if self.adapts else {}
         return self.posterior.distribution(features, prior, training, **weights), held
-
-    def fit_prior(
-        self,
-        x: Any,
-        prior: Prior | str = "mixture:components=10",
-        y: Any = None,
-        seed: int | None = None,
-        **training: int | float,
-    ) -> Prior:
-        """Fits a prior to draws z ~ q(z|x), all else staying as it is, and makes it the model's.
-
-        It is a prior like any other: samples, ELBO, log p(x), files, presets and exports have it from then on. Where
-        training has left the posteriors, over all images, off the prior, all of these get better. `latent_scale` is
-        that of the same draws.
-
-        Args:
-            x: (N, *X), training images.
-            prior: "mixture:components=10" or "normal", over the active units, the others staying N(0, 1); or a prior,
-                or the spec of one, that has weights, which are then trained: of codes, "autoregressive_codes".
-            y: (N, *label_shape), where the model is conditional; the prior is the same for all labels.
-            seed: int; None: another one at each call.
-            **training: epochs, batch_size and learning_rate of a prior whose weights are trained.
-
-        Returns:
-            The prior. A tenth of the draws, at most 1,000, is left out of the fit. Where the former prior is denser at
-            these, there is a warning.
-
-        Raises:
-            ValueError: for latents on a sphere or a model without active units; for a prior that is no density of such
-                latents; for too few images; where the model has a prior of labels, p(z|y), which the fitted one would
-                not be.
-
-        Reference: Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4; Dai and Wipf 2019.
-        """
-        if self.prior.label_shape is not None:
-            raise ValueError(
-                "A fitted prior takes no labels, and cannot stand for the p(z|y) of this model: set vae.prior = "
-                f"'standard_normal' first if that is what you want. Received: {self.prior!r}"
-            )
-        if not self.codes and self.posterior.support not in (None, LatentPart.support):
-            raise ValueError(
-                f"These latents lie on {self.posterior.support}, and a density over all of space has no meaning there: "
-                f"keep the prior. Received: posterior={self.posterior.spec!r}"
-            )
-        seed = int(backend.seed_pair(seed)[0])
-        z, points = self._drawn(x, y, seed)
-        support = self.posterior.support or LatentPart.support
-        codes = fitting.Codes(z, points, self.image_shape, self._encode_pseudo_inputs, seed, support, self.codes)
-        codes, held = codes.split()
-        fitted = fitting.fit(prior, codes, **training)
-        fitting.warn_if_worse(fitted, self.prior, held)
-        self.prior = fitted
-        if not self.codes:
-            self.latent_scale = LatentScale.of(z)
-        return self.prior
 
     def posterior_of(self, x: Any, y: Any = None) -> tfd.Distribution:
         """q(z|x) of all images at once, a TFP distribution, batch (N,), event (D,).

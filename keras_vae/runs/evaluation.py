@@ -82,7 +82,8 @@ def evaluate(
     seen += _CUT if extent.cut else ""
     single["protocol"] = f"expectations over q(z|x) by samples{seen}"
     many["protocol"] = f"importance sampling from q(z|x), Burda et al. 2016, equation 8{seen}"
-    results = {name: {"value": float(terms[name]), **single} for name in ("elbo", "log_likelihood", "kl")}
+    summed = ("elbo", "log_likelihood", "kl", *vae.kl_names)
+    results = {name: {"value": float(terms[name]), **single} for name in summed}
     results["log_prob"] = {**_mean(log_prob), **many}
     if vae.likelihood.discrete:
         dims = math.prod(vae.image_shape)
@@ -95,12 +96,15 @@ def evaluate(
     plain = {"split": "test", "images": len(test), "samples": 0}
     # Codes have no means.
     if not vae.has_codes:
-        results["active_units"] = {
-            "value": int(metrics.active_units(vae.encode(test, batch_size=EVALUATION_BATCH)).sum()),
-            "unit": f"of {math.prod(vae.latent_shape)} latent units",
-            **plain,
-            "protocol": "units whose posterior mean has a variance above 0.01 over the images, Burda et al. 2016",
-        }
+        z = vae.encode(test, batch_size=EVALUATION_BATCH)
+        groups = {f"_{index}": group for index, group in enumerate(vae.split(z))} if vae.kl_names else {}
+        for group, means in ({"": z} | groups).items():
+            results[f"active_units{group}"] = {
+                "value": int(metrics.active_units(means).sum()),
+                "unit": f"of {math.prod(means.shape[1:])} latent units",
+                **plain,
+                "protocol": "units whose posterior mean has a variance above 0.01 over the images, Burda et al. 2016",
+            }
     if vae.codes:
         results["perplexity"] = {
             "value": float(terms["perplexity"]),

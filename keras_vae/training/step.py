@@ -14,7 +14,7 @@ class _Scoring:
     """What both backends' steps share: from a batch to a loss and named terms.
 
     A class that mixes this in is a `keras.Model` with `infer`, `objective`, `label_shape`, `codes`, `books`,
-    `step` and `trackers` {name: Mean}.
+    `kl_names`, `step` and `trackers` {name: Mean}.
     """
 
     def _score(self, data, training):
@@ -34,6 +34,7 @@ class _Scoring:
             "elbo": inference.elbo,
             "log_likelihood": inference.log_likelihood,
             "kl": inference.kl,
+            **{name: latent.kl for name, latent in zip(self.kl_names, inference.latents, strict=False)},
             **self.objective.terms(inference),
         }
         if self.codes:
