@@ -1,7 +1,17 @@
 """Metrics: arrays in, numbers out."""
 
-from keras_vae.metrics.bounds import bits_per_dim
+from keras_vae.metrics.bounds import Agreement, agreement, bits_per_dim
 from keras_vae.metrics.images import has_ssim, psnr, squared_error, ssim
 from keras_vae.metrics.latents import active_units, attribute_direction
 
-__all__ = ["active_units", "attribute_direction", "bits_per_dim", "has_ssim", "psnr", "squared_error", "ssim"]
+__all__ = [
+    "Agreement",
+    "active_units",
+    "agreement",
+    "attribute_direction",
+    "bits_per_dim",
+    "has_ssim",
+    "psnr",
+    "squared_error",
+    "ssim",
+]

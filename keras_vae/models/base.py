@@ -3,7 +3,7 @@
 import math
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -146,6 +146,7 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         training: bool = False,
         seed: Tensor | None = None,
         sample_weight: Tensor | None = None,
+        proposal: Literal["posterior", "prior"] = "posterior",
     ) -> Inference:
         """One pass from images to latents and back.
 
@@ -157,6 +158,7 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
             seed: integer tensor, (2,), or (B, 2), one for each example, whose noise then depends on no other; None:
                 the next one of the model's.
             sample_weight: (B,), how much each example counts in means over the batch; None: all alike.
+            proposal: what z are drawn from, "posterior" or "prior".
         """
         if seed is None:
             seed = backend.noise_seed(self.seed_generator if training else self.test_seed_generator)
@@ -168,7 +170,8 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         # For what fits something to the batch.
         given = {"sample_weight": sample_weight}
         seen = given if self.adapts else {}
-        latents, features = self.run(draws.FromPosterior(samples, batch, seed), x, y, training=training, **seen)
+        draw = {"posterior": draws.FromPosterior, "prior": draws.FromPrior}[proposal](samples, batch, seed)
+        latents, features = self.run(draw, x, y, training=training, **seen)
         weights = given if self.likelihood.adapts else {}
 
         def observe(features):

@@ -1,7 +1,7 @@
 """What a trained model is used for: arrays in, arrays out."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from keras_vae.inference import joined
 from keras_vae.models import shapes
 from keras_vae.models.functions import padded, power_of_two
 from keras_vae.models.scale import LatentScale
-from keras_vae.names import check_number, check_whole
+from keras_vae.names import check_number, check_whole, one_of
 from keras_vae.samplers import Sampler
 from keras_vae.training import checks, values
 
@@ -272,21 +272,29 @@ class Use:
         keys: Any = None,
         chunk: int | None = None,
         verbose: int = 0,
-    ) -> np.ndarray:
+        proposal: Literal["posterior", "prior"] = "posterior",
+        errors: bool = False,
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """An importance-sampled estimate of log p(x), a lower bound in expectation that tightens with `samples`.
+
+        By samples of the prior it is log mean_k p(x|z_k), which needs no posterior, but far more samples: few z of the
+        prior explain an image.
 
         Args:
             x: (N, *X).
-            samples: K, importance samples from q(z|x) for each image.
+            samples: K, importance samples for each image; of a posterior that is one point, one is drawn.
             y: (N, *label_shape), where the model is conditional; then it is log p(x|y).
             seed: int; None: another one at each call. Equal calls give equal numbers.
             keys: (N,) ints; the noise of an image depends on `seed` and its key, and on no other image. None: 0, 1, ...
             chunk: how many z are decoded at a time, at least a round of 256 for one image, which bounds the memory;
                 None: what is fast, fewer of larger images.
             verbose: 1 shows progress.
+            proposal: what samples are drawn from, "posterior" or "prior".
+            errors: whether to return standard errors, too.
 
         Returns:
-            (N,), nats for each image.
+            (N,), nats for each image; with `errors` a pair, (estimates, their standard errors by the samples). An error
+            of 0.3 or more says that a handful of samples has nearly all weight, and the estimate may be far too low.
 
         Reference: Burda, Grosse and Salakhutdinov 2016, equation 8; Rezende, Mohamed and Wierstra 2014, appendix E.
         """
@@ -294,7 +302,9 @@ class Use:
             chunk = min(backend.FAST_CHUNK, max(1, ELEMENTS // math.prod(self.image_shape)))
         check_whole(samples=samples, chunk=chunk)
         # Of samples that are alike one is enough.
-        samples, chunk = 1 if self.deterministic else int(samples), int(chunk)
+        one_of(proposal, ("posterior", "prior"), "proposal")
+        alike = self.deterministic and proposal == "posterior"
+        samples, chunk = 1 if alike else int(samples), int(chunk)
         x = self._checked(x)
         y = self._labels(y, len(x))
         keys = np.arange(len(x)) if keys is None else np.asarray(keys)
@@ -305,29 +315,39 @@ class Use:
         images = _at_once(len(x), max(1, min(16, chunk // at_once)))
         seed = int(backend.seed_pair(seed)[0])
         progress = keras.utils.Progbar(-(-len(x) // images), verbose=verbose, unit_name="chunk")
-        log_sum_weights = self._functions(self._log_sum_weights, samples=at_once)
-        totals = np.empty(len(x))
+        log_sums = self._functions(self._log_sums, samples=at_once, proposal=proposal)
+        totals = np.empty((2, len(x)))
         for start in range(0, len(x), images):
             batch = [padded(a[start : start + images], images) for a in (x, y) if a is not None]
             total = -np.inf
             for number in range(rounds):
                 valid = np.int32(min(at_once, samples - number * at_once))
                 seeds = backend.seed_pairs(seed, padded(keys[start : start + images], images), number)
-                part = log_sum_weights(seeds, valid, *batch)
+                part = log_sums(seeds, valid, *batch)
                 total = np.logaddexp(total, ops.convert_to_numpy(part).astype("float64"))
-            totals[start : start + images] = total[: len(x) - start]
+            totals[:, start : start + images] = total[:, : len(x) - start]
             progress.add(1)
-        return totals - np.log(samples)
+        log_prob = totals[0] - np.log(samples)
+        return (log_prob, np.zeros(len(x)) if alike else _errors(totals, samples)) if errors else log_prob
 
     def _log_sum_weights(self, seed, valid, x, y=None, *, samples):
         """The logarithm of the sum of the first `valid` of `samples` importance weights, (B,)."""
-        inference = self.infer(x, y, samples=samples, seed=seed)
+        return self._log_sums(seed, valid, x, y, samples=samples)[0]
+
+    def _log_sums(self, seed, valid, x, y=None, *, samples, proposal="posterior"):
+        """The logarithms of the sums of the first `valid` importance weights, and of their squares, (2, B)."""
+        from_prior = {} if proposal == "posterior" else {"proposal": proposal}
+        inference = self.infer(x, y, samples=samples, seed=seed, **from_prior)
         if inference.weights is not None:
             # Labels enumerated along K are all counted, with weights that sum to one.
-            return inference.log_mean_weight + ops.log(ops.cast(samples, "float32"))
-        log_weight = self._log_likelihood(inference) - inference.log_ratio
+            total = inference.log_mean_weight + ops.log(ops.cast(samples, "float32"))
+            return ops.stack([total, ops.full_like(total, np.nan)])
+        log_weight = self._log_likelihood(inference)
+        if not from_prior:
+            log_weight = log_weight - inference.log_ratio
         counted = ops.arange(samples, dtype="int32")[:, None] < valid
-        return ops.logsumexp(ops.where(counted, log_weight, -np.inf), axis=0)
+        log_weight = ops.where(counted, log_weight, -np.inf)
+        return ops.stack([ops.logsumexp(power * log_weight, axis=0) for power in (1.0, 2.0)])
 
     def _log_likelihood(self, inference):
         """log p(x|z), (K, B), of as many samples at a time as is fast."""
@@ -344,6 +364,13 @@ class Use:
         z = ops.reshape(z, (turns, samples // turns, *z.shape[1:]))
         scored = ops.map(lambda z: inference.decode(z).log_prob(inference.x), z)
         return ops.reshape(scored, (samples, batch))
+
+
+def _errors(log_sums, samples):
+    """Standard errors of logarithms of means of weights, (N,), of the logarithms of their sums and sums of squares."""
+    share = np.exp(log_sums[1] - 2 * log_sums[0])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.sqrt(np.maximum(samples * share - 1, 0) / np.float64(samples - 1))
 
 
 def _at_once(count, most):
