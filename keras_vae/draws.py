@@ -6,7 +6,7 @@ from collections.abc import Callable
 from keras import ops
 
 from keras_vae.backend import Tensor, folded, tfd
-from keras_vae.distributions import AutoregressiveCodes, Flow
+from keras_vae.distributions import AutoregressiveCodes, Flow, Joint
 
 
 class Draw:
@@ -63,6 +63,8 @@ class _Sampled(Draw):
         if isinstance(distribution, AutoregressiveCodes):
             # All blocks at once, code by code.
             return distribution.drawn(self._sample(distribution.noise))
+        if isinstance(distribution, Joint):
+            return distribution.joined([self._sample(part) for part in distribution.parts])
         # The first group takes the seed itself.
         seed = self._seed if self._group == 0 else folded(self._seed, self._group)
         self._group += 1

@@ -406,6 +406,14 @@ _VARIANTS = {
             fitted="autoregressive_codes",
         ),
         Variant(
+            "rq-vae",
+            "RQ-VAE",
+            "Lee et al. 2022, arXiv:2203.01941",
+            "several codes for each vector, each of what the former left: finer pictures from a small codebook",
+            {"posterior": "residual_quantizer:shared=true,decay=0.99", "prior": "uniform_codes"},
+            fitted="autoregressive_codes",
+        ),
+        Variant(
             "fsq-vae",
             "VAE with finite scalar quantisation",
             "Mentzer et al. 2024, arXiv:2309.15505",
@@ -419,6 +427,13 @@ _VARIANTS = {
             "Jang et al. 2017, arXiv:1611.01144; Maddison et al. 2017, arXiv:1611.00712",
             "categories as latents, `latent_size` of them or a map",
             {"posterior": "one_hot", "prior": "uniform_codes"},
+        ),
+        Variant(
+            "joint-vae",
+            "JointVAE",
+            "Dupont 2018, arXiv:1804.00104",
+            "disentangling: units that are numbers, and beside them categories, such as styles and classes",
+            {"posterior": "joint", "prior": "joint", "objective": "joint_capacity"},
         ),
         Variant(
             "two-stage-vae",

@@ -282,6 +282,13 @@ COMPOSITIONS = (
         network=lambda shape: kv.networks.resnet(shape, (2, 2, 4), widths=(4, 8), blocks=(0, 1)),
     ),
     Composition(
+        "residual_quantizer",
+        "test_codes.py::test_each_level_quantises_what_the_former_left",
+        posterior=lambda: kv.posteriors.ResidualQuantizer(LATENT, levels=2, codes=6, vector=4, decay=0.9),
+        prior=lambda: kv.priors.UniformCodes((LATENT, 2), codes=6),
+        network=lambda shape: kv.networks.mlp(shape, LATENT * 4, widths=(16,)),
+    ),
+    Composition(
         "finite_scalar",
         "test_codes.py::test_finite_scalars_are_rounded_by_hand",
         posterior=lambda: kv.posteriors.FiniteScalar(LATENT, levels=(4, 3)),
@@ -301,6 +308,16 @@ COMPOSITIONS = (
         posterior=lambda: kv.posteriors.OneHot(LATENT, classes=4),
         prior=lambda: kv.priors.UniformCodes(LATENT, codes=4),
         network=lambda shape: kv.networks.mlp(shape, LATENT * 4, widths=(16,)),
+    ),
+    Composition(
+        "joint",
+        "test_joint.py::test_the_kl_is_the_sum_of_both_parts",
+        posterior=lambda: kv.posteriors.Joint(4, categorical="one_hot:classes=5", count=2),
+        prior=lambda: kv.priors.JointPrior(4, codes=5, coded=2),
+        objective=lambda: kv.objectives.JointCapacity(
+            continuous_weight="capacity:1.0,gamma=2.0", categorical_weight=2.0
+        ),
+        network=lambda shape: kv.networks.mlp(shape, 12, widths=(16,)),
     ),
     Composition(
         "conditional_normal",

@@ -166,8 +166,8 @@ def test_use(served):
     assert images.shape == x.shape and np.isfinite(images).all()
     np.testing.assert_allclose(model.reconstruct(x, y), images, **close)
     np.testing.assert_allclose(model.predict(x, y, verbose=0), images, **close)
-    if model.codes:
-        with pytest.raises(ValueError, match=r"cannot interpolate. Received: latents of type int32"):
+    if model.has_codes:
+        with pytest.raises(ValueError, match=f"cannot interpolate. Received: latents of type {model.latent_dtype}"):
             model.interpolate(x[0], x[1])
     else:
         path = model.interpolate(x[0], x[1], steps=3, y=None if y is None else y[0])

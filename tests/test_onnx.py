@@ -36,6 +36,9 @@ def test_computes_what_keras_does(composition, tmp_path):
     z = prior * scales.reshape(-1, *[1] * (prior.ndim - 1))
     if vae.codes:
         z = np.random.default_rng(0).integers(0, vae.codes, z.shape, dtype="int32")
+    elif vae.has_codes:
+        # Beside numbers, codes that there are.
+        z = vae.encode(x)
     image, latent = ["N", *vae.image_shape], ["N", *vae.latent_shape]
     for name, signature, given, expected in (
         ("encode", [("x", image), *label, ("z", latent)], {"x": x, **y}, vae.encode(x, **y)),

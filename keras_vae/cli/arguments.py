@@ -369,6 +369,12 @@ def _add_pretrained(commands):
     )
     add_images(add)
     add("--samples", type=_COUNT, default=500, help="importance samples for each image (500)")
+    add(
+        "--proposal",
+        choices=("posterior", "prior", "both"),
+        default="posterior",
+        help="what samples are drawn from; both: one estimate beside the other, and whether they agree (posterior)",
+    )
     add("--seed", type=_SEED, default=0, help="of the samples (0)")
     _add_json(add)
     add = command(

@@ -82,20 +82,43 @@ def encode(name: str, images: Sequence[Path], out: Path | None, as_json: bool) -
         print(" ".join(f"{value:.6g}" for value in row.ravel()))
 
 
-def score(name: str, images: Sequence[Path], samples: int, seed: int, as_json: bool) -> None:
-    """Prints log p(x) of each image in nats, and bits per dimension if the likelihood is a mass over levels."""
+def score(name: str, images: Sequence[Path], samples: int, proposal: str, seed: int, as_json: bool) -> None:
+    """Prints log p(x) of each image in nats, and bits per dimension if the likelihood is a mass over levels.
+
+    By samples of the posterior, of the prior, or of both, and whether the two agree.
+    """
     from keras_vae import data, metrics
 
     model = models.load(name)
     x, names = data.read_named(images, model)
-    log_prob = model.log_prob(x, samples=samples, seed=seed)
+    proposals = ("posterior", "prior") if proposal == "both" else (proposal,)
+    found = {p: model.log_prob(x, samples=samples, seed=seed, proposal=p, errors=True) for p in proposals}
+    log_prob, errors = found[proposals[0]]
     bits = metrics.bits_per_dim(log_prob, math.prod(model.image_shape)).tolist() if model.likelihood.discrete else None
+    compared = metrics.agreement(*found.values()) if len(found) > 1 else None
     if as_json:
-        found = {"images": names, "log_prob": log_prob.tolist(), "bits_per_dim": bits}
-        print(files.json_text({**found, "samples": samples, "seed": seed}))
+        told = {"images": names, "log_prob": log_prob.tolist(), "bits_per_dim": bits}
+        told |= {"standard_errors": errors.tolist(), "proposal": proposals[0]}
+        if compared is not None:
+            both = zip(("log_prob", "standard_errors"), found["prior"], strict=True)
+            told |= {"by_prior": {key: values.tolist() for key, values in both}, "agreement": compared._asdict()}
+        print(files.json_text({**told, "samples": samples, "seed": seed}))
         return
-    for index, (image, value) in enumerate(zip(names, log_prob, strict=True)):
-        print(f"{value:.4f} nats" + (f"  {bits[index]:.4f} bits/dim" if bits else "") + f"  {image}")
-    if len(log_prob) > 1:
-        error = log_prob.std(ddof=1) / math.sqrt(len(log_prob))
-        print(f"mean {log_prob.mean():.4f} ± {error:.2g} nats, {len(log_prob)} images, {samples} samples of z each")
+    for index, image in enumerate(names):
+        estimates = "  ".join(f"{value[index]:.4f}" for value, _ in found.values())
+        print(f"{estimates} nats" + (f"  {bits[index]:.4f} bits/dim" if bits else "") + f"  {image}")
+    for kind, (value, _) in found.items():
+        if len(value) > 1:
+            error = value.std(ddof=1) / math.sqrt(len(value))
+            by = "" if len(found) == 1 else f", by the {kind}"
+            print(f"mean {value.mean():.4f} ± {error:.2g} nats, {len(value)} images, {samples} samples of z each{by}")
+    if compared is not None:
+        print(_verdict(compared, len(names)))
+
+
+def _verdict(compared, count):
+    if compared.agrees is None:
+        return "not to be compared: too few samples of the prior explain these images; more --samples may"
+    verdict = "agree" if compared.agrees else "DIFFER"
+    of = f"{compared.images} of {count} images, those whose standard errors are known"
+    return f"the estimates {verdict}: prior less posterior {compared.difference:.4f} ± {compared.error:.2g} nats, {of}"

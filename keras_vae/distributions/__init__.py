@@ -5,6 +5,7 @@ from keras_vae.distributions.bernoulli import IndependentBernoulli, ScoredBernou
 from keras_vae.distributions.codes import AutoregressiveCodes, Codes, RelaxedCategorical, UniformCodes
 from keras_vae.distributions.counts import Multinomial, NegativeBinomial, ZeroInflatedNegativeBinomial
 from keras_vae.distributions.flow import Flow, Planar, Radial
+from keras_vae.distributions.joint import Joint
 from keras_vae.distributions.log_cosh import LogCosh
 from keras_vae.distributions.logistic import DiscretizedLogisticMixture
 from keras_vae.distributions.marginal import Marginal
@@ -22,6 +23,7 @@ __all__ = [
     "DiscretizedLogisticMixture",
     "Flow",
     "IndependentBernoulli",
+    "Joint",
     "LogCosh",
     "Marginal",
     "MaskedNetwork",

@@ -36,14 +36,16 @@ def saved_model(model: keras.Model, path: str | Path) -> None:
 
     def log_prob(x, *rest):
         *y, samples, seed = rest
+        # Of samples that are alike one is enough.
+        chunk, samples = (1, ops.ones_like(samples)) if model.deterministic else (CHUNK, samples)
 
         def add(index, total):
-            valid = ops.minimum(samples - index * CHUNK, CHUNK)
-            part = model._log_sum_weights(ops.stack([seed, index]), valid, x, *y, samples=CHUNK)
+            valid = ops.minimum(samples - index * chunk, chunk)
+            part = model._log_sum_weights(ops.stack([seed, index]), valid, x, *y, samples=chunk)
             return index + 1, ops.logaddexp(total, part)
 
         start = (0, ops.full((ops.shape(x)[0],), -float("inf"), dtype="float32"))
-        _, total = tf.while_loop(lambda index, _: index * CHUNK < samples, add, start)
+        _, total = tf.while_loop(lambda index, _: index * chunk < samples, add, start)
         return total - ops.log(ops.cast(samples, "float32"))
 
     endpoints = {name: traced(function, given) for name, (function, given, _) in deterministic(model).items()}

@@ -3,7 +3,7 @@
 import math
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ from keras_vae.models.scale import LatentScale
 from keras_vae.models.train import Train
 from keras_vae.models.use import Use
 from keras_vae.objectives import Objective
-from keras_vae.parts import unchanging
+from keras_vae.parts import frozen, unchanging
 
 
 class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
@@ -35,16 +35,23 @@ class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
         image_shape: *X, shape of one example.
         latent_dtype: "float32", or "int32" for codes.
         codes: how many codes there are, whose perplexity is logged; None: latents are no codes.
+        books: how many codebooks they are of, one after the other along the last axis of z.
+        adapts: whether `run` fits something to the batch in training, and takes its `sample_weight`.
+        deterministic: whether q(z|x) has all mass on one z, so that all samples are alike.
         label_shape: shape of one example's label, where the model is conditional; otherwise None.
         labels_optional: whether a conditional model does without labels, too.
         missing: whether NaN in x stands for elements that are missing: the likelihood scores the others alone.
         corruption: what is done to x before it is encoded, in training alone, a `Corruption` or a layer; None: nothing.
         target: "y" where the model scores y, and x is what it is given; None: it scores x itself.
+        kl_names: names by which the KLs of several groups are logged, from the top; none where they are not.
         latent_scale: mean and standard deviation of each latent unit (or channel) over the data; None: not fitted yet.
     """
 
     latent_dtype: str = "float32"
     codes: int | None = None
+    books: int = 1
+    adapts: bool = False
+    deterministic: bool = False
     # Found when they are asked for, unless the subclass says them.
     _latent_shape: tuple[int, ...] | None = None
     _group_shapes: tuple[tuple[int, ...], ...] | None = None
@@ -56,6 +63,7 @@ class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
     _target_shape: tuple[int, ...] | None = None
     # Whether the encoder is told which elements are there.
     _takes_mask: bool = False
+    kl_names: tuple[str, ...] = ()
     latent_scale: LatentScale | None = None
 
     def _set_up(
@@ -82,7 +90,8 @@ class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
     def _take(self, objective):
         """Has what `objective` logs logged, and what it holds held."""
         objective.hold_numbers()
-        wanted = ("elbo", "log_likelihood", "kl", *(["perplexity"] if self.codes else ()), *objective.names)
+        known = ("elbo", "log_likelihood", "kl", *self.kl_names, *(["perplexity"] if self.codes else ()))
+        wanted = (*known, *objective.names)
         for name in [name for name in self.trackers if name not in wanted]:
             self.trackers.pop(name)
         for name in wanted:
@@ -98,6 +107,11 @@ class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
     def takes_y(self) -> bool:
         """Whether there is something beside x: labels or targets."""
         return self.target is not None or self.label_shape is not None
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether latents, or some of their units, are codes: whole numbers between which there is no way."""
+        return self.latent_dtype != "float32"
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -152,6 +166,7 @@ class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
         training: bool = False,
         seed: Tensor | None = None,
         sample_weight: Tensor | None = None,
+        proposal: Literal["posterior", "prior"] = "posterior",
     ) -> Inference:
         """One pass from images to latents and back.
 
@@ -163,6 +178,7 @@ class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
             seed: integer tensor, (2,), or (B, 2), one for each example, whose noise then depends on no other; None:
                 the next one of the model's.
             sample_weight: (B,), how much each example counts in means over the batch; None: all alike.
+            proposal: what z are drawn from, "posterior" or "prior".
         """
         if seed is None:
             seed = backend.noise_seed(self.seed_generator if training else self.test_seed_generator)
@@ -176,8 +192,11 @@ class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
         if training and self.corruption is not None:
             seen = self._corrupted(seen, backend.folded(seed, 2**14))
         batch = x.shape[0] if len(seed.shape) == 2 else ops.shape(x)[0]
-        latents, features = self.run(draws.FromPosterior(samples, batch, seed), seen, y, training=training)
-        weights = {"sample_weight": sample_weight} if self.likelihood.adapts else {}
+        # For what fits something to the batch.
+        given = {"sample_weight": sample_weight}
+        draw = {"posterior": draws.FromPosterior, "prior": draws.FromPrior}[proposal](samples, batch, seed)
+        latents, features = self.run(draw, seen, y, training=training, **given if self.adapts else {})
+        weights = given if self.likelihood.adapts else {}
 
         def observe(features):
             likelihood = self.likelihood.distribution(features, x=x, training=training, **weights)
@@ -185,6 +204,12 @@ class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
 
         def decode(z):
             return observe(self.run(draws.Given(z, z.shape[0]), y=y, training=training)[1])
+
+        def densities(z, constant):
+            run = frozen(self, "run") if constant else unchanging(self, self.run)
+            latents, _ = run(draws.Given(z, z.shape[0]), x, y, training=training)
+            pairs = [(latent.posterior.log_prob(latent.z), latent.prior.log_prob(latent.z)) for latent in latents]
+            return tuple(map(sum, zip(*pairs, strict=True)))
 
         def encode(x):
             latents, _ = self.run(draws.AtMean(ops.shape(x)[0]), x, y, training=training)
@@ -203,6 +228,7 @@ class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
             sample_weight=sample_weight,
             decode=unchanging(self, decode),
             encode=unchanging(self, encode),
+            densities=densities,
             features=features,
             observe=unchanging(self, observe),
             picture=picture,

@@ -201,7 +201,7 @@ def check_latents(posterior: Posterior, prior: Prior) -> None:
     if prior.event_shape != posterior.event_shape:
         raise ValueError(
             "Posterior and prior must be over latents of the same size. "
-            f"Received: posterior of size {posterior.size}, prior of size {prior.size}"
+            f"Received: posterior of size {posterior.latent_size}, prior of size {prior.size}"
         )
     if None not in (posterior.support, prior.support) and posterior.support != prior.support:
         raise ValueError(

@@ -1,7 +1,7 @@
 """What a trained model is used for: arrays in, arrays out."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from keras_vae.inference import joined
 from keras_vae.models import shapes
 from keras_vae.models.functions import padded, power_of_two
 from keras_vae.models.scale import LatentScale
-from keras_vae.names import check_number, check_whole
+from keras_vae.names import check_number, check_whole, one_of
 from keras_vae.samplers import Sampler
 from keras_vae.training import checks
 
@@ -76,7 +76,7 @@ class Use:
 
         Reference: Rombach, Blattmann, Lorenz, Esser and Ommer 2022, appendix G (rescaled latents).
         """
-        if self.latent_dtype != "float32":
+        if self.has_codes:
             raise ValueError(
                 "Codes, which are whole numbers, have neither mean nor scale. "
                 f"Received: a model with latents of type {self.latent_dtype}"
@@ -149,7 +149,7 @@ class Use:
             raise ValueError(f"Expected as many images on both sides. Received: shapes {a.shape} and {b.shape}")
         check_whole(least=2, steps=steps)
         steps = int(steps)
-        if self.latent_dtype != "float32":
+        if self.has_codes:
             raise ValueError(
                 "Between codes, which are whole numbers, there is no way: this model cannot interpolate. "
                 f"Received: latents of type {self.latent_dtype}"
@@ -277,12 +277,17 @@ class Use:
         keys: Any = None,
         chunk: int | None = None,
         verbose: int = 0,
-    ) -> np.ndarray:
+        proposal: Literal["posterior", "prior"] = "posterior",
+        errors: bool = False,
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """An importance-sampled estimate of log p(x), a lower bound in expectation that tightens with `samples`.
+
+        By samples of the prior it is log mean_k p(x|z_k), which needs no posterior, but far more samples: few z of the
+        prior explain an image.
 
         Args:
             x: (N, *X); where elements may be missing, it is log p of those that are there.
-            samples: K, importance samples from q(z|x) for each image.
+            samples: K, importance samples for each image; of a posterior that is one point, one is drawn.
             y: (N, *label_shape), where the model is conditional; then it is log p(x|y). Targets, where the model scores
                 them: then it is log p(y), by samples of q(z|x).
             seed: int; None: another one at each call. Equal calls give equal numbers.
@@ -290,15 +295,25 @@ class Use:
             chunk: how many z are decoded at a time, at least a round of 256 for one image, which bounds the memory;
                 None: what is fast, fewer of larger images.
             verbose: 1 shows progress.
+            proposal: what samples are drawn from, "posterior" or "prior".
+            errors: whether to return standard errors, too.
 
         Returns:
-            (N,), nats for each image.
+            (N,), nats for each image; with `errors` a pair, (estimates, their standard errors by the samples). An error
+            of 0.3 or more says that a handful of samples has nearly all weight, and the estimate may be far too low.
 
         Reference: Burda, Grosse and Salakhutdinov 2016, equation 8; Rezende, Mohamed and Wierstra 2014, appendix E.
         """
-        chunks = self._in_rounds(self._log_sum_weights, x, y, samples, seed, keys, chunk, verbose)
-        totals = [np.logaddexp.reduce(np.stack(rounds).astype("float64"))[:count] for count, rounds in chunks]
-        return np.concatenate(totals) - np.log(int(samples))
+        one_of(proposal, ("posterior", "prior"), "proposal")
+        check_whole(samples=samples)
+        # Of samples that are alike one is enough.
+        alike = self.deterministic and proposal == "posterior"
+        samples = 1 if alike else int(samples)
+        chunks = self._in_rounds(self._log_sums, x, y, samples, seed, keys, chunk, verbose, proposal=proposal)
+        totals = [np.logaddexp.reduce(np.stack(rounds).astype("float64"))[:, :count] for count, rounds in chunks]
+        totals = np.concatenate(totals, axis=1)
+        log_prob = totals[0] - np.log(samples)
+        return (log_prob, np.zeros(len(log_prob)) if alike else _errors(totals, samples)) if errors else log_prob
 
     def _in_rounds(self, function, x, y, samples, seed, keys, chunk, verbose, **sizes):
         """Importance samples of all images, in chunks, and for each chunk in rounds; arguments are those of `log_prob`.
@@ -338,12 +353,21 @@ class Use:
 
     def _log_sum_weights(self, seed, valid, x, y=None, *, samples):
         """The logarithm of the sum of the first `valid` of `samples` importance weights, (B,)."""
-        inference = self.infer(x, y, samples=samples, seed=seed)
+        return self._log_sums(seed, valid, x, y, samples=samples)[0]
+
+    def _log_sums(self, seed, valid, x, y=None, *, samples, proposal="posterior"):
+        """The logarithms of the sums of the first `valid` importance weights, and of their squares, (2, B)."""
+        from_prior = {} if proposal == "posterior" else {"proposal": proposal}
+        inference = self.infer(x, y, samples=samples, seed=seed, **from_prior)
         if inference.weights is not None:
             # Labels enumerated along K are all counted, with weights that sum to one.
-            return inference.log_mean_weight + ops.log(ops.cast(samples, "float32"))
-        log_weight = self._log_likelihood(inference) - inference.log_ratio
-        return ops.logsumexp(first_of(log_weight, samples, valid), axis=0)
+            total = inference.log_mean_weight + ops.log(ops.cast(samples, "float32"))
+            return ops.stack([total, ops.full_like(total, np.nan)])
+        log_weight = self._log_likelihood(inference)
+        if not from_prior:
+            log_weight = log_weight - inference.log_ratio
+        log_weight = first_of(log_weight, samples, valid)
+        return ops.stack([ops.logsumexp(power * log_weight, axis=0) for power in (1.0, 2.0)])
 
     def _log_likelihood(self, inference):
         """log p(x|z), (K, B), of as many samples at a time as is fast."""
@@ -365,6 +389,13 @@ class Use:
 def first_of(log_weight: Tensor, samples: int, valid: Tensor) -> Tensor:
     """The logarithms of weights, (K, B), minus infinity but for the first `valid` of K samples."""
     return ops.where(ops.arange(samples, dtype="int32")[:, None] < valid, log_weight, -np.inf)
+
+
+def _errors(log_sums, samples):
+    """Standard errors of logarithms of means of weights, (N,), of the logarithms of their sums and sums of squares."""
+    share = np.exp(log_sums[1] - 2 * log_sums[0])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.sqrt(np.maximum(samples * share - 1, 0) / np.float64(samples - 1))
 
 
 def _at_once(count, most):

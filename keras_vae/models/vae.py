@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_vae import backend, likelihoods, objectives, posteriors, priors
+from keras_vae import likelihoods, objectives, posteriors, priors
 from keras_vae.backend import Tensor, tfd
 from keras_vae.corruptions import Corruption
 from keras_vae.draws import Draw
@@ -13,11 +13,10 @@ from keras_vae.inference import Latent
 from keras_vae.likelihoods import Likelihood
 from keras_vae.models import shapes
 from keras_vae.models.composed import Composed
-from keras_vae.models.scale import LatentScale
 from keras_vae.objectives import Objective
-from keras_vae.parts import LatentPart, frozen
+from keras_vae.parts import frozen
 from keras_vae.posteriors import Posterior
-from keras_vae.priors import Prior, fitting
+from keras_vae.priors import Prior
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -94,7 +93,7 @@ class VAE(Composed):
             posterior = "diagonal_normal" if posterior is None else posterior
             posterior = posteriors.for_decoder(posterior, shapes.latent_size(decoder))
         prior = posterior.default_prior if prior is None else prior
-        prior = priors.get(prior, posterior.size, posterior.codes)
+        prior = priors.get(prior, posterior.latent_size, **posterior.suiting)
         likelihood, objective = likelihoods.get(likelihood), objectives.get(objective)
         shapes.check_latents(posterior, prior)
         mask = self.image_shape if self.missing and shapes.takes_mask(encoder, self.image_shape) else None
@@ -102,7 +101,7 @@ class VAE(Composed):
             shapes.label_shape(network, self._given_label_shape, others)
             for network, others in ((encoder, 1 if mask is None else 2), (decoder, 1))
         ]
-        if prior.uses_encoder and (labels[0] is not None or posterior.discrete or not posterior.has_density):
+        if prior.uses_encoder and (labels[0] is not None or posterior.has_codes or not posterior.has_density):
             raise ValueError(
                 "This prior is made of q(z|u) of inputs u that it learns: it needs a posterior with a density, and an "
                 f"encoder that sees no labels. Received: prior={prior.spec!r}, posterior={posterior.spec!r}, "
@@ -153,9 +152,29 @@ class VAE(Composed):
         return "int32" if self.posterior.discrete else "float32"
 
     @property
+    def has_codes(self) -> bool:
+        """Whether z, or some of its units, are codes."""
+        return self.posterior.has_codes
+
+    @property
     def codes(self) -> int | None:
         """How many codes there are, where the posterior's z are codes."""
         return self.posterior.codes
+
+    @property
+    def books(self) -> int:
+        """How many codebooks there are, one after the other along the last axis of z."""
+        return self.posterior.books
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the posterior fits something to batches in training, such as a codebook."""
+        return self.posterior.adapts
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether q(z|x) has all mass on one z."""
+        return self.posterior.deterministic
 
     def run(
         self,
@@ -164,9 +183,10 @@ class VAE(Composed):
         y: Tensor | None = None,
         temperature: float | Tensor = 1.0,
         training: bool = False,
+        sample_weight: Tensor | None = None,
     ) -> tuple[tuple[Latent, ...], Tensor]:
         prior = self._prior(y, temperature, training)
-        posterior, held = (None, None) if x is None else self._posterior(x, y, prior, training)
+        posterior, held = (None, None) if x is None else self._posterior(x, y, prior, training, sample_weight)
         z = draw(posterior, prior, self.posterior.point)
         penalty = 0.0 if posterior is None else self.posterior.penalty(posterior)
         seen = self.posterior.embed(z, posterior)
@@ -175,6 +195,9 @@ class VAE(Composed):
         label = [] if self._decoder_labels is None else [(y, self._decoder_labels)]
         features = shapes.applied(self.decoder, (seen, self._seen), *label, training=training)
         return (Latent(z, posterior, prior, penalty, held),), features
+
+    def _top(self):
+        return self.posterior, self.prior
 
     def _prior(self, y, temperature=1.0, training=False):
         distribution = self.prior.training_distribution if training else self.prior.distribution
@@ -190,7 +213,7 @@ class VAE(Composed):
         """Those of the decoder and of the likelihood's output layer."""
         return [*self.decoder.trainable_variables, *self.likelihood.trainable_variables]
 
-    def _posterior(self, x, y=None, prior=None, training=False):
+    def _posterior(self, x, y=None, prior=None, training=False, sample_weight=None):
         """q(z|x), and a function that gives it again as a constant."""
         label = [] if self._encoder_labels is None else [(y, self._encoder_labels)]
         features = shapes.applied(self.encoder, *self.network_inputs(x), *label, training=training)
@@ -198,62 +221,8 @@ class VAE(Composed):
         def held():
             return frozen(self.posterior, "distribution")(ops.stop_gradient(features), prior, training)
 
-        return self.posterior.distribution(features, prior, training), held
-
-    def fit_prior(
-        self,
-        x: Any,
-        prior: Prior | str = "mixture:components=10",
-        y: Any = None,
-        seed: int | None = None,
-        **training: int | float,
-    ) -> Prior:
-        """Fits a prior to draws z ~ q(z|x), all else staying as it is, and makes it the model's.
-
-        It is a prior like any other: samples, ELBO, log p(x), files, presets and exports have it from then on. Where
-        training has left the posteriors, over all images, off the prior, all of these get better. `latent_scale` is
-        that of the same draws.
-
-        Args:
-            x: (N, *X), training images.
-            prior: "mixture:components=10" or "normal", over the active units, the others staying N(0, 1); or a prior,
-                or the spec of one, that has weights, which are then trained: of codes, "autoregressive_codes".
-            y: (N, *label_shape), where the model is conditional; the prior is the same for all labels.
-            seed: int; None: another one at each call.
-            **training: epochs, batch_size and learning_rate of a prior whose weights are trained.
-
-        Returns:
-            The prior. A tenth of the draws, at most 1,000, is left out of the fit. Where the former prior is denser at
-            these, there is a warning.
-
-        Raises:
-            ValueError: for latents on a sphere or a model without active units; for a prior that is no density of such
-                latents; for too few images; where the model has a prior of labels, p(z|y), which the fitted one would
-                not be.
-
-        Reference: Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4; Dai and Wipf 2019.
-        """
-        if self.prior.label_shape is not None:
-            raise ValueError(
-                "A fitted prior takes no labels, and cannot stand for the p(z|y) of this model: set vae.prior = "
-                f"'standard_normal' first if that is what you want. Received: {self.prior!r}"
-            )
-        if not self.codes and self.posterior.support not in (None, LatentPart.support):
-            raise ValueError(
-                f"These latents lie on {self.posterior.support}, and a density over all of space has no meaning there: "
-                f"keep the prior. Received: posterior={self.posterior.spec!r}"
-            )
-        seed = int(backend.seed_pair(seed)[0])
-        z, points = self._drawn(x, y, seed)
-        support = self.posterior.support or LatentPart.support
-        codes = fitting.Codes(z, points, self.image_shape, self._encode_pseudo_inputs, seed, support, self.codes)
-        codes, held = codes.split()
-        fitted = fitting.fit(prior, codes, **training)
-        fitting.warn_if_worse(fitted, self.prior, held)
-        self.prior = fitted
-        if not self.codes:
-            self.latent_scale = LatentScale.of(z)
-        return self.prior
+        weights = {"sample_weight": sample_weight} if self.adapts else {}
+        return self.posterior.distribution(features, prior, training, **weights), held
 
     def posterior_of(self, x: Any, y: Any = None) -> tfd.Distribution:
         """q(z|x) of all images at once, a TFP distribution, batch (N,), event (D,).

@@ -83,7 +83,8 @@ def evaluate(
     seen += _CUT if extent.cut else ""
     single["protocol"] = f"expectations over q(z|x) by samples{seen}"
     many["protocol"] = f"importance sampling from q(z|x), Burda et al. 2016, equation 8{seen}"
-    results = {name: {"value": float(terms[name]), **single} for name in ("elbo", "log_likelihood", "kl")}
+    summed = ("elbo", "log_likelihood", "kl", *vae.kl_names)
+    results = {name: {"value": float(terms[name]), **single} for name in summed}
     results["log_prob"] = {**_mean(log_prob), **many}
     if vae.likelihood.discrete:
         dims = math.prod(vae.image_shape)
@@ -95,13 +96,16 @@ def evaluate(
 
     plain = {"split": "test", "images": len(test), "samples": 0}
     # Codes have no means.
-    if vae.latent_dtype == "float32":
-        results["active_units"] = {
-            "value": int(metrics.active_units(vae.encode(test, batch_size=EVALUATION_BATCH)).sum()),
-            "unit": f"of {math.prod(vae.latent_shape)} latent units",
-            **plain,
-            "protocol": "units whose posterior mean has a variance above 0.01 over the images, Burda et al. 2016",
-        }
+    if not vae.has_codes:
+        z = vae.encode(test, batch_size=EVALUATION_BATCH)
+        groups = {f"_{index}": group for index, group in enumerate(vae.split(z))} if vae.kl_names else {}
+        for group, means in ({"": z} | groups).items():
+            results[f"active_units{group}"] = {
+                "value": int(metrics.active_units(means).sum()),
+                "unit": f"of {math.prod(means.shape[1:])} latent units",
+                **plain,
+                "protocol": "units whose posterior mean has a variance above 0.01 over the images, Burda et al. 2016",
+            }
     if vae.codes:
         results["perplexity"] = {
             "value": float(terms["perplexity"]),
@@ -210,7 +214,9 @@ class Costs(NamedTuple):
             function()
             return (time.monotonic() - begin) / len(few)
 
-        return cls(seconds(lambda: vae.reconstruct(few)), seconds(lambda: vae.log_prob(few, samples=16, seed=0)) / 16)
+        scored = seconds(lambda: vae.log_prob(few, samples=16, seed=0)) / 16
+        # Where all samples are alike, more of them cost nothing.
+        return cls(seconds(lambda: vae.reconstruct(few)), 0.0 if vae.deterministic else scored)
 
     def seconds(self, extent: Extent) -> float:
         """What an evaluation takes, and what is written after it."""
@@ -223,7 +229,7 @@ class Costs(NamedTuple):
             return wanted
         left = max(0.0, seconds - _SECONDS_WRITING)
         test = _between(16, left / 2 / (_PASSES * self.image), wanted.test)
-        pairs = (left - _PASSES * self.image * test) / self.sample
+        pairs = (left - _PASSES * self.image * test) / max(self.sample, 1e-12)
         images = _between(100, pairs / wanted.samples, wanted.images)
         return Extent(test, images, _between(10, pairs / images, wanted.samples), cut=True)
 

@@ -1,5 +1,6 @@
 """The compiled model that a recipe stands for."""
 
+import functools
 import math
 
 import keras
@@ -22,7 +23,7 @@ def check(recipe: Recipe) -> None:
     posterior = understood(posteriors.get, recipe.posterior, recipe.latent_size)
     size, _ = of_networks(posterior, recipe.latent_size)
     understood(names.bound, "network", recipe.network, (1,), size)
-    understood(priors.get, recipe.prior, recipe.latent_size, posterior.codes)
+    understood(functools.partial(priors.get, **posterior.suiting), recipe.prior, posterior.latent_size)
     understood(likelihoods.get, recipe.likelihood)
     understood(corruptions.get, recipe.corruption)
     understood(learning_rate, recipe, 1)

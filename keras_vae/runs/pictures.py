@@ -35,7 +35,7 @@ def attribute_directions(
 
 def _has_means(vae):
     """Whether images have latents that are numbers, and need no labels for them."""
-    return vae.label_shape is None and vae.latent_dtype == "float32"
+    return vae.label_shape is None and not vae.has_codes
 
 
 def write(

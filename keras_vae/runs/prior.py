@@ -48,7 +48,7 @@ def fit(
     if not hasattr(vae, "fit_prior"):
         raise UsageError(f"A model of this kind has no prior that could be another. Received: {type(vae).__name__}")
     config, results = presets.read(directory)
-    levels, former = images.train.images, vae.prior.spec
+    levels, former = images.train.images, vae.top_prior.spec
     x = data.seen(levels if train_images is None else evenly(train_images, levels), vae.likelihood, images)
     before = _before(vae, recipe, test, images, results["metrics"], verbose)
     directions = presets.attributes(directory)
@@ -91,6 +91,6 @@ def _before(vae, recipe, test, images, stored, verbose):
     found = [(stored[name]["images"], stored[name]["samples"]) for name in names if name in stored]
     if found != [(extent.test, vae.objective.samples), (extent.images, extent.samples)]:
         stored = evaluation.evaluate(vae, recipe, test, images, verbose)
-    protocol = f"; with the former prior, {vae.prior.spec}"
+    protocol = f"; with the former prior, {vae.top_prior.spec}"
     shown = [name for name in (*names, "bits_per_dim") if name in stored]
     return {name: stored[name] | {"protocol": stored[name]["protocol"] + protocol} for name in shown}

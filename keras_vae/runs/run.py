@@ -156,7 +156,7 @@ def _run(recipe, out, about, ends, verbose, command, preset):
         done = int(vae.step) // train.steps
         recording.load_tested(vae, recipe, out)
         vae = recording.as_tested(vae)
-        if not vae.codes:
+        if not vae.has_codes:
             scaled = data.seen(evenly(_SCALED, images.train.images), vae.likelihood, images)
             vae.fit_latent_scale(scaled, seed=recipe.seed)
         if ends is not None:

@@ -13,8 +13,8 @@ from keras_vae.inference import weighted_mean
 class _Scoring:
     """What both backends' steps share: from a batch to a loss and named terms.
 
-    A class that mixes this in is a `keras.Model` with `infer`, `objective`, `takes_y`, `codes`, `step` and `trackers`
-    {name: Mean}.
+    A class that mixes this in is a `keras.Model` with `infer`, `objective`, `takes_y`, `codes`, `books`, `kl_names`,
+    `step` and `trackers` {name: Mean}.
     """
 
     def _score(self, data, training):
@@ -34,10 +34,11 @@ class _Scoring:
             "elbo": inference.elbo,
             "log_likelihood": inference.log_likelihood,
             "kl": inference.kl,
+            **{name: latent.kl for name, latent in zip(self.kl_names, inference.latents, strict=False)},
             **self.objective.terms(inference),
         }
         if self.codes:
-            terms["perplexity"] = inference.perplexity(self.codes)
+            terms["perplexity"] = inference.perplexity(self.codes, self.books)
         terms = {name: inference.mean(value) for name, value in terms.items()}
         loss = inference.batch_mean(ops.convert_to_tensor(terms.pop("loss")))
         return loss + sum(self.losses), terms, sample_weight
