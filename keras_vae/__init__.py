@@ -39,6 +39,7 @@ _MEMBERS = {
     "VAE": "keras_vae.models.vae",
     "HierarchicalVAE": "keras_vae.models.hierarchical",
     "LatentVariableModel": "keras_vae.models.base",
+    "SemiSupervisedVAE": "keras_vae.models.semisupervised",
     "register": "keras_vae.parts",
 }
 # `kv.feed.ArrayFeed`, as it has been called from the beginning.

@@ -22,6 +22,7 @@ LEADING = {
     "likelihood": 0,
     "objective": 0,
     "network": 2,
+    "model": 1,
     "schedule": 0,
     "learning_rate_schedule": 2,
 }

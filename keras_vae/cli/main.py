@@ -248,6 +248,9 @@ def _report(results, out):
         "log_prob": "log p(x)",
         "bits_per_dim_elbo": "bits/dim (ELBO)",
         "bits_per_dim": "bits/dim",
+        "accuracy": "accuracy",
+        "latent_accuracy": "accuracy of z",
+        "cluster_accuracy": "clusters",
     }
     print("\nTest split")
     metrics = results["metrics"]

@@ -2,6 +2,18 @@
 
 from keras_vae.metrics.bounds import bits_per_dim
 from keras_vae.metrics.images import has_ssim, psnr, squared_error, ssim
+from keras_vae.metrics.labels import accuracy, latent_classifier, named_clusters
 from keras_vae.metrics.latents import active_units, attribute_direction
 
-__all__ = ["active_units", "attribute_direction", "bits_per_dim", "has_ssim", "psnr", "squared_error", "ssim"]
+__all__ = [
+    "accuracy",
+    "active_units",
+    "attribute_direction",
+    "bits_per_dim",
+    "has_ssim",
+    "latent_classifier",
+    "named_clusters",
+    "psnr",
+    "squared_error",
+    "ssim",
+]

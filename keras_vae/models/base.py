@@ -36,6 +36,8 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         codes: how many codes there are, whose perplexity is logged; None: latents are no codes.
         label_shape: shape of one example's label, where the model is conditional; otherwise None.
         labels_optional: whether a conditional model does without labels, too.
+        classes: how many classes labels name, as whole numbers, -1 being one that is not known; None: labels are
+            arrays of any numbers.
         latent_scale: mean and standard deviation of each latent unit (or channel) over the data; None: not fitted yet.
     """
 
@@ -46,6 +48,7 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
     _group_shapes: tuple[tuple[int, ...], ...] | None = None
     label_shape: tuple[int, ...] | None = None
     labels_optional: bool = False
+    classes: int | None = None
     latent_scale: LatentScale | None = None
 
     def _set_up(
@@ -151,7 +154,7 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
             # Scaled data may pass the ends by its rounding, where densities are infinite.
             x = ops.clip(x, 0.0, 1.0)
         batch = x.shape[0] if len(seed.shape) == 2 else ops.shape(x)[0]
-        latents, features = self.run(draws.FromPosterior(samples, batch, seed), x, y, training=training)
+        latents, features = self.run(self._draw(samples, batch, seed), x, y, training=training)
         weights = {"sample_weight": sample_weight} if self.likelihood.adapts else {}
 
         def observe(features):
@@ -183,6 +186,10 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
             seed=backend.folded(seed, 2**16),
             training=training,
         )
+
+    def _draw(self, samples, batch, seed):
+        """Where latents come from in training and scoring."""
+        return draws.FromPosterior(samples, batch, seed)
 
     @property
     def decoder_weights(self) -> list[keras.Variable]:

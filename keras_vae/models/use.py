@@ -31,7 +31,7 @@ class Use:
         return values.check_array(x, self.image_shape, self.likelihood)
 
     def _labels(self, y, count):
-        return checks.checked_labels(y, count, self.label_shape, self.labels_optional)
+        return checks.checked_labels(y, count, self.label_shape, self.labels_optional, self.classes)
 
     def encode(self, x: Any, y: Any = None, batch_size: int = 256, standardized: bool = False) -> np.ndarray:
         """The point that stands for each image, the posterior's mean as a rule, (N, *latent_shape).
@@ -301,7 +301,7 @@ class Use:
             raise ValueError(f"`keys` must be one for each of {len(x)} images. Received: shape {keys.shape}")
         rounds = -(-samples // ROUND)
         at_once = -(-samples // rounds)
-        images = _at_once(len(x), max(1, min(16, chunk // at_once)))
+        images = _at_once(len(x), max(1, min(16, chunk // (at_once * (self.classes or 1)))))
         seed = int(backend.seed_pair(seed)[0])
         progress = keras.utils.Progbar(-(-len(x) // images), verbose=verbose, unit_name="chunk")
         log_sum_weights = self._functions(self._log_sum_weights, samples=at_once)
@@ -321,11 +321,12 @@ class Use:
     def _log_sum_weights(self, seed, valid, x, y=None, *, samples):
         """The logarithm of the sum of the first `valid` of `samples` importance weights, (B,)."""
         inference = self.infer(x, y, samples=samples, seed=seed)
-        if inference.weights is not None:
-            # Labels enumerated along K are all counted, with weights that sum to one.
-            return inference.log_mean_weight + ops.log(ops.cast(samples, "float32"))
-        log_weight = self._log_likelihood(inference) - inference.log_ratio
-        counted = ops.arange(samples, dtype="int32")[:, None] < valid
+        if inference.weights is None:
+            log_weight = self._log_likelihood(inference) - inference.log_ratio
+        else:
+            log_weight = inference.log_term + ops.log(ops.cast(samples, "float32"))
+        # Of labels that are enumerated along K, each sample has all.
+        counted = ops.arange(log_weight.shape[0], dtype="int32")[:, None] < valid * (log_weight.shape[0] // samples)
         return ops.logsumexp(ops.where(counted, log_weight, -np.inf), axis=0)
 
     def _log_likelihood(self, inference):

@@ -1,8 +1,9 @@
 """Builders of encoders and decoders: ordinary Keras models, which anything else of the same shapes can replace."""
 
 from keras_vae.networks.conv import conv, conv1d
+from keras_vae.networks.labelled import labelled
 from keras_vae.networks.ladder import ladder
 from keras_vae.networks.mlp import mlp
 from keras_vae.networks.resnet import resnet
 
-__all__ = ["conv", "conv1d", "ladder", "mlp", "resnet"]
+__all__ = ["conv", "conv1d", "labelled", "ladder", "mlp", "resnet"]

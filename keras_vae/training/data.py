@@ -153,7 +153,7 @@ def _feed(model, given, batch_size, class_weight, whole, **order):
     if class_weight is not None:
         weights = _class_weights(y, weights, class_weight)
         y = None if model.label_shape is None else y
-    y = checks.checked_labels(y, len(x), model.label_shape, model.labels_optional)
+    y = checks.checked_labels(y, len(x), model.label_shape, model.labels_optional, model.classes)
     batch_size = 32 if batch_size is None else batch_size
     if order["shuffle"]:
         check_devices(len(x), batch_size)

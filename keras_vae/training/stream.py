@@ -66,7 +66,7 @@ class ArrayFeed:
             ValueError: saying what was found, and what to do.
         """
         likelihood = model.likelihood
-        checks.checked_labels(self.y, len(self.x), model.label_shape, model.labels_optional)
+        checks.checked_labels(self.y, len(self.x), model.label_shape, model.labels_optional, model.classes)
         checks.checked_weights(self.sample_weight, len(self.x))
         if not self.binarize:
             values.check_array(self.x, model.image_shape, likelihood)
