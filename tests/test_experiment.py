@@ -437,6 +437,8 @@ def test_every_field_is_an_option_that_its_run_can_be_written_with():
         data_dir="there",
         image_size=8,
         eval_images=7,
+        model="m2:alpha=0.5",
+        labels=100,
     )
     given = {name: getattr(recipe, name) for name in FIELDS if name not in ("dataset", "imports")}
     words = [word for name, value in given.items() for word in written(name, value).split()]

@@ -357,7 +357,9 @@ def test_a_run_with_labels(kind, tmp_path, capsys, monkeypatch):
         assert cli.main(["sample", out, "-n", "12", "--out", samples[number], *label]) == 0
     assert (np.load(samples[0]) != np.load(samples[1])).any()
     capsys.readouterr()
-    assert cli.main(["score", out, samples[1], "--samples", "2"]) == (0 if kind == "m2" else 2)
+    np.save(tmp_path / "x.npy", digits()[:3])
+    assert cli.main(["score", out, str(tmp_path / "x.npy"), "--samples", "2"]) == (0 if kind == "m2" else 2)
+    assert cli.main(["score", out, str(tmp_path / "x.npy"), "--samples", "2", "--label", "1"]) == 0
     assert cli.main(["evaluate", out]) == 0
     assert cli.main([*train[:-1], "--resume"] + ["--labels", "200"] * (kind == "m2")) == (2 if kind == "m2" else 0)
 
