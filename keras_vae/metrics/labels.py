@@ -47,7 +47,8 @@ def latent_classifier(z: ArrayLike, labels: ArrayLike, z_test: ArrayLike) -> np.
     transductive SVM); computed by scikit-learn, on latents standardised by those whose labels are known, the strength
     of regularisation chosen by cross-validation where each class has five of them.
     """
-    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -61,8 +62,9 @@ def latent_classifier(z: ArrayLike, labels: ArrayLike, z_test: ArrayLike) -> np.
     counts = np.unique(labels[known], return_counts=True)[1]
     if len(counts) < 2:
         raise ValueError(f"Known labels of two classes or more are needed. Received: {len(counts)} of them")
-    chosen = LogisticRegressionCV(max_iter=2000) if counts.min() >= 5 else LogisticRegression(max_iter=2000)
-    model = make_pipeline(StandardScaler(), chosen)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    if counts.min() >= 5:
+        model = GridSearchCV(model, {"logisticregression__C": (0.001, 0.01, 0.1, 1.0, 10.0)})
     model.fit(z[known].reshape(known.sum(), -1), labels[known])
     return model.predict(z_test.reshape(len(z_test), -1))
 

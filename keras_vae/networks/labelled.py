@@ -59,8 +59,9 @@ def _labelled(network, label_shape, what):
     label = _spread(y, tuple(seen.shape[1:-1]), name)
     joined = layers.Concatenate(name=f"{name}_joined")([seen, label])
     wider = layers.Input(tuple(joined.shape[1:]), name=f"{name}_wider_input")
+    # A list of one, say, where it is one.
+    given = wider if isinstance(network, keras.Sequential) else keras.tree.map_structure(lambda _: wider, network.input)
     try:
-        given = keras.tree.map_structure(lambda _: wider, network.input)
         inner = keras.models.clone_model(network, input_tensors=given)
     except (ValueError, TypeError) as error:
         raise ValueError(

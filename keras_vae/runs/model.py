@@ -1,5 +1,6 @@
 """The compiled model that a recipe stands for."""
 
+import functools
 import math
 
 import keras
@@ -23,7 +24,7 @@ def check(recipe: Recipe) -> None:
     posterior = understood(posteriors.get, recipe.posterior, recipe.latent_size)
     size, _ = of_networks(posterior, recipe.latent_size)
     understood(names.bound, "network", recipe.network, (1,), size)
-    understood(names.bound, "model", recipe.model, (), **_labels(1))
+    understood(functools.partial(names.bound, **_labels(1)), "model", recipe.model, ())
     understood(priors.get, recipe.prior, recipe.latent_size, posterior.codes)
     understood(likelihoods.get, recipe.likelihood)
     understood(learning_rate, recipe, 1)
