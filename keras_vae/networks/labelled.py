@@ -62,13 +62,18 @@ def _labelled(network, label_shape, what):
     # A list of one, say, where it is one.
     given = wider if isinstance(network, keras.Sequential) else keras.tree.map_structure(lambda _: wider, network.input)
     try:
-        inner = keras.models.clone_model(network, input_tensors=given)
+        inner = keras.models.clone_model(network, input_tensors=given, clone_function=_renamed)
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"The layers of this {what} cannot take inputs of shape {tuple(wider.shape[1:])}, labels joined: give it a "
             f"second input yourself. Received: {str(error).strip().splitlines()[0]}"
         ) from error
     return keras.Model([x, y], inner(joined), name=name)
+
+
+def _renamed(layer):
+    """A layer of the same kind with other paths of weights, since a model may have both, as `SemiSupervisedVAE` has."""
+    return type(layer).from_config(layer.get_config() | {"name": f"labelled_{layer.name}"})
 
 
 def _first(network):
