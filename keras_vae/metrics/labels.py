@@ -44,13 +44,11 @@ def latent_classifier(z: ArrayLike, labels: ArrayLike, z_test: ArrayLike) -> np.
         ValueError: if the shapes do not fit, or fewer than two classes are known.
 
     Reference: Kingma et al. 2014, arXiv:1406.5298, section 2 (latent-feature discriminative model, there with a
-    transductive SVM); computed by scikit-learn, on latents standardised by those whose labels are known, the strength
-    of regularisation chosen by cross-validation where each class has five of them.
+    transductive SVM); computed by scikit-learn, the strength of its regularisation chosen by cross-validation where
+    each class has five known labels. Latents are not standardised: units that are not active would be noise.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     z, labels, z_test = np.asarray(z), np.asarray(labels), np.asarray(z_test)
     if labels.shape != z.shape[:1] or z_test.shape[1:] != z.shape[1:]:
@@ -62,9 +60,9 @@ def latent_classifier(z: ArrayLike, labels: ArrayLike, z_test: ArrayLike) -> np.
     counts = np.unique(labels[known], return_counts=True)[1]
     if len(counts) < 2:
         raise ValueError(f"Known labels of two classes or more are needed. Received: {len(counts)} of them")
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    model = LogisticRegression(max_iter=2000)
     if counts.min() >= 5:
-        model = GridSearchCV(model, {"logisticregression__C": (0.001, 0.01, 0.1, 1.0, 10.0)})
+        model = GridSearchCV(model, {"C": (0.001, 0.01, 0.1, 1.0, 10.0)})
     model.fit(z[known].reshape(known.sum(), -1), labels[known])
     return model.predict(z_test.reshape(len(z_test), -1))
 
