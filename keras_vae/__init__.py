@@ -40,6 +40,7 @@ _MEMBERS = {
     "VAE": "keras_vae.models.vae",
     "HierarchicalVAE": "keras_vae.models.hierarchical",
     "LatentVariableModel": "keras_vae.models.base",
+    "SemiSupervisedVAE": "keras_vae.models.semisupervised",
     "probabilistic_pca": "keras_vae.models.linear",
     "register": "keras_vae.parts",
     "take_weights": "keras_vae.models.transfer",

@@ -209,9 +209,14 @@ class Inference:
         if self.weights is None:
             samples = ops.cast(ops.shape(self.log_weight)[0], "float32")
             return ops.logsumexp(self.log_weight, axis=0) - ops.log(samples)
+        return ops.logsumexp(self.log_term, axis=0)
+
+    @cached_property
+    def log_term(self) -> Tensor:
+        """log(weight * exp(log_weight)), where samples have `weights`, (K, B), nats; -inf for those of weight 0."""
         counted = self.weights > 0
         log_weights = ops.log(ops.where(counted, self.weights, 1.0))
-        return ops.logsumexp(ops.where(counted, self.log_weight + log_weights, -float("inf")), axis=0)
+        return ops.where(counted, self.log_weight + log_weights, -float("inf"))
 
     @cached_property
     def penalty(self) -> Tensor | float:

@@ -23,6 +23,7 @@ LEADING = {
     "corruption": 0,
     "objective": 0,
     "network": 2,
+    "model": 1,
     "schedule": 0,
     "learning_rate_schedule": 2,
 }

@@ -27,6 +27,7 @@ class Composition:
         signal: whether they are sequences, (length, channels).
         labels: whether the model is conditional.
         given: further arguments of the VAE.
+        few: whether its labels are whole numbers, of which some are not known.
         served: whether it differs from the others in what is exported, and not in its training alone.
     """
 
@@ -42,6 +43,7 @@ class Composition:
     signal: bool = False
     labels: bool = False
     given: dict = dataclasses.field(default_factory=dict)
+    few: bool = False
     served: bool = True
 
     def model(self, seed=0, **compiled):
@@ -74,8 +76,10 @@ class Composition:
         return holed(images) if self.given.get("missing") else images
 
     def data(self, count=48):
-        """What `fit` takes: (images,), or (images, one-hot labels) where the model is conditional."""
+        """What `fit` takes: (images,), or (images, one-hot labels) where the model is conditional, or classes."""
         images = self.images(count)
+        if self.few:
+            return images, np.where(np.arange(count) % 3, labels()[:count], -1)
         return (images, keras.utils.to_categorical(labels()[:count], 10)) if self.labels else (images,)
 
 
@@ -126,6 +130,7 @@ REPRESENTATIVES = (
     "two_levels",
     "ladder",
     "conditional",
+    "few_labels",
     "latent_map",
     "vamp_iaf",
     "power_spherical",
@@ -138,7 +143,7 @@ REPRESENTATIVES = (
 
 
 # Those that are written to files with other layers and operations than the rest.
-WRITTEN = ("bernoulli", "colour_mixture", "two_levels", "conditional", "vamp_iaf", "fitted_mixture")
+WRITTEN = ("bernoulli", "colour_mixture", "two_levels", "conditional", "few_labels", "vamp_iaf", "fitted_mixture")
 
 
 def over(compositions, chosen=REPRESENTATIVES):
@@ -392,6 +397,18 @@ COMPOSITIONS = (
         posterior=lambda: kv.posteriors.DiagonalNormal((2, 2, LATENT)),
         prior=lambda: kv.priors.StandardNormal((2, 2, LATENT)),
         network=lambda shape: kv.networks.resnet(shape, (2, 2, LATENT), widths=(4, 8), blocks=(0, 1)),
+    ),
+    Composition(
+        "labelled",
+        "test_labels.py::test_a_label_joins_the_channels_of_maps",
+        network=lambda shape: kv.networks.labelled(*kv.networks.conv(shape, LATENT, widths=(4,), dense=None), 10),
+        labels=True,
+    ),
+    Composition(
+        "few_labels",
+        "test_labels.py::test_the_bound_of_few_labels_is_a_sum_over_the_classes",
+        make=lambda shape, seed: kv.variants.get("m2")(shape, LATENT, classes=10, network="mlp:16", seed=seed),
+        few=True,
     ),
     Composition("resnet", _PLAIN, network=lambda shape: kv.networks.resnet(shape, LATENT, widths=(4, 8), blocks=1)),
     Composition(

@@ -280,8 +280,10 @@ def test_a_conditional_model_has_no_pictures_without_labels(tmp_path, monkeypatc
     vae = VAE(encoder, decoder, seed=0)
     (tmp_path / "history.csv").write_text("epoch,loss\n1,3.0\n2,2.0\n")
     test = data.load("digits").test
-    shown = pictures.write(vae, tmp_path, data.convert(test.images, "binary"), test.labels, 0, {})
-    assert [path.name for path in shown] == ["curves.png"]
+    x = data.convert(test.images, "binary")
+    assert [path.name for path in pictures.write(vae, tmp_path, x, None, 0, {})] == ["curves.png"]
+    shown = pictures.write(vae, tmp_path, x, test.labels, 0, {})
+    assert [path.name for path in shown] == ["samples.png", "curves.png"]
     marked = dataclasses.replace(test, attributes={"odd": test.labels % 2 == 1}, attributes_known=test.labels >= 0)
     assert pictures.attribute_directions(vae, marked) == {}
 
@@ -450,6 +452,8 @@ def test_every_field_is_an_option_that_its_run_can_be_written_with():
         data_dir="there",
         image_size=8,
         eval_images=7,
+        model="m2:alpha=0.5",
+        labels=100,
     )
     given = {name: getattr(recipe, name) for name in FIELDS if name not in ("dataset", "imports", "baseline", "start")}
     words = [word for name, value in given.items() for word in written(name, value).split()]

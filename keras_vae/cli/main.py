@@ -254,6 +254,9 @@ def _report(results, out):
         "psnr": "PSNR",
         "ssim": "SSIM",
         "imputation_rmse": "error filling in",
+        "accuracy": "accuracy",
+        "latent_accuracy": "accuracy of z",
+        "cluster_accuracy": "clusters",
     }
     print("\nTest split")
     metrics = results["metrics"]

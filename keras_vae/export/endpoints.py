@@ -28,11 +28,14 @@ def deterministic(model: keras.Model) -> dict[str, tuple[Callable, list, Any]]:
     """{endpoint: (function, what it takes, what it returns)} of those without noise."""
     x, image = spec("x", model.image_shape), spec("image", model.target_shape)
     z, y = spec("z", model.latent_shape, model.latent_dtype), labels(model)
-    return {
+    endpoints = {
         "serve": (model.call, [x, *y], image),
         "encode": (model._encode, [x, *y], z),
         "decode": (model._decode, [z, *y], image),
     }
+    if model.classes is not None:
+        endpoints["classify"] = (model._classify, [x], spec("probabilities", (model.classes,)))
+    return endpoints
 
 
 def labels(model: keras.Model) -> list:

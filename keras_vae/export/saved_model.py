@@ -18,8 +18,9 @@ def saved_model(model: keras.Model, path: str | Path) -> None:
         serve(x): reconstructions, (N, *X); encode(x): posterior means, (N, D), or codes, int32; decode(z): (N, *X);
         sample(n, seed): n images; log_prob(x, samples, seed): (N,) nats, by importance sampling; n, samples and seed
         are int32 scalars, and equal calls give equal numbers. Those of a conditional model take labels y, float32, too:
-        serve(x, y), encode(x, y), decode(z, y), sample(n, seed, y), log_prob(x, y, samples, seed). Where targets are
-        scored, log_prob takes them as y, and images that come out are targets.
+        serve(x, y), encode(x, y), decode(z, y), sample(n, seed, y), log_prob(x, y, samples, seed). One of few labels,
+        which are -1 where they are not known, has classify(x), (N, classes), too. Where targets are scored, log_prob
+        takes them as y, and images that come out are targets.
 
     Raises:
         RuntimeError: under JAX, whose models TensorFlow cannot export with batches of any size.

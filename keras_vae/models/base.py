@@ -44,6 +44,8 @@ class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
         corruption: what is done to x before it is encoded, in training alone, a `Corruption` or a layer; None: nothing.
         target: "y" where the model scores y, and x is what it is given; None: it scores x itself.
         kl_names: names by which the KLs of several groups are logged, from the top; none where they are not.
+        classes: how many classes labels name, as whole numbers, -1 being one that is not known; None: labels are
+            arrays of any numbers.
         latent_scale: mean and standard deviation of each latent unit (or channel) over the data; None: not fitted yet.
     """
 
@@ -64,6 +66,7 @@ class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
     # Whether the encoder is told which elements are there.
     _takes_mask: bool = False
     kl_names: tuple[str, ...] = ()
+    classes: int | None = None
     latent_scale: LatentScale | None = None
 
     def _set_up(
@@ -194,7 +197,7 @@ class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
         batch = x.shape[0] if len(seed.shape) == 2 else ops.shape(x)[0]
         # For what fits something to the batch.
         given = {"sample_weight": sample_weight}
-        draw = {"posterior": draws.FromPosterior, "prior": draws.FromPrior}[proposal](samples, batch, seed)
+        draw = self._draw(proposal, samples, batch, seed)
         latents, features = self.run(draw, seen, y, training=training, **given if self.adapts else {})
         weights = given if self.likelihood.adapts else {}
 
@@ -272,6 +275,10 @@ class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
         """Inputs in the units of networks, none of them missing, as `network_inputs` gives them."""
         inputs = [inputs, ops.ones_like(inputs)] if self._takes_mask else [inputs]
         return [(value, self.image_shape) for value in inputs]
+
+    def _draw(self, proposal, samples, batch, seed):
+        """Where latents come from in training and scoring."""
+        return {"posterior": draws.FromPosterior, "prior": draws.FromPrior}[proposal](samples, batch, seed)
 
     @property
     def decoder_weights(self) -> list[keras.Variable]:

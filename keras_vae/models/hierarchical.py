@@ -292,29 +292,6 @@ def _applied(network, *inputs, y=None, training=False):
     return shapes.applied(network, *given, *([] if label is None else [(y, label)]), training=training)
 
 
-def composed(
-    network: str | names.Spec,
-    image_shape: tuple[int, ...],
-    latent_size: int | tuple[int, ...],
-    posterior: Posterior | str | names.Spec = "diagonal_normal",
-    suiting: dict[str, Any] | None = None,
-    **given: Any,
-) -> Composed:
-    """The model of a network that is named: a `VAE` of two networks, a `HierarchicalVAE` of groups of them.
-
-    Args:
-        network: spec.
-        image_shape: *X.
-        latent_size: D, or the shape of a map; of codes, how many, or (h, w).
-        posterior: as of a `VAE`.
-        suiting: arguments of the network that its spec may replace.
-        **given: other arguments of both classes.
-    """
-    size, posterior = of_networks(posterior, latent_size)
-    networks = names.make("network", network, image_shape, size, **suiting or {})
-    return composed_of(networks, posterior=posterior, **given)
-
-
 def of_networks(
     posterior: Posterior | str | names.Spec, latent_size: int | tuple[int, ...]
 ) -> tuple[int | tuple[int, ...], Posterior | str | names.Spec]:

@@ -65,9 +65,8 @@ class Imputation:
     def _weighted_inference(self, seed, valid, x, y, samples):
         """A pass, and the logarithm of the weight of each sample, (K, B): minus infinity from the first `valid` on."""
         inference = self.infer(x, y, samples=samples, seed=seed)
-        if inference.weights is not None:
-            return inference, inference.log_weight + ops.log(inference.weights)
-        return inference, first_of(inference.log_weight, samples, valid)
+        log_weight = inference.log_weight if inference.weights is None else inference.log_term
+        return inference, first_of(log_weight, samples, valid)
 
     def _imputed_mean(self, seed, valid, x, y=None, *, samples):
         """The logarithm of the sum of the weights, (B,), and the mean of p(x|z) by these weights, (B, *X)."""

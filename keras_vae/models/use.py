@@ -32,7 +32,7 @@ class Use:
         return checks.checked_x(self, x)
 
     def _labels(self, y, count):
-        return checks.checked_labels(y, count, self.label_shape, self.labels_optional)
+        return checks.checked_labels(y, count, self.label_shape, self.labels_optional, self.classes)
 
     def encode(self, x: Any, y: Any = None, batch_size: int = 256, standardized: bool = False) -> np.ndarray:
         """The point that stands for each image, the posterior's mean as a rule, (N, *latent_shape).
@@ -336,7 +336,7 @@ class Use:
             raise ValueError(f"`keys` must be one for each of {len(x)} images. Received: shape {keys.shape}")
         rounds = -(-samples // ROUND)
         at_once = -(-samples // rounds)
-        images = _at_once(len(x), max(1, min(16, chunk // at_once)))
+        images = _at_once(len(x), max(1, min(16, chunk // (at_once * (self.classes or 1)))))
         seed = int(backend.seed_pair(seed)[0])
         progress = keras.utils.Progbar(-(-len(x) // images), verbose=verbose, unit_name="chunk")
         function = self._functions(function, samples=at_once, **sizes)
@@ -360,13 +360,13 @@ class Use:
         from_prior = {} if proposal == "posterior" else {"proposal": proposal}
         inference = self.infer(x, y, samples=samples, seed=seed, **from_prior)
         if inference.weights is not None:
-            # Labels enumerated along K are all counted, with weights that sum to one.
-            total = inference.log_mean_weight + ops.log(ops.cast(samples, "float32"))
-            return ops.stack([total, ops.full_like(total, np.nan)])
-        log_weight = self._log_likelihood(inference)
-        if not from_prior:
-            log_weight = log_weight - inference.log_ratio
+            log_weight = inference.log_term + ops.log(ops.cast(samples, "float32"))
+        else:
+            log_weight = self._log_likelihood(inference)
+            log_weight = log_weight if from_prior else log_weight - inference.log_ratio
         log_weight = first_of(log_weight, samples, valid)
+        # Of labels that are enumerated along K, each sample has all.
+        log_weight = ops.logsumexp(ops.reshape(log_weight, (samples, log_weight.shape[0] // samples, -1)), axis=1)
         return ops.stack([ops.logsumexp(power * log_weight, axis=0) for power in (1.0, 2.0)])
 
     def _log_likelihood(self, inference):
@@ -387,8 +387,15 @@ class Use:
 
 
 def first_of(log_weight: Tensor, samples: int, valid: Tensor) -> Tensor:
-    """The logarithms of weights, (K, B), minus infinity but for the first `valid` of K samples."""
-    return ops.where(ops.arange(samples, dtype="int32")[:, None] < valid, log_weight, -np.inf)
+    """The logarithms of weights, (K, B), minus infinity but for those of the first `valid` of some samples.
+
+    Args:
+        log_weight: (K, B), K a multiple of `samples` where each has all labels.
+        samples: how many.
+        valid: how many of them count.
+    """
+    count = log_weight.shape[0]
+    return ops.where(ops.arange(count, dtype="int32")[:, None] < valid * (count // samples), log_weight, -np.inf)
 
 
 def _errors(log_sums, samples):

@@ -3,16 +3,19 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_vae import likelihoods, objectives, posteriors, priors
+from keras_vae import backend, likelihoods, objectives, posteriors, priors
 from keras_vae.backend import Tensor, tfd
 from keras_vae.corruptions import Corruption
-from keras_vae.draws import Draw
+from keras_vae.distributions import NormalMixture
+from keras_vae.draws import Draw, FromPosterior
 from keras_vae.inference import Latent
 from keras_vae.likelihoods import Likelihood
 from keras_vae.models import shapes
 from keras_vae.models.composed import Composed
+from keras_vae.names import check_whole
 from keras_vae.objectives import Objective
 from keras_vae.parts import frozen
 from keras_vae.posteriors import Posterior
@@ -223,6 +226,39 @@ class VAE(Composed):
 
         weights = {"sample_weight": sample_weight} if self.adapts else {}
         return self.posterior.distribution(features, prior, training, **weights), held
+
+    def classify(self, x: Any, y: Any = None, samples: int = 16, seed: int = 0, batch_size: int = 256) -> np.ndarray:
+        """The cluster of each image: p(component|x) = E_q(z|x)[p(component|z)] of a prior that is a mixture.
+
+        Args:
+            x: (N, *X).
+            y: (N, *label_shape), where the model is conditional.
+            samples: of z for each image.
+            seed: int; the noise of an image depends on it and on the image's number alone.
+            batch_size: how many are classified at a time.
+
+        Returns:
+            (N, components), probabilities.
+
+        Raises:
+            ValueError: for a prior that is no mixture.
+
+        Reference: Jiang et al. 2017, arXiv:1611.05148 (VaDE), equation 16.
+        """
+        check_whole(samples=samples, batch_size=batch_size)
+        x = self._checked(x)
+        seeds = backend.seed_pairs(int(seed), range(len(x)))
+        y = self._labels(y, len(x))
+        return self._functions.map(self._classify, int(batch_size), x, seeds, y, samples=int(samples))
+
+    def _classify(self, x, seeds, y=None, *, samples):
+        (latent,), _ = self.run(FromPosterior(samples, x.shape[0], seeds), ops.cast(x, "float32"), y)
+        if not isinstance(latent.prior, (tfd.MixtureSameFamily, NormalMixture)):
+            raise ValueError(
+                "Clusters are the components of a mixture: give the model prior='mixture:components=10', or 'vamp', or "
+                f"fit one to a trained model, vae.fit_prior(x). Received: prior={self.prior.spec!r}"
+            )
+        return ops.mean(latent.prior.posterior_marginal(latent.z).probs_parameter(), axis=0)
 
     def posterior_of(self, x: Any, y: Any = None) -> tfd.Distribution:
         """q(z|x) of all images at once, a TFP distribution, batch (N,), event (D,).

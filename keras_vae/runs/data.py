@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_vae import data
 from keras_vae.likelihoods import Likelihood
+from keras_vae.runs import labelling
 from keras_vae.runs.recipe import Recipe, UsageError
 from keras_vae.training.stream import ArrayFeed
 
@@ -16,7 +17,10 @@ HOLES_SEED = 0
 
 
 def read(recipe: Recipe, likelihood: Likelihood) -> tuple[data.DataSet, ArrayFeed, dict[str, np.ndarray]]:
-    """The data set, the feed of its training images, and {split: images as the likelihood sees them}."""
+    """The data set, the feed of its training images, and {split: images as the likelihood sees them}.
+
+    The labels of the feed are whole numbers, if there are any, whatever the model takes.
+    """
     try:
         images = data.load(recipe.dataset, recipe.data_dir, recipe.image_size)
     except data.DataError as error:
@@ -27,7 +31,11 @@ def read(recipe: Recipe, likelihood: Likelihood) -> tuple[data.DataSet, ArrayFee
     dynamic = _is_dynamic(likelihood, images) and not recipe.missing
     x = images.train.images if dynamic else seen(images.train.images, likelihood, images)
     x = holed(x, recipe.missing, 0)
-    train = ArrayFeed(x, batch_size=recipe.batch_size, seed=recipe.seed, binarize=dynamic, flip=recipe.flip)
+    y, weights = labelling.known(recipe, images), None
+    if y is not None and recipe.labels is not None and labelling.kind(recipe) == "m2":
+        index, weights = labelling.repeated(y)
+        x, y = x[index], y[index]
+    train = ArrayFeed(x, y, weights, recipe.batch_size, recipe.seed, binarize=dynamic, flip=recipe.flip)
     splits = {"validation": images.validation, "test": images.test}
     evaluated = {name: seen(split.images, likelihood, images) for name, split in splits.items()}
     return images, train, {name: holed(x, recipe.missing, i + 1) for i, (name, x) in enumerate(evaluated.items())}

@@ -8,7 +8,8 @@ import numpy as np
 
 from keras_vae import backend, corruptions, likelihoods, names, networks, objectives, posteriors, priors, schedules
 from keras_vae.models.composed import Composed
-from keras_vae.models.hierarchical import composed, of_networks
+from keras_vae.models.hierarchical import of_networks
+from keras_vae.models.kinds import composed
 from keras_vae.runs.recipe import Recipe, understood
 
 _OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
@@ -23,6 +24,7 @@ def check(recipe: Recipe) -> None:
     posterior = understood(posteriors.get, recipe.posterior, recipe.latent_size)
     size, _ = of_networks(posterior, recipe.latent_size)
     understood(names.bound, "network", recipe.network, (1,), size)
+    understood(functools.partial(names.bound, **_labels(1)), "model", recipe.model, ())
     understood(functools.partial(priors.get, **posterior.suiting), recipe.prior, posterior.latent_size)
     understood(likelihoods.get, recipe.likelihood)
     understood(corruptions.get, recipe.corruption)
@@ -93,8 +95,10 @@ def precision(recipe: Recipe) -> str:
     return "mixed_bfloat16" if backend.has_fast_bfloat16() else "float32"
 
 
-def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.ndarray | None) -> Composed:
-    """The compiled model: a `VAE`, or of networks with groups of latents a `HierarchicalVAE`.
+def build(
+    recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.ndarray | None, classes: int | None = None
+) -> Composed:
+    """The compiled model: a `VAE`, of networks with groups of latents a `HierarchicalVAE`, or one of another kind.
 
     Its weights are a function of the recipe and, with `output_bias`, of the mean.
 
@@ -103,6 +107,7 @@ def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.nda
         image_shape: *X.
         steps: in an epoch.
         mean: (*X), mean of the training images as the likelihood sees them.
+        classes: how many the data set has; None: its images have no labels.
 
     Raises:
         ValueError: for parts that do not fit each other or the images.
@@ -120,6 +125,8 @@ def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.nda
             image_shape,
             recipe.latent_size,
             suiting=suiting,
+            model=recipe.model,
+            labels=_labels(classes),
             posterior=recipe.posterior,
             prior=recipe.prior,
             likelihood=recipe.likelihood,
@@ -138,6 +145,11 @@ def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.nda
     # Small dense networks spend most of a step outside it.
     vae.compile(optimizer, steps_per_execution=16 if network is networks.mlp else 1)
     return vae
+
+
+def _labels(classes):
+    """{argument of a kind of model: what suits so many classes}."""
+    return {} if classes is None else {"label_shape": (classes,), "classes": classes}
 
 
 def _suiting(image_shape):

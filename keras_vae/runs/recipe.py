@@ -95,6 +95,14 @@ class Recipe:
         below=1,
     )
     output_bias: bool = _field("start the likelihood's output at the mean of the training images", False)
+    model: str = _field(
+        "what labels are to it: vae, nothing; conditional, p(x|y); m2, which guesses those that are not known",
+        "vae",
+        role="model",
+    )
+    labels: int | None = _field(
+        "training images whose labels are known, as many of each class; test accuracy is reported (all)", None, least=1
+    )
     objective: str = _field("what is minimised: elbo:beta=4.0,free_bits=0.1 or iwae:50", "elbo", role="objective")
     warmup_epochs: float = _field("epochs in which the objective's beta rises from 0", 0.0, least=0)
     optimizer: str = _field("Keras' Adam or AdamW", "adam", choices=("adam", "adamw"))

@@ -41,7 +41,7 @@ def checked_y(model: keras.Model, y: Any, count: int | None, whole: bool = False
         ValueError: for what is missing, not wanted, or of another number, shape or type.
     """
     if not model.target:
-        return checked_labels(y, count, model.label_shape, model.labels_optional)
+        return checked_labels(y, count, model.label_shape, model.labels_optional, model.classes)
     if y is None:
         raise ValueError(
             f"This model scores targets, not x: give y, a target of shape {model.target_shape} for each x. "
@@ -54,7 +54,11 @@ def checked_y(model: keras.Model, y: Any, count: int | None, whole: bool = False
 
 
 def checked_labels(
-    y: Any, count: int | None, label_shape: tuple[int, ...] | None, optional: bool = False
+    y: Any,
+    count: int | None,
+    label_shape: tuple[int, ...] | None,
+    optional: bool = False,
+    classes: int | None = None,
 ) -> np.ndarray | None:
     """`y` as a model takes it, float32, or None.
 
@@ -63,6 +67,7 @@ def checked_labels(
         count: how many there must be; None: any number.
         label_shape: shape of one label, None for a model that is not conditional.
         optional: whether a conditional model does without, too.
+        classes: how many there are of labels that are whole numbers, -1 being one that is not known.
 
     Raises:
         ValueError: for labels that are missing, not wanted, or of another number, shape or type.
@@ -87,6 +92,11 @@ def checked_labels(
         raise ValueError(f"Labels must be numbers. Received: y with dtype={y.dtype}")
     if np.issubdtype(y.dtype, np.inexact) and not np.isfinite(y).all():
         raise ValueError("The labels contain NaN or infinite values. Received: y with values that are not finite")
+    if classes is not None and y.size and not (y.min() >= -1 and y.max() < classes and np.array_equal(y, np.rint(y))):
+        raise ValueError(
+            f"Labels are whole numbers from 0 to {classes - 1}, and -1 where they are not known. "
+            f"Received: y with values from {y.min()} to {y.max()}"
+        )
     return y.astype("float32")
 
 
