@@ -123,7 +123,7 @@ def _write_samples(vae, save, seed):
         return
     shown = np.arange(min(20, vae.classes or vae.label_shape[0]))
     y = labelling.taken(vae, np.repeat(shown, 10))
-    grid = plotting.image_grid(vae.sample(len(y), y=y, seed=seed), 10, row_names=list(map(str, shown)))
+    grid = plotting.image_grid(vae.sample(len(y), y=y, seed=seed), 10, row_names=[f"y = {label}" for label in shown])
     save("samples.png", grid, f"{caption.replace('p(x|z)', 'p(x|z, y)')}, the class y being that of the row")
 
 
