@@ -41,6 +41,18 @@ def iterative(train: np.ndarray, test: np.ndarray, seed: int, options: argparse.
     return IterativeImputer(max_iter=50, random_state=seed).fit(train).transform(test)
 
 
+def networks(width: int, latent_size: int) -> tuple:
+    """Encoder of [x, mask] and decoder, each linear and beside it a dense layer."""
+    import keras
+    from keras import layers
+
+    x, mask, z = keras.Input((30,)), keras.Input((30,)), keras.Input((latent_size,))
+    seen = layers.Concatenate()([x, mask])
+    features = layers.Concatenate()([seen, layers.Dense(width, activation="tanh")(seen)])
+    hidden = layers.Concatenate()([z, layers.Dense(width // 2, activation="tanh")(z)])
+    return keras.Model([x, mask], features), keras.Model(z, hidden)
+
+
 def ours(train: np.ndarray, test: np.ndarray, seed: int, options: argparse.Namespace) -> np.ndarray:
     """A VAE trained on what is there."""
     import keras
@@ -48,17 +60,16 @@ def ours(train: np.ndarray, test: np.ndarray, seed: int, options: argparse.Names
     import keras_vae as kv
 
     keras.utils.set_random_seed(seed)
-    networks = kv.networks.mlp((30,), options.latent_size, widths=tuple(options.widths), missing=True)
     vae = kv.VAE(
-        *networks,
-        likelihood=options.likelihood,
-        objective=options.objective,
-        corruption=options.corruption,
+        *networks(options.width, options.latent_size),
+        posterior="full_covariance_normal",
+        likelihood="normal:scale=per_pixel",
+        objective="iwae:20",
         missing=True,
         seed=seed,
     )
-    rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.epochs * -(-len(train) // 64))
-    vae.compile(keras.optimizers.AdamW(rate, weight_decay=options.weight_decay))
+    rate = keras.optimizers.schedules.CosineDecay(5e-3, options.epochs * -(-len(train) // 64))
+    vae.compile(keras.optimizers.AdamW(rate, weight_decay=1e-2))
     vae.fit(train, batch_size=64, epochs=options.epochs, verbose=0)
     return vae.impute(test, samples=options.samples, seed=seed)
 
@@ -68,17 +79,12 @@ WAYS = {"mean of the column": mean, "IterativeImputer": iterative, "keras_vae": 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--missing", type=float, nargs="+", default=[0.2, 0.3, 0.5], help="chances of a value")
-    parser.add_argument("--splits", type=int, default=5)
-    parser.add_argument("--latent-size", type=int, default=10)
-    parser.add_argument("--widths", type=int, nargs="+", default=[128, 128])
-    parser.add_argument("--likelihood", default="student_t:scale=per_pixel")
-    parser.add_argument("--objective", default="iwae:20")
-    parser.add_argument("--corruption", default="masking:rate=0.2,value=none")
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--weight-decay", type=float, default=1e-2)
-    parser.add_argument("--epochs", type=int, default=500)
-    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--missing", type=float, nargs="+", default=[0.2, 0.3], help="chances of a value")
+    parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--latent-size", type=int, default=20)
+    parser.add_argument("--width", type=int, default=128, help="of the encoder's dense layer, twice the decoder's")
+    parser.add_argument("--epochs", type=int, default=800)
+    parser.add_argument("--samples", type=int, default=10_000, help="importance samples for each row")
     options = parser.parse_args()
     print(f"| missing | {' | '.join(WAYS)} |\n|---|{'---|' * len(WAYS)}")
     for missing in options.missing:

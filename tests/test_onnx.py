@@ -69,6 +69,17 @@ def test_expm1_is_exact_near_zero_and_far_from_it():
     np.testing.assert_allclose(run(x=x), np.expm1(x.astype("float64")), rtol=2e-6)
 
 
+def test_what_is_not_chosen_leaves_no_trace():
+    import tensorflow as tf
+    import tf2onnx
+
+    spec = [tf.TensorSpec((None,), tf.float32, name="x")]
+    chosen = tf.function(lambda x: tf.where(tf.math.is_nan(x), 0.5, x), input_signature=spec)
+    proto, _ = tf2onnx.convert.from_function(chosen, spec, custom_op_handlers=onnx._handlers())
+    run, _ = session(proto.SerializeToString())
+    np.testing.assert_array_equal(run(x=np.array([1.0, np.nan, np.inf], "float32")), [1, 0.5, np.inf])
+
+
 @keras.saving.register_keras_serializable("tests")
 def weibull(features):
     return kv.backend.tfd.Independent(kv.backend.tfd.Weibull(1.0 + keras.ops.exp(features), 1.0), 3)
