@@ -55,7 +55,7 @@ def tensor_seed(seed):
     return ops.convert_to_tensor(seed_pair(seed))
 
 
-def linear(scale, dims=6, sizes=(1, 1), labels=0, prior="standard_normal"):
+def linear(scale, dims=6, sizes=(1, 1), labels=0, **given):
     """z1 ~ N(0, I), z2 = A z1 + a + s e, x = W z2 + V z1 + b + scale e', by networks that hand on what they see.
 
     With labels each network sees them, too, behind the rest.
@@ -73,7 +73,7 @@ def linear(scale, dims=6, sizes=(1, 1), labels=0, prior="standard_normal"):
     # [h, z], though the likelihood's weights are those of z before those of h.
     decoder = keras.Model([h, z2, *y], decoder([z2, h, *y]))
     likelihood = kv.likelihoods.Normal(scale)
-    model = kv.HierarchicalVAE(encoder, decoder, [(down, inference)], prior=prior, likelihood=likelihood, seed=0)
+    model = kv.HierarchicalVAE(encoder, decoder, [(down, inference)], likelihood=likelihood, seed=0, **given)
     rng = np.random.default_rng(0)
     for variable in model.trainable_variables:
         variable.assign(0.5 * rng.normal(size=variable.shape))
@@ -156,6 +156,16 @@ def test_a_pass_is_the_densities_that_it_says(labels):
     log_q, log_p = np.array(inference.log_posterior(z)), np.array(inference.log_joint(z))
     np.testing.assert_allclose(log_q, q, rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(log_p, p, rtol=1e-4, atol=1e-3)
+
+
+def test_densities_at_given_latents_are_of_what_the_encoder_saw():
+    model = linear(0.7, sizes=(2, 2), corruption="gaussian:scale=1.0")[0]
+    x = tensor(np.random.default_rng(0).normal(size=(3, 6)))
+    inference = model.infer(x, samples=2, training=True, seed=tensor_seed(0))
+    expected = sum(np.array(latent.posterior.log_prob(latent.z)) for latent in inference.latents)
+    for constant in (False, True):
+        found, _ = inference.densities(kv.inference.joined(inference.latents), constant)
+        np.testing.assert_allclose(np.array(found), expected, rtol=1e-4, atol=1e-4)
 
 
 def slopes(model, objective, x, seeds=1):

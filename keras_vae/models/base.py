@@ -210,7 +210,7 @@ class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
 
         def densities(z, constant):
             run = frozen(self, "run") if constant else unchanging(self, self.run)
-            latents, _ = run(draws.Given(z, z.shape[0]), x, y, training=training)
+            latents, _ = run(draws.Given(z, z.shape[0]), seen, y, training=training)
             pairs = [(latent.posterior.log_prob(latent.z), latent.prior.log_prob(latent.z)) for latent in latents]
             return tuple(map(sum, zip(*pairs, strict=True)))
 
