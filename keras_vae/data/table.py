@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_vae import files
-from keras_vae.likelihoods.columns import COLUMN_KINDS, Column, as_columns
+from keras_vae.columns import COLUMN_KINDS, Column, as_columns
 from keras_vae.names import one_of
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def schema(frame: "pd.DataFrame", **kinds: str) -> Schema:
 
     Args:
         frame: a pandas DataFrame; missing values are left out.
-        **kinds: {name of a column: kind}, one of `kv.likelihoods.COLUMN_KINDS`, in the place of what its values show.
+        **kinds: {name of a column: kind}, one of `kv.columns.COLUMN_KINDS`, in the place of what its values show.
 
     Returns:
         A `Schema`: `schema.encode(frame)` makes rows for a model, `schema.decode(rows)` a table.
@@ -128,7 +128,7 @@ def _column(name, values, kind):
     if len(different) < 2:
         raise ValueError(
             f"The column {name!r} has one value and tells nothing: leave it out, frame.drop(columns={name!r}). "
-            f"Received: {different[0] if len(different) else 'no value at all'!r}"
+            f"Received: {_plain(different[0]) if len(different) else 'no value'!r}"
         )
     if types.is_datetime64_any_dtype(values) or types.is_timedelta64_dtype(values):
         raise ValueError(
@@ -136,6 +136,8 @@ def _column(name, values, kind):
             f"like. Received: dtype={values.dtype}"
         )
     numeric = types.is_numeric_dtype(values) and not types.is_bool_dtype(values)
+    if numeric and not np.isfinite(there.to_numpy("float64")).all():
+        raise ValueError(f"The column {name!r} has infinite values: replace or remove them. Received: {there.max()}")
     kind = kind or _kind(there, different, numeric)
     if kind in ("bernoulli", "categorical"):
         if not numeric and len(different) > _MANY and len(different) > len(there) / 2:
@@ -148,8 +150,6 @@ def _column(name, values, kind):
     if not numeric:
         raise ValueError(f"The column {name!r} is no column of numbers: it cannot be {kind}. Received: {values.dtype}")
     numbers = there.to_numpy("float64")
-    if not np.isfinite(numbers).all():
-        raise ValueError(f"The column {name!r} has infinite values: replace or remove them. Received: {numbers.max()}")
     if kind == "counts" and not _are_counts(numbers):
         raise ValueError(
             f"The column {name!r} is no column of counts, whole numbers of at least 0. Received: smallest "

@@ -8,7 +8,7 @@ import keras
 from keras import layers, ops
 
 from keras_vae.backend import Tensor
-from keras_vae.likelihoods.columns import as_columns
+from keras_vae.columns import as_columns
 from keras_vae.names import plain
 from keras_vae.networks.hourglass import as_tuple, check_sizes, check_tuples
 

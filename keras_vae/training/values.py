@@ -12,6 +12,7 @@ KINDS = {
     "open unit interval": "values strictly between 0 and 1",
     "8-bit levels": "8-bit levels: whole numbers from 0 to 255",
     "counts": "counts: whole numbers of at least 0",
+    "table": "rows of a table, as kv.data.schema(frame).encode(frame) gives them",
     "real": "real numbers of moderate size, such as pixels in [0, 1]",
 }
 _BITS = "12- and 16-bit levels are divided by 4095 and 65535, 8-bit ones by 255."
