@@ -8,7 +8,8 @@ them. What is complete is not trained again, and what was interrupted goes on: s
 
 The speed is that of an epoch of 12,800 images after one that compiles, by CPU time, which others disturb least.
 Variants of other likelihoods are left out, since densities of grey values compare with nothing here, and so are those
-of other networks. ELBO and log p(x) are left out where there are none: codes that are points have no density.
+of other networks and those that take labels. ELBO and log p(x) are left out where there are none: codes that are points
+have no density.
 """
 
 import argparse
@@ -34,7 +35,8 @@ PROTOCOL = {
     "eval_samples": 500,
 }
 IMAGES = 12_800
-COMPARED = tuple(name for name in variants.list() if not {"likelihood", "network"} & variants.get(name).parts.keys())
+OTHERS = {"likelihood", "network", "model"}
+COMPARED = tuple(name for name in variants.list() if not OTHERS & variants.get(name).parts.keys())
 # Units that the papers' own defaults, made for other sizes, are replaced by.
 SIZES = {"factor-vae": {"widths": (200, 200)}}
 BEGIN, END = "<!-- benchmarks/variants.py -->", "<!-- end -->"

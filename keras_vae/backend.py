@@ -103,7 +103,7 @@ def replica_seed(seed: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def single_precision() -> Iterator[None]:
-    """Within it JAX does not warn that TFP's samplers of counts and Gammas ask it for float64, which it has not."""
+    """Within it JAX does not warn that TFP's samplers of counts, classes and Gammas ask it for 64 bits."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Explicitly requested dtype", UserWarning)
         yield

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from keras import ops
 
-from keras_vae.backend import Tensor, folded, tfd
-from keras_vae.distributions import AutoregressiveCodes, Flow
+from keras_vae.backend import Tensor, folded, single_precision, tfd
+from keras_vae.distributions import AutoregressiveCodes, Flow, Joint
 
 
 class Draw:
@@ -63,19 +63,26 @@ class _Sampled(Draw):
         if isinstance(distribution, AutoregressiveCodes):
             # All blocks at once, code by code.
             return distribution.drawn(self._sample(distribution.noise))
+        if isinstance(distribution, Joint):
+            return distribution.joined([self._sample(part) for part in distribution.parts])
         # The first group takes the seed itself.
         seed = self._seed if self._group == 0 else folded(self._seed, self._group)
         self._group += 1
         rank = len(distribution.batch_shape)
         if len(seed.shape) == 1:
-            return distribution.sample((self.samples, self.batch)[: 2 - rank], seed=seed)
+            return _drawn(distribution, (self.samples, self.batch)[: 2 - rank], seed)
         size = self.batch // seed.shape[0]
         blocks = []
         for index in range(seed.shape[0]):
             block = slice(index * size, (index + 1) * size)
             part = distribution[(slice(None),) * (rank - 1) + (block,)] if rank else distribution
-            blocks.append(part.sample((self.samples, size)[: 2 - rank], seed=seed[index]))
+            blocks.append(_drawn(part, (self.samples, size)[: 2 - rank], seed[index]))
         return ops.concatenate(blocks, axis=1)
+
+
+def _drawn(distribution, shape, seed):
+    with single_precision():
+        return distribution.sample(shape, seed=seed)
 
 
 class FromPosterior(_Sampled):

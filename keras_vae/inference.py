@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_vae.backend import Tensor, tfd
+from keras_vae.distributions import Joint
 
 
 def _factors(distribution):
@@ -18,6 +19,8 @@ def _factors(distribution):
 
 def has_density(distribution: tfd.Distribution) -> bool:
     """Whether a distribution is not a point mass."""
+    if isinstance(distribution, Joint):
+        return all(map(has_density, distribution.parts))
     return not isinstance(_factors(distribution) or distribution, (tfd.Deterministic, tfd.VectorDeterministic))
 
 
@@ -47,7 +50,7 @@ class Latent:
         posterior: q(z|x), batch (B,), or (K, B) below other groups, event (*D); None where there is no x.
         prior: p(z), batch (), (B,) or (K, B), event (*D).
         penalty: what training adds to the loss and no bound counts, (B,) or (K, B), nats.
-        held: () -> `posterior` again, as a constant: no gradient reaches what made it. None: the model has none.
+        held: () -> `posterior` again, as a constant: no gradient reaches what made it. None: a pass more finds it.
     """
 
     z: Tensor
@@ -57,6 +60,14 @@ class Latent:
     held: Callable[[], tfd.Distribution] | None = None
 
     @cached_property
+    def parts(self) -> tuple["Latent", ...]:
+        """The vectors of units that posterior and prior are products of, itself where it is one."""
+        if not (isinstance(self.posterior, Joint) and isinstance(self.prior, Joint)):
+            return (self,)
+        trios = zip(self.prior.split(self.z), self.posterior.parts, self.prior.parts, strict=True)
+        return tuple(Latent(*trio) for trio in trios)
+
+    @cached_property
     def log_ratio(self) -> Tensor:
         """log q(z|x) - log p(z) at the samples, (K, B), nats."""
         return self.posterior.log_prob(self.z) - self.prior.log_prob(self.z)
@@ -64,6 +75,8 @@ class Latent:
     @cached_property
     def kl(self) -> Tensor:
         """KL(q(z|x) || p(z)): in closed form where TFP has one, (B,) or (K, B), otherwise `log_ratio`, (K, B); nats."""
+        if len(self.parts) > 1:
+            return sum(part.kl for part in self.parts)
         # A registered KL holds only between continuous, reparameterised distributions, or categorical ones: TFP has one
         # from a point mass, too, which is -log p and no KL.
         exact = None
@@ -75,6 +88,9 @@ class Latent:
     @cached_property
     def unit_kl(self) -> Tensor | None:
         """The KL of each latent unit, (B, *D) or (K, B, *D), nats; None unless both are products of units."""
+        if len(self.parts) > 1:
+            units = [part.unit_kl for part in self.parts]
+            return None if any(kl is None for kl in units) else ops.concatenate(units, axis=-1)
         q, p = _factors(self.posterior), _factors(self.prior)
         return None if q is None or p is None else _registered_kl(q, p)
 
@@ -115,12 +131,15 @@ class Inference:
             this pass, and changes no state of the networks.
         encode: (B, *X) -> the points that stand for them, (B, D), flattened, several groups one after the other; it
             changes no state either.
+        densities: z as of `decode`, and whether what they are made by is constant -> log q(z|x) and log p(z), (K, B)
+            each; it changes no state either.
         features: the decoder's output, (K, B, *F).
         observe: features -> p(x|z).
         picture: p(x|z) or x -> images, (K, B, *X) or (B, *X), in the units in which networks see them.
         decoder_weights: variables of what makes p(x|z) of z; empty where the model does not say.
         seed: integer tensor, (2,), for noise of the objective's own.
         training: whether layers such as dropout are in training mode.
+        seen: (B, ...), what was encoded, where that is not x: a corrupted x, or that to which x is the target.
     """
 
     x: Tensor
@@ -132,12 +151,14 @@ class Inference:
     sample_weight: Tensor | None = None
     decode: Callable[[Tensor], tfd.Distribution] | None = None
     encode: Callable[[Tensor], Tensor] | None = None
+    densities: Callable[[Tensor, bool], tuple[Tensor, Tensor]] | None = None
     features: Tensor | None = None
     observe: Callable[[Tensor], tfd.Distribution] | None = None
     picture: Callable[[tfd.Distribution | Tensor], Tensor] | None = None
     decoder_weights: tuple[keras.Variable, ...] = ()
     seed: Tensor | None = None
     training: bool = False
+    seen: Tensor | None = None
 
     @cached_property
     def log_likelihood(self) -> Tensor:
@@ -159,6 +180,24 @@ class Inference:
         """log p(x|z) + log p(z) - log q(z|x), (K, B), nats."""
         return self.log_likelihood - self.log_ratio
 
+    def log_joint(self, z: Tensor) -> Tensor:
+        """log p(x, z), (K, B), nats, at other z.
+
+        Args:
+            z: as of `decode`.
+        """
+        # Where there is one prior, itself: its density may be an estimate with noise of its own.
+        prior = self.latents[0].prior.log_prob(z) if len(self.latents) == 1 else self.densities(z, False)[1]
+        return self.decode(z).log_prob(self.x) + prior
+
+    def log_posterior(self, z: Tensor) -> Tensor:
+        """log q(z|x), (K, B), nats, at other z.
+
+        Args:
+            z: as of `decode`.
+        """
+        return self.latents[0].posterior.log_prob(z) if len(self.latents) == 1 else self.densities(z, False)[0]
+
     @cached_property
     def elbo(self) -> Tensor:
         """The evidence lower bound, (B,), nats."""
@@ -170,30 +209,39 @@ class Inference:
         if self.weights is None:
             samples = ops.cast(ops.shape(self.log_weight)[0], "float32")
             return ops.logsumexp(self.log_weight, axis=0) - ops.log(samples)
+        return ops.logsumexp(self.log_term, axis=0)
+
+    @cached_property
+    def log_term(self) -> Tensor:
+        """log(weight * exp(log_weight)), where samples have `weights`, (K, B), nats; -inf for those of weight 0."""
         counted = self.weights > 0
         log_weights = ops.log(ops.where(counted, self.weights, 1.0))
-        return ops.logsumexp(ops.where(counted, self.log_weight + log_weights, -float("inf")), axis=0)
+        return ops.where(counted, self.log_weight + log_weights, -float("inf"))
 
     @cached_property
     def penalty(self) -> Tensor | float:
         """What training adds to the loss and no bound counts, the sum over the groups, (B,), (K, B) or 0; nats."""
         return sum(latent.penalty for latent in self.latents)
 
-    def perplexity(self, codes: int) -> Tensor:
+    def perplexity(self, codes: int, books: int = 1) -> Tensor:
         """How many codes are in use: the exponential of the entropy of their shares in the batch, a scalar.
 
         It is at most `codes`, and at most the number of codes in the batch.
 
         Args:
-            codes: how many there are.
+            codes: how many there are in a codebook.
+            books: how many codebooks there are, one after the other along the last axis of z; the entropy is the mean
+                over them.
         """
-        total = ops.zeros((codes,), dtype="float32")
+        total = ops.zeros((books * codes,), dtype="float32")
         for latent in self.latents:
             places = (1,) * (len(latent.z.shape) - 2)
             share = ops.broadcast_to(ops.reshape(self.shares, (*ops.shape(self.shares), *places)), ops.shape(latent.z))
-            total = total + ops.segment_sum(ops.reshape(share, (-1,)), ops.reshape(latent.z, (-1,)), num_segments=codes)
-        share = total / ops.maximum(ops.sum(total), 1e-12)
-        return ops.exp(-ops.sum(share * ops.log(ops.maximum(share, 1e-12))))
+            rows = ops.reshape(latent.z + codes * ops.arange(books, dtype="int32"), (-1,))
+            total = total + ops.segment_sum(ops.reshape(share, (-1,)), rows, num_segments=books * codes)
+        total = ops.reshape(total, (books, codes))
+        share = total / ops.maximum(ops.sum(total, axis=-1, keepdims=True), 1e-12)
+        return ops.exp(-ops.sum(share * ops.log(ops.maximum(share, 1e-12))) / books)
 
     def mean(self, value: Tensor, rank: int = 0) -> Tensor:
         """The mean of `value` over the samples: (K, B, *V) -> (B, *V); (B, *V) and scalars stay.

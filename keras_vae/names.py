@@ -20,8 +20,10 @@ LEADING = {
     "prior": 1,
     "fitted_prior": 1,
     "likelihood": 0,
+    "corruption": 0,
     "objective": 0,
     "network": 2,
+    "model": 1,
     "schedule": 0,
     "learning_rate_schedule": 2,
 }

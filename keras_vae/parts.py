@@ -3,7 +3,7 @@
 import functools
 import math
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -268,6 +268,30 @@ class LatentPart(Part):
                 f"A {type(self).__name__} {self.role} needs a latent vector{units}, not a map. "
                 f"Received: size={self.size!r}"
             )
+
+
+def joint_units(part: LatentPart, count: int) -> tuple[int, tuple[int, int]]:
+    """How many units of a part are codes, and (units of numbers, units of codes).
+
+    Args:
+        part: of a vector, whose last units are codes.
+        count: how many of them.
+
+    Raises:
+        ValueError: for maps, and where there are not both.
+    """
+    part.check_vector(least=2)
+    check_whole(count=count)
+    if count >= part.size:
+        raise ValueError(
+            f"Of all units so many are codes, and at least one is a number. Received: {count} of {part.size} units"
+        )
+    return plain(count), (part.size - plain(count), plain(count))
+
+
+def joint_support(parts: Sequence[LatentPart]) -> str:
+    """Where z of several vectors lie, in words."""
+    return ", then ".join(f"{math.prod(p.event_shape)} of {p.support or LatentPart.support}" for p in parts)
 
 
 @keras.saving.register_keras_serializable("keras_vae")

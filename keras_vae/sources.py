@@ -8,7 +8,7 @@ from pathlib import Path
 from keras_vae import names
 
 _PACKAGE = Path(__file__).parent
-_ROOMS = ("posteriors", "priors", "likelihoods", "objectives", "networks", "runs")
+_ROOMS = ("posteriors", "priors", "likelihoods", "objectives", "networks", "models", "runs")
 
 
 def check_spec(role: str, spec: names.Spec, others: bool = False) -> None:

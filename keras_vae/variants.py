@@ -9,7 +9,7 @@ from typing import Any
 from keras_vae import names, sources
 
 # What a recipe calls the parts, and the networks: an argument that several take goes to the last of these.
-ROLES = ("network", "posterior", "prior", "likelihood", "objective")
+ROLES = ("model", "network", "posterior", "prior", "likelihood", "corruption", "objective")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,13 +75,13 @@ class Variant:
             **arguments: as in `specs`.
 
         Returns:
-            A `VAE`, or, of networks with groups of latents, a `HierarchicalVAE`.
+            A `VAE`; of networks with groups of latents, a `HierarchicalVAE`.
 
         Raises:
             ValueError: for arguments that cannot be meant, or parts that do not fit each other.
         """
         from keras_vae import networks  # noqa: F401 (which registers them)
-        from keras_vae.models.hierarchical import composed
+        from keras_vae.models.kinds import composed
 
         specs = {"network": "mlp"} | self.specs(**arguments, **({} if network is None else {"network": network}))
         name = self.name.replace("-", "_")
@@ -105,6 +105,13 @@ _VARIANTS = {
             "reconstructions alone; the prior is fitted to the codes afterwards",
             {"posterior": "point", "objective": "elbo:beta=0.0"},
             fitted="mixture:components=10",
+        ),
+        Variant(
+            "denoising",
+            "Denoising VAE",
+            "Im et al. 2017, arXiv:1511.06406",
+            "images with pixels set to 0, or noisy ones, to clean ones",
+            {"corruption": "masking"},
         ),
         Variant(
             "beta-vae",
@@ -399,6 +406,14 @@ _VARIANTS = {
             fitted="autoregressive_codes",
         ),
         Variant(
+            "rq-vae",
+            "RQ-VAE",
+            "Lee et al. 2022, arXiv:2203.01941",
+            "several codes for each vector, each of what the former left: finer pictures from a small codebook",
+            {"posterior": "residual_quantizer:shared=true,decay=0.99", "prior": "uniform_codes"},
+            fitted="autoregressive_codes",
+        ),
+        Variant(
             "fsq-vae",
             "VAE with finite scalar quantisation",
             "Mentzer et al. 2024, arXiv:2309.15505",
@@ -412,6 +427,34 @@ _VARIANTS = {
             "Jang et al. 2017, arXiv:1611.01144; Maddison et al. 2017, arXiv:1611.00712",
             "categories as latents, `latent_size` of them or a map",
             {"posterior": "one_hot", "prior": "uniform_codes"},
+        ),
+        Variant(
+            "joint-vae",
+            "JointVAE",
+            "Dupont 2018, arXiv:1804.00104",
+            "disentangling: units that are numbers, and beside them categories, such as styles and classes",
+            {"posterior": "joint", "prior": "joint", "objective": "joint_capacity"},
+        ),
+        Variant(
+            "conditional",
+            "Conditional VAE",
+            "Sohn et al. 2015",
+            "images given labels, p(x|y): samples of a class that is asked for",
+            {"model": "conditional"},
+        ),
+        Variant(
+            "m2",
+            "Semi-supervised VAE (M2)",
+            "Kingma et al. 2014, arXiv:1406.5298",
+            "a classifier from few labels: images of a class and a style, the class being a latent where it is unknown",
+            {"model": "m2"},
+        ),
+        Variant(
+            "vade",
+            "VaDE",
+            "Jiang et al. 2017, arXiv:1611.05148",
+            "clusters, by a Gaussian-mixture prior: `classify` says to which one an image belongs",
+            {"prior": "mixture:components=10"},
         ),
         Variant(
             "two-stage-vae",

@@ -26,6 +26,8 @@ class Composition:
         colour: whether images have three channels.
         signal: whether they are sequences, (length, channels).
         labels: whether the model is conditional.
+        given: further arguments of the VAE.
+        few: whether its labels are whole numbers, of which some are not known.
         served: whether it differs from the others in what is exported, and not in its training alone.
     """
 
@@ -40,6 +42,8 @@ class Composition:
     colour: bool = False
     signal: bool = False
     labels: bool = False
+    given: dict = dataclasses.field(default_factory=dict)
+    few: bool = False
     served: bool = True
 
     def model(self, seed=0, **compiled):
@@ -48,7 +52,7 @@ class Composition:
         shape = self.images().shape[1:]
         if self.make is None:
             parts = self.posterior(), self.prior(), self.likelihood(), self.objective()
-            model = kv.VAE(*self.network(shape), *parts, seed=seed)
+            model = kv.VAE(*self.network(shape), *parts, seed=seed, **self.given)
         else:
             model = self.make(shape, seed)
         model.compile(keras.optimizers.Adam(1e-2), **compiled)
@@ -68,12 +72,20 @@ class Composition:
             images = np.concatenate([images, np.roll(images, 1, axis=1), 255 - images], axis=-1)
         if self.signal:
             images = np.reshape(images, (len(images), -1, 1))
-        return kv.data.convert(images, self.likelihood().data)
+        images = kv.data.convert(images, self.likelihood().data)
+        return holed(images) if self.given.get("missing") else images
 
     def data(self, count=48):
-        """What `fit` takes: (images,), or (images, one-hot labels) where the model is conditional."""
+        """What `fit` takes: (images,), or (images, one-hot labels) where the model is conditional, or classes."""
         images = self.images(count)
+        if self.few:
+            return images, np.where(np.arange(count) % 3, labels()[:count], -1)
         return (images, keras.utils.to_categorical(labels()[:count], 10)) if self.labels else (images,)
+
+
+def holed(images, share=0.3):
+    """Images of which each element is missing with that probability."""
+    return np.where(np.random.default_rng(0).random(images.shape) < share, np.nan, images).astype("float32")
 
 
 @cache
@@ -118,6 +130,7 @@ REPRESENTATIVES = (
     "two_levels",
     "ladder",
     "conditional",
+    "few_labels",
     "latent_map",
     "vamp_iaf",
     "power_spherical",
@@ -130,7 +143,7 @@ REPRESENTATIVES = (
 
 
 # Those that are written to files with other layers and operations than the rest.
-WRITTEN = ("bernoulli", "colour_mixture", "two_levels", "conditional", "vamp_iaf", "fitted_mixture")
+WRITTEN = ("bernoulli", "colour_mixture", "two_levels", "conditional", "few_labels", "vamp_iaf", "fitted_mixture")
 
 
 def over(compositions, chosen=REPRESENTATIVES):
@@ -274,6 +287,13 @@ COMPOSITIONS = (
         network=lambda shape: kv.networks.resnet(shape, (2, 2, 4), widths=(4, 8), blocks=(0, 1)),
     ),
     Composition(
+        "residual_quantizer",
+        "test_codes.py::test_each_level_quantises_what_the_former_left",
+        posterior=lambda: kv.posteriors.ResidualQuantizer(LATENT, levels=2, codes=6, vector=4, decay=0.9),
+        prior=lambda: kv.priors.UniformCodes((LATENT, 2), codes=6),
+        network=lambda shape: kv.networks.mlp(shape, LATENT * 4, widths=(16,)),
+    ),
+    Composition(
         "finite_scalar",
         "test_codes.py::test_finite_scalars_are_rounded_by_hand",
         posterior=lambda: kv.posteriors.FiniteScalar(LATENT, levels=(4, 3)),
@@ -293,6 +313,16 @@ COMPOSITIONS = (
         posterior=lambda: kv.posteriors.OneHot(LATENT, classes=4),
         prior=lambda: kv.priors.UniformCodes(LATENT, codes=4),
         network=lambda shape: kv.networks.mlp(shape, LATENT * 4, widths=(16,)),
+    ),
+    Composition(
+        "joint",
+        "test_joint.py::test_the_kl_is_the_sum_of_both_parts",
+        posterior=lambda: kv.posteriors.Joint(4, categorical="one_hot:classes=5", count=2),
+        prior=lambda: kv.priors.JointPrior(4, codes=5, coded=2),
+        objective=lambda: kv.objectives.JointCapacity(
+            continuous_weight="capacity:1.0,gamma=2.0", categorical_weight=2.0
+        ),
+        network=lambda shape: kv.networks.mlp(shape, 12, widths=(16,)),
     ),
     Composition(
         "conditional_normal",
@@ -368,6 +398,18 @@ COMPOSITIONS = (
         prior=lambda: kv.priors.StandardNormal((2, 2, LATENT)),
         network=lambda shape: kv.networks.resnet(shape, (2, 2, LATENT), widths=(4, 8), blocks=(0, 1)),
     ),
+    Composition(
+        "labelled",
+        "test_labels.py::test_a_label_joins_the_channels_of_maps",
+        network=lambda shape: kv.networks.labelled(*kv.networks.conv(shape, LATENT, widths=(4,), dense=None), 10),
+        labels=True,
+    ),
+    Composition(
+        "few_labels",
+        "test_labels.py::test_the_bound_of_few_labels_is_a_sum_over_the_classes",
+        make=lambda shape, seed: kv.variants.get("m2")(shape, LATENT, classes=10, network="mlp:16", seed=seed),
+        few=True,
+    ),
     Composition("resnet", _PLAIN, network=lambda shape: kv.networks.resnet(shape, LATENT, widths=(4, 8), blocks=1)),
     Composition(
         "fitted_mixture", "test_fitted_priors.py::test_the_density_is_scikit_learns", prior=lambda: _fitted_mixture()
@@ -376,6 +418,25 @@ COMPOSITIONS = (
         "two_stage",
         "test_fitted_priors.py::test_a_second_stage_that_is_linear_is_a_normal",
         prior=lambda: kv.priors.TwoStage(LATENT, widths=(8,), latent_size=2, scale="per_unit", samples=4),
+    ),
+    # What is encoded is another thing than what is scored.
+    Composition(
+        "missing",
+        "test_missing.py::test_log_prob_of_what_is_there_is_the_exact_marginal",
+        network=lambda shape: kv.networks.mlp(shape, LATENT, widths=(16,), missing=True),
+        given={"missing": True, "corruption": "masking:rate=0.2,value=none"},
+    ),
+    Composition(
+        "gaussian_noise",
+        "test_corruptions.py::test_corruptions_are_what_they_say",
+        given={"corruption": "gaussian"},
+        served=False,
+    ),
+    Composition(
+        "salt_and_pepper",
+        "test_corruptions.py::test_corruptions_are_what_they_say",
+        given={"corruption": "salt_and_pepper"},
+        served=False,
     ),
     # Users' own.
     Composition(

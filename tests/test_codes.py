@@ -141,6 +141,141 @@ def test_dead_codes_begin_again_at_vectors_of_the_batch():
     np.testing.assert_array_equal(np.array(posterior.counts)[dead], 1.0)
 
 
+def residual(vectors, books):
+    """Codes and sums of vectors by brute force: vectors (N, V), books (L, C, V) -> (N, L), (N, L, V)."""
+    codes, sums = [], []
+    for vector in np.asarray(vectors, "float64"):
+        left, chosen, total = vector.copy(), [], np.zeros_like(vector)
+        for book in books:
+            chosen.append(int(np.argmin([np.sum((left - e) ** 2) for e in book])))
+            left, total = left - book[chosen[-1]], total + book[chosen[-1]]
+            sums.append(total)
+        codes.append(chosen)
+    return np.array(codes), np.reshape(sums, (len(codes), len(books), -1))
+
+
+@pytest.mark.parametrize(("size", "shared"), [(3, False), ((2, 2), True)])
+def test_each_level_quantises_what_the_former_left(size, shared):
+    posterior = kv.posteriors.ResidualQuantizer(size, levels=3, codes=5, vector=2, shared=shared, commitment=0.3)
+    posterior = seen_as_it_is(posterior)
+    places = posterior.event_shape[:-1]
+    assert posterior.event_shape[-1] == 3 and posterior.embedding_shape == (*places, 2)
+    features = raw(posterior)
+    vectors = parted(posterior, features)
+    books = np.broadcast_to(np.array(posterior.codebook, "float64"), (3, 5, 2))
+    codes, sums = residual(vectors.reshape(-1, 2), books)
+    q = posterior.distribution(tensor(features))
+    found = np.array(posterior.point(q))
+    assert found.dtype == "int32" and found.shape == (5, *places, 3)
+    np.testing.assert_array_equal(found.reshape(-1, 3), codes)
+    z = q.sample(2, seed=seed_pair(0))
+    np.testing.assert_array_equal(q.log_prob(z), np.zeros((2, 5)))
+    seen = np.array(posterior.embed(z))
+    np.testing.assert_allclose(seen[1].reshape(-1, 2), sums[:, -1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(posterior.embed(z, q), seen)
+    # Both losses of each level have the value of the distance from its sum.
+    away = ((vectors.reshape(-1, 1, 2) - sums) ** 2).reshape(5, -1).sum(axis=1)
+    np.testing.assert_allclose(np.array(posterior.penalty(q)), 1.3 * away, rtol=1e-4)
+
+
+def test_gradients_of_levels_are_straight_and_do_not_pass_from_one_to_the_other():
+    posterior = kv.posteriors.ResidualQuantizer(3, levels=2, codes=4, vector=2, commitment=0.3)
+    posterior = seen_as_it_is(posterior)
+    features, weights = raw(posterior), np.random.default_rng(1).normal(size=(5, 3, 2))
+    vectors, books = parted(posterior, features).reshape(-1, 2), np.array(posterior.codebook, "float64")
+    codes, sums = residual(vectors, books)
+
+    def seen(features):
+        q = posterior.distribution(features)
+        return ops.sum(tensor(weights) * posterior.embed(posterior.point(q), q))
+
+    def penalty(features):
+        return ops.sum(posterior.penalty(posterior.distribution(features)))
+
+    def of_books(books):
+        with keras.StatelessScope(state_mapping=[(posterior.codebook, 1.0 * books)]):
+            return ops.sum(posterior.penalty(posterior.distribution(tensor(features))))
+
+    close = {"rtol": 1e-4, "atol": 1e-5}
+    np.testing.assert_allclose(gradient(seen, features), weights.reshape(5, -1), **close)
+    away = 2 * 0.3 * (vectors[:, None] - sums).sum(axis=1)
+    np.testing.assert_allclose(gradient(penalty, features), away.reshape(5, -1), **close)
+    pulled = np.zeros_like(books)
+    for level in range(2):
+        np.add.at(pulled[level], codes[:, level], 2 * (sums[:, level] - vectors))
+    np.testing.assert_allclose(gradient(of_books, books), pulled, **close)
+
+
+def test_one_level_is_a_vector_quantizer():
+    arguments = {"codes": 4, "vector": 2, "decay": 0.8}
+    one = seen_as_it_is(kv.posteriors.ResidualQuantizer(3, levels=1, **arguments))
+    plain = seen_as_it_is(kv.posteriors.VectorQuantizer(3, **arguments))
+    one.codebook.assign(np.array(plain.codebook)[None])
+    for seed in range(2):
+        features = tensor(raw(plain, seed=seed))
+        theirs, ours = plain.distribution(features, training=True), one.distribution(features, training=True)
+        np.testing.assert_array_equal(ours.mode()[..., 0], theirs.mode())
+        np.testing.assert_array_equal(one.embed(ours.mode(), ours), plain.embed(theirs.mode(), theirs))
+        np.testing.assert_array_equal(one.penalty(ours), plain.penalty(theirs))
+        np.testing.assert_array_equal(one.codebook[0], plain.codebook)
+        np.testing.assert_array_equal(one.counts[0], plain.counts)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_moving_codebooks_of_levels_are_numpys(shared):
+    posterior = kv.posteriors.ResidualQuantizer(3, 2, codes=4, vector=2, shared=shared, decay=0.8, revival=0)
+    posterior = seen_as_it_is(posterior)
+    count = 1 if shared else 2
+    counts, books = np.zeros((count, 4)), np.array(posterior.codebook, "float64")
+    for seed in range(2):
+        vectors = parted(posterior, raw(posterior, seed=seed)).reshape(-1, 2)
+        posterior.distribution(tensor(raw(posterior, seed=seed)), training=True)
+        codes, sums = residual(vectors, np.broadcast_to(books, (2, 4, 2)))
+        left = vectors[:, None] - np.concatenate([np.zeros((15, 1, 2)), sums[:, :1]], axis=1)
+        used, total = np.zeros_like(counts), np.zeros_like(books)
+        for level in range(2):
+            np.add.at(used[level % count], codes[:, level], 1)
+            np.add.at(total[level % count], codes[:, level], left[:, level])
+        moved = 0.8 * counts[..., None] * books + 0.2 * total
+        counts = 0.8 * counts + 0.2 * used
+        books = np.where(counts[..., None] > 0, moved / np.maximum(counts, 1e-9)[..., None], books)
+        np.testing.assert_allclose(np.array(posterior.counts), counts, rtol=1e-5)
+        np.testing.assert_allclose(np.array(posterior.codebook), books, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["vector_quantizer", "residual_quantizer"])
+def test_an_example_counts_in_a_moving_codebook_by_its_weight(name):
+    def moved(features, weights, steps=2):
+        keras.utils.set_random_seed(0)
+        posterior = seen_as_it_is(kv.posteriors.get(f"{name}:codes=6,vector=2,decay=0.5", 3))
+        for _ in range(steps):
+            posterior.distribution(tensor(features), training=True, sample_weight=weights)
+        return [np.array(w) for w in (posterior.codebook, posterior.counts)]
+
+    features = np.random.default_rng(0).normal(size=(5, 6))
+    # What counts for nothing may be anything.
+    absent = np.concatenate([features[:3], [[np.inf] * 6]])
+    twice = moved(features[[0, 1, 1, 2]], None)
+    for found in (moved(absent, tensor([1, 2, 1, 0])), moved(absent[[3, 0, 1, 2]], tensor([0, 1, 2, 1]))):
+        # Codes that begin again do so at the same vectors.
+        for ours, theirs in zip(found, twice, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    # Where no example counts, nothing moves.
+    book, counts = moved(features, tensor(np.zeros(5)))
+    np.testing.assert_array_equal(book, moved(features, None, steps=0)[0])
+    assert not counts.any()
+
+
+def test_training_tells_a_codebook_the_weights():
+    ends = []
+    for x, weights in ((X[[0, 1, 1, 2]], None), (X[:4], np.array([1.0, 2.0, 1.0, 0.0]))):
+        vae = made()
+        vae.train_on_batch(x, sample_weight=weights)
+        ends.append([np.array(w) for w in (vae.posterior.codebook, vae.posterior.counts)])
+    for one, other in zip(*ends, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
 def test_finite_scalars_are_rounded_by_hand():
     levels = (8, 5, 4, 3)
     posterior = seen_as_it_is(kv.posteriors.FiniteScalar(3, levels=levels))
@@ -325,6 +460,49 @@ def test_the_perplexity_of_codes_is_logged(fitted):
     assert logs["perplexity"] == pytest.approx(np.exp(stats.entropy(share)), rel=1e-5)
 
 
+def test_the_perplexity_of_several_codebooks_is_the_mean_over_them():
+    z = np.random.default_rng(0).integers(0, 4, (1, 6, 3, 2), dtype="int32")
+    latent = kv.inference.Latent(ops.convert_to_tensor(z), None, None)
+    inference = kv.inference.Inference(None, None, None, (latent,), None)
+    entropies = [stats.entropy(np.bincount(z[..., book].ravel())) for book in range(2)]
+    assert float(inference.perplexity(4, books=2)) == pytest.approx(np.exp(np.mean(entropies)), rel=1e-5)
+    assert float(inference.perplexity(4)) == pytest.approx(np.exp(stats.entropy(np.bincount(z.ravel()))), rel=1e-5)
+
+
+def test_one_sample_is_scored_where_all_are_alike(fitted, monkeypatch):
+    vae, _ = fitted
+    x = digits()[:3]
+    asked, infer = [], vae.infer
+    monkeypatch.setattr(
+        vae, "infer", lambda *args, samples, **given: asked.append(samples) or infer(*args, samples=samples, **given)
+    )
+    vae._functions.clear()
+    scores = vae.log_prob(x, samples=7, seed=0)
+    assert asked == [1]
+    weights = np.array(infer(tensor(x), samples=7).log_weight)
+    np.testing.assert_allclose(special.logsumexp(weights, axis=0) - np.log(7), scores, rtol=1e-5)
+    assert made("one_hot:classes=4").deterministic is False and made("point").deterministic
+
+
+def test_codes_of_levels_go_all_the_way(tmp_path):
+    vae = made("residual_quantizer:levels=2,codes=5,vector=4,shared=true,decay=0.9", likelihood="discretized_logistic")
+    assert vae.latent_shape == (3, 2) and vae.prior.spec == "uniform_codes:codes=5" and vae.codes == 5
+    history = vae.fit(digits()[:64], batch_size=32, verbose=0).history
+    assert 1 <= history["perplexity"][0] <= 5
+    x = digits()[:8]
+    z = vae.encode(x)
+    assert z.shape == (8, 3, 2) and z.dtype == "int32"
+    np.testing.assert_array_equal(vae.decode(z), vae.reconstruct(x))
+    features = vae.run(kv.draws.Given(ops.convert_to_tensor(z)))[1]
+    likelihood = np.array(vae.likelihood.distribution(features).log_prob(tensor(x)))[0]
+    np.testing.assert_allclose(vae.log_prob(x, samples=3, seed=0), likelihood - 6 * np.log(5), rtol=1e-5)
+    prior = vae.fit_prior(digits()[:64], "autoregressive_codes:width=8", seed=0, epochs=2, batch_size=16)
+    assert prior.event_shape == (3, 2) and prior.codes == 5
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    np.testing.assert_array_equal(loaded.sample(3, seed=0), vae.sample(3, seed=0))
+
+
 def test_a_prior_is_fitted_to_the_codes_of_a_frozen_model(tmp_path):
     vae = made("vector_quantizer:codes=6,vector=4", likelihood="discretized_logistic")
     vae.fit(digits()[:64], batch_size=32, verbose=0)
@@ -387,6 +565,7 @@ REFUSED = {
     "no levels": (lambda: kv.posteriors.FiniteScalar(2, levels=()), r"`levels` must be a list.*Received"),
     "many levels": (lambda: kv.posteriors.FiniteScalar(2, levels=(256, 256, 257)), r"at most 2\^24 codes"),
     "a decay": (lambda: kv.posteriors.VectorQuantizer(2, decay=1.0), r"`decay` is below 1.*Received: decay=1.0"),
+    "no levels of codes": (lambda: kv.posteriors.ResidualQuantizer(2, levels=0), r"`levels` must be a whole number"),
     "no codes": (lambda: kv.posteriors.VectorQuantizer(2, codes=0), r"`codes` must be a whole number"),
     "a temperature": (lambda: kv.posteriors.OneHot(2, temperature=0), r"`temperature` must be a finite number above 0"),
     "a decoder": (

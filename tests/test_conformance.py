@@ -99,6 +99,7 @@ def public_parts():
         public_classes(kv.likelihoods, kv.likelihoods.Likelihood)
         | public_classes(kv.posteriors, kv.posteriors.Posterior)
         | public_classes(kv.priors, kv.priors.Prior)
+        | public_classes(kv.corruptions, kv.corruptions.Corruption)
         | public_classes(kv.objectives, kv.objectives.Objective)
         | public_classes(kv.schedules, kv.schedules.Schedule)
     )
@@ -111,7 +112,7 @@ def test_every_public_part_is_in_the_list():
         parts = [composition.likelihood(), composition.posterior(), composition.prior(), objective]
         if isinstance(objective, kv.objectives.ELBO):
             parts.append(objective.beta)
-        used |= {type(part) for part in parts}
+        used |= {type(part) for part in [*parts, kv.corruptions.get(composition.given.get("corruption"))]}
     assert len(public_parts()) > 15
     assert public_parts() - used == set()
     in_source = inspect.getsource(sys.modules["compositions"])
@@ -165,8 +166,8 @@ def test_use(served):
     assert images.shape == x.shape and np.isfinite(images).all()
     np.testing.assert_allclose(model.reconstruct(x, y), images, **close)
     np.testing.assert_allclose(model.predict(x, y, verbose=0), images, **close)
-    if model.codes:
-        with pytest.raises(ValueError, match=r"cannot interpolate. Received: latents of type int32"):
+    if model.has_codes:
+        with pytest.raises(ValueError, match=f"cannot interpolate. Received: latents of type {model.latent_dtype}"):
             model.interpolate(x[0], x[1])
     else:
         path = model.interpolate(x[0], x[1], steps=3, y=None if y is None else y[0])
@@ -188,9 +189,14 @@ def test_labels_are_asked_for_where_they_count(served):
         with pytest.raises(ValueError, match=r"not conditional.*Received"):
             model.encode(x, np.zeros((8, 10)))
         return
-    with pytest.raises(ValueError, match=r"conditional: give y.*Received"):
-        model.encode(x)
-    others = np.roll(y, 1, axis=1)
+    if model.labels_optional:
+        y = y % 10
+        others = (y + 1) % 10
+        assert model.encode(x).shape == model.encode(x, y).shape
+    else:
+        with pytest.raises(ValueError, match=r"conditional: give y.*Received"):
+            model.encode(x)
+        others = np.roll(y, 1, axis=1)
     assert (model.sample(8, y=y, seed=1) != model.sample(8, y=others, seed=1)).any()
     assert (model.log_prob(x, y=y, samples=2, seed=1) != model.log_prob(x, y=others, samples=2, seed=1)).all()
 
@@ -357,8 +363,11 @@ def log_prob_as_served(model, x, y):
     """What the endpoint gives for 20 samples and seed 5, from the weights of chunks of samples."""
     x, y = (None if a is None else keras.ops.convert_to_tensor(a, "float32") for a in (x, y))
     seeds = [keras.ops.convert_to_tensor([5, number], "int32") for number in range(-(-20 // CHUNK))]
-    weights = [np.array(model.infer(x, y, samples=CHUNK, seed=seed).log_weight, "float64") for seed in seeds]
-    return special.logsumexp(np.concatenate(weights)[:20], axis=0) - np.log(20)
+    passes = [model.infer(x, y, samples=CHUNK, seed=seed) for seed in seeds]
+    each = model.classes or 1
+    weights = [p.log_weight if p.weights is None else p.log_term + np.log(CHUNK) for p in passes]
+    weights = np.concatenate([np.array(w, "float64") for w in weights])
+    return special.logsumexp(weights[: 20 * each], axis=0) - np.log(20)
 
 
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="SavedModels are written by TensorFlow")

@@ -53,6 +53,21 @@ def results_history(out):
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
+@pytest.mark.long_on_jax
+def test_what_is_missing_is_filled_in_and_measured(tmp_path):
+    recipe = {"network": "mlp:4", "latent_size": 2, "likelihood": "normal", "missing": 0.3, "corruption": "masking"}
+    results = experiment.run("digits", tmp_path / "run", **SHORT | recipe | {"epochs": 1, "eval_images": 10})
+    assert 0.1 < results["metrics"]["imputation_rmse"]["value"] < 1 and "psnr" not in results["metrics"]
+    assert "0.3 of all pixels missing at random" in results["preprocessing"]
+    vae = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    assert vae.missing and vae.corruption.spec == "masking" and len(vae.encoder.inputs) == 2
+    # Of each split another part, the same ones in each run.
+    _, train, evaluated = run_data.read(Recipe("digits", **recipe), vae.likelihood)
+    assert np.isnan(train.x).mean() == pytest.approx(0.3, abs=0.01) and np.isnan(evaluated["test"]).any()
+    again = run_data.read(Recipe("digits", **recipe), vae.likelihood)[2]["test"]
+    np.testing.assert_array_equal(evaluated["test"], again)
+
+
 def stopping_after(steps):
     """A deadline that comes once the model has made so many steps."""
 
@@ -265,8 +280,10 @@ def test_a_conditional_model_has_no_pictures_without_labels(tmp_path, monkeypatc
     vae = VAE(encoder, decoder, seed=0)
     (tmp_path / "history.csv").write_text("epoch,loss\n1,3.0\n2,2.0\n")
     test = data.load("digits").test
-    shown = pictures.write(vae, tmp_path, data.convert(test.images, "binary"), test.labels, 0, {})
-    assert [path.name for path in shown] == ["curves.png"]
+    x = data.convert(test.images, "binary")
+    assert [path.name for path in pictures.write(vae, tmp_path, x, None, 0, {})] == ["curves.png"]
+    shown = pictures.write(vae, tmp_path, x, test.labels, 0, {})
+    assert [path.name for path in shown] == ["samples.png", "curves.png"]
     marked = dataclasses.replace(test, attributes={"odd": test.labels % 2 == 1}, attributes_known=test.labels >= 0)
     assert pictures.attribute_directions(vae, marked) == {}
 
@@ -435,6 +452,8 @@ def test_every_field_is_an_option_that_its_run_can_be_written_with():
         data_dir="there",
         image_size=8,
         eval_images=7,
+        model="m2:alpha=0.5",
+        labels=100,
     )
     given = {name: getattr(recipe, name) for name in FIELDS if name not in ("dataset", "imports", "baseline", "start")}
     words = [word for name, value in given.items() for word in written(name, value).split()]

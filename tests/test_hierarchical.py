@@ -55,15 +55,25 @@ def tensor_seed(seed):
     return ops.convert_to_tensor(seed_pair(seed))
 
 
-def linear(scale, dims=6, sizes=(1, 1)):
-    """z1 ~ N(0, I), z2 = A z1 + a + s e, x = W z2 + V z1 + b + scale e', by networks that hand on what they see."""
+def linear(scale, dims=6, sizes=(1, 1), labels=0, **given):
+    """z1 ~ N(0, I), z2 = A z1 + a + s e, x = W z2 + V z1 + b + scale e', by networks that hand on what they see.
+
+    With labels each network sees them, too, behind the rest.
+    """
     x, z1, z2 = keras.Input((dims,)), keras.Input((sizes[0],)), keras.Input((sizes[1],))
-    h, e = keras.Input((sizes[0],)), keras.Input((dims,))
-    encoder = keras.Model(x, [identity(x), identity(x)])
-    down = keras.Model(z1, [identity(z1), identity(z1)])
-    inference = keras.Model([h, e], layers.Concatenate()([h, e]))
-    decoder = keras.Model([h, z2], layers.Concatenate()([z2, h]))
-    model = kv.HierarchicalVAE(encoder, decoder, [(down, inference)], likelihood=kv.likelihoods.Normal(scale), seed=0)
+    y = [keras.Input((labels,))] if labels else []
+    h, e = keras.Input((sizes[0] + labels,)), keras.Input((dims + labels,))
+
+    def network(inputs, outputs=1):
+        both = [*inputs, *y]
+        seen = layers.Concatenate()(both) if len(both) > 1 else identity(both[0])
+        return keras.Model(both if len(both) > 1 else both[0], [seen, identity(seen)] if outputs > 1 else seen)
+
+    encoder, down, inference, decoder = network([x], 2), network([z1], 2), network([h, e]), network([z2, h])
+    # [h, z], though the likelihood's weights are those of z before those of h.
+    decoder = keras.Model([h, z2, *y], decoder([z2, h, *y]))
+    likelihood = kv.likelihoods.Normal(scale)
+    model = kv.HierarchicalVAE(encoder, decoder, [(down, inference)], likelihood=likelihood, seed=0, **given)
     rng = np.random.default_rng(0)
     for variable in model.trainable_variables:
         variable.assign(0.5 * rng.normal(size=variable.shape))
@@ -83,6 +93,17 @@ def weights_of(head):
 
 def test_log_prob_of_a_linear_hierarchy_is_the_exact_one():
     noise, dims = 0.7, 6
+    model, exact = solved(noise, dims)
+    x = exact.rvs(5, random_state=0).astype("float32")
+    inference = model.infer(tensor(x), samples=4, seed=tensor_seed(0))
+    # With these posteriors, each importance weight is p(x), and so is the ELBO of one sample in expectation.
+    expected = np.broadcast_to(exact.logpdf(x), (4, 5))
+    np.testing.assert_allclose(np.array(inference.log_weight), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(model.log_prob(x, samples=3, seed=0), expected[0], rtol=1e-4, atol=1e-4)
+
+
+def solved(noise, dims):
+    """A linear hierarchy with its exact posteriors; its exact density."""
     model, to_z2, shift, scale = linear(noise, dims)
     kernel, bias = weights_of(model.likelihood.head)
     w, v = kernel[:1], kernel[1:]
@@ -103,32 +124,103 @@ def test_log_prob_of_a_linear_hierarchy_is_the_exact_one():
     model.posterior[1].head.dense.bias.assign(
         [-(mean @ inner / scale).item(), np.log((inner_variance / scale**2).item())]
     )
-    x = exact.rvs(5, random_state=0).astype("float32")
-    inference = model.infer(tensor(x), samples=4, seed=tensor_seed(0))
-    # With these, each importance weight is p(x), and so is the ELBO of one sample in expectation.
-    expected = np.broadcast_to(exact.logpdf(x), (4, 5))
-    np.testing.assert_allclose(np.array(inference.log_weight), expected, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(model.log_prob(x, samples=3, seed=0), expected[0], rtol=1e-4, atol=1e-4)
+    return model, exact
 
 
-def test_a_pass_is_the_densities_that_it_says():
-    # Posteriors that are far from exact, and groups of several units.
-    model, to_z2, shift, scale = linear(0.7, sizes=(2, 3))
-    x = np.random.default_rng(1).normal(size=(4, 6)).astype("float32")
-    inference = model.infer(tensor(x), samples=3, seed=tensor_seed(0))
+@pytest.mark.parametrize("labels", [0, 2])
+def test_a_pass_is_the_densities_that_it_says(labels):
+    # Posteriors that are far from exact, groups of several units, and labels that every network sees.
+    model, to_z2, shift, scale = linear(0.7, sizes=(2, 3), labels=labels)
+    rng = np.random.default_rng(1)
+    # Small, for log-variances far from where they are bounded.
+    x, y = (0.5 * rng.normal(size=(4, count)).astype("float32") for count in (6, labels))
+    given = {"y": tensor(y)} if labels else {}
+    inference = model.infer(tensor(x), samples=3, seed=tensor_seed(0), **given)
     z1, z2 = (np.array(latent.z, "float64") for latent in inference.latents)
+    every = np.broadcast_to(y, (3, 4, labels))
+    seen, h = np.concatenate([x, y], axis=-1), np.concatenate([z1, every], axis=-1)
     kernel, bias = weights_of(model.posterior[0].head)
-    first = np.reshape(x @ kernel + bias, (4, 2, 2))
+    first = np.reshape(seen @ kernel + bias, (4, 2, 2))
     kernel, bias = weights_of(model.posterior[1].head)
-    both = np.concatenate([z1, np.broadcast_to(x, (3, *x.shape))], axis=-1)
+    both = np.concatenate([h, np.broadcast_to(seen, (3, *seen.shape)), every], axis=-1)
     second = np.reshape(both @ kernel + bias, (3, 4, 3, 2))
-    above = z1 @ to_z2 + shift
+    above = h @ to_z2 + shift
     q = stats.norm.logpdf(z1, first[..., 0], np.exp(0.5 * first[..., 1])).sum(axis=-1)
     q += stats.norm.logpdf(z2, above + scale * second[..., 0], scale * np.exp(0.5 * second[..., 1])).sum(axis=-1)
     kernel, bias = weights_of(model.likelihood.head)
     p = stats.norm.logpdf(z1).sum(axis=-1) + stats.norm.logpdf(z2, above, scale).sum(axis=-1)
-    p += stats.norm.logpdf(x, np.concatenate([z2, z1], axis=-1) @ kernel + bias, 0.7).sum(axis=-1)
+    p += stats.norm.logpdf(x, np.concatenate([z2, h, every], axis=-1) @ kernel + bias, 0.7).sum(axis=-1)
     np.testing.assert_allclose(np.array(inference.log_weight), p - q, rtol=1e-4, atol=1e-3)
+    # The same densities where z is given.
+    z = kv.inference.joined(inference.latents)
+    log_q, log_p = np.array(inference.log_posterior(z)), np.array(inference.log_joint(z))
+    np.testing.assert_allclose(log_q, q, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(log_p, p, rtol=1e-4, atol=1e-3)
+
+
+def test_densities_at_given_latents_are_of_what_the_encoder_saw():
+    model = linear(0.7, sizes=(2, 2), corruption="gaussian:scale=1.0")[0]
+    x = tensor(np.random.default_rng(0).normal(size=(3, 6)))
+    inference = model.infer(x, samples=2, training=True, seed=tensor_seed(0))
+    expected = sum(np.array(latent.posterior.log_prob(latent.z)) for latent in inference.latents)
+    for constant in (False, True):
+        found, _ = inference.densities(kv.inference.joined(inference.latents), constant)
+        np.testing.assert_allclose(np.array(found), expected, rtol=1e-4, atol=1e-4)
+
+
+def slopes(model, objective, x, seeds=1):
+    """(seeds, N) gradients of the loss in the weights of the model, those of the posteriors first, and how many."""
+    variables = [v for part in (*model.posterior, model.prior[1], model.likelihood) for v in part.trainable_variables]
+    count = sum(int(np.prod(v.shape)) for part in model.posterior for v in part.trainable_variables)
+
+    def of_seed(seed, *values):
+        def loss(*values):
+            with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+                inference = model.infer(tensor(x), samples=objective.samples, seed=seed)
+                return ops.mean(inference.mean(objective.terms(inference)["loss"]))
+
+        return kv.backend.tfp.math.value_and_gradient(loss, *values)[1]
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        of_seed = jax.jit(of_seed)
+    values = [tensor(v) for v in variables]
+    found = [of_seed(tensor_seed(seed), *values) for seed in range(seeds)]
+    return np.array([np.concatenate([np.ravel(slope) for slope in one]) for one in found]), count
+
+
+def test_gradients_of_several_groups_have_no_noise_at_the_posterior():
+    model, exact = solved(0.7, 6)
+    x = exact.rvs(5, random_state=0)
+    for objective in (kv.objectives.StickingTheLanding(samples=1), kv.objectives.DReG(samples=3)):
+        found, count = slopes(model, objective, x, seeds=2)
+        np.testing.assert_allclose(found[:, :count], 0.0, atol=2e-3)
+        assert np.abs(found[:, count:]).max() > 0.1
+    found, count = slopes(model, kv.objectives.IWAE(samples=3), x)
+    assert np.abs(found[:, :count]).max() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("objective", "plain"),
+    [
+        (kv.objectives.StickingTheLanding(samples=2), kv.objectives.ELBO(samples=2)),
+        (kv.objectives.DReG(samples=4), kv.objectives.IWAE(samples=4)),
+    ],
+)
+def test_gradients_of_several_groups_have_the_expectation_of_the_plain_bound(objective, plain):
+    model, _, _, _ = linear(0.7)
+    x = np.repeat(np.random.default_rng(2).normal(size=(2, 6)), 150, axis=0)
+    (found, _), (expected, _) = (slopes(model, one, x, seeds=10) for one in (objective, plain))
+    error = np.sqrt((found.var(axis=0, ddof=1) + expected.var(axis=0, ddof=1)) / 10)
+    assert (np.abs(found.mean(axis=0) - expected.mean(axis=0)) < 5 * error + 1e-3).all()
+
+
+def test_one_bound_for_encoder_and_decoder_has_the_gradient_of_that():
+    model, _, _, _ = linear(0.7, sizes=(2, 2))
+    x = np.random.default_rng(2).normal(size=(3, 6))
+    found, expected = (slopes(model, one, x)[0] for one in (kv.objectives.PIWAE(4, bounds=1), kv.objectives.IWAE(4)))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
 def test_one_group_is_a_vae_to_the_last_bit():
@@ -277,6 +369,60 @@ def test_a_prior_of_the_encoders_posteriors_is_that_of_the_top():
     assert below.prior.batch_shape == (1, 2)
 
 
+def test_a_hierarchy_takes_labels(tmp_path):
+    # Those of the networks are the top prior's, too.
+    vae = linear(0.7, labels=3, prior="conditional_normal")[0]
+    assert vae.label_shape == vae.prior[0].label_shape == (3,) and "labels (3,)" in repr(vae)
+    vae.compile(keras.optimizers.Adam(1e-2))
+    x, y = np.random.default_rng(0).normal(size=(16, 6)), np.eye(3)[np.arange(16) % 3]
+    history = vae.fit(x, y, batch_size=16, epochs=1, validation_data=(x, y), verbose=0).history
+    groups = [history[f"val_{name}"][0] for name in vae.kl_names]
+    assert len(groups) == 2 and sum(groups) == pytest.approx(history["val_kl"][0], rel=1e-5) and min(groups) > 0
+    np.testing.assert_allclose(vae.decode(vae.encode(x, y), y), vae.reconstruct(x, y), rtol=1e-4, atol=1e-5)
+    assert (vae.sample(4, y=y[:4], seed=0) != vae.sample(4, y=np.roll(y[:4], 1, axis=1), seed=0)).any()
+    scores = vae.log_prob(x, y=y, samples=3, seed=0)
+    swapped = vae.log_prob(x[::-1], y=y[::-1], samples=3, seed=0, keys=np.arange(16)[::-1])
+    np.testing.assert_allclose(swapped, scores[::-1], rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match=r"conditional: give y.*Received"):
+        vae.encode(x)
+    with pytest.raises(ValueError, match=r"takes no labels.*Received"):
+        vae.fit_prior(x, y=y)
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    assert loaded.label_shape == (3,)
+    np.testing.assert_array_equal(loaded.sample(3, y=y[:3], seed=0), vae.sample(3, y=y[:3], seed=0))
+    for prior, message in (("conditional_normal:4", "labels of one shape"), ("vamp", "encoder that sees no labels")):
+        with pytest.raises(ValueError, match=f"{message}.*Received"):
+            kv.HierarchicalVAE(vae.encoder, vae.decoder, vae.groups, prior=prior)
+
+
+def test_a_prior_of_the_top_is_fitted(tmp_path):
+    vae = linear(0.7, sizes=(3, 2))[0]
+    # Posteriors that are off the prior, whatever x is.
+    kernel, _ = vae.posterior[0].head.dense.get_weights()
+    vae.posterior[0].head.dense.set_weights([0.1 * kernel, np.array([1.0, -3.0, 0.0, -3.0, -2.0, -3.0])])
+    vae.compile()
+    x, below = np.random.default_rng(0).normal(size=(200, 6)).astype("float32"), vae.prior[1]
+    before, count = vae.evaluate(x, verbose=0, return_dict=True), len(vae.weights)
+    fitted = vae.fit_prior(x, "normal", seed=0)
+    assert vae.prior == (fitted, below) and vae.top_prior is fitted and fitted.event_shape == (3,)
+    assert len(vae.weights) == count + len(fitted.weights) and vae.latent_scale.mean.shape == (5,)
+    drawn = vae._drawn(x, None, 0)[0][:, :3]
+    np.testing.assert_allclose(np.array(fitted.distribution().mean()), drawn.mean(axis=0), atol=0.1)
+    after = vae.evaluate(x, verbose=0, return_dict=True)
+    # What lies below has the density that it had.
+    for name in ("kl_1", "log_likelihood"):
+        assert after[name] == pytest.approx(before[name], rel=1e-5)
+    assert after["kl_0"] < before["kl_0"] - 1
+    again = vae.fit_prior(x, "normal", seed=0)
+    assert len(vae.weights) == count + len(again.weights)
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    np.testing.assert_array_equal(loaded.sample(4, seed=0), vae.sample(4, seed=0))
+    # It has no weights that are trained, so that training goes on.
+    vae.fit(x, batch_size=100, verbose=0)
+
+
 def test_networks_and_parts_that_do_not_fit_are_refused():
     encoder, decoder, groups = ladder(SHAPE, 3, ((4, 2),), widths=(4,))
 
@@ -286,12 +432,12 @@ def test_networks_and_parts_that_do_not_fit_are_refused():
 
     refused(r"two networks, \(down, inference\)", encoder, decoder, [groups[0][:1]])
     refused(r"\[h, z\] of the group above", encoder, groups[0][0], groups)
-    refused("z of the top group alone", encoder, decoder)
+    refused("encoder must return 1 tensors", encoder, decoder)
     refused("encoder must return 2 tensors", kv.networks.mlp(SHAPE, 3)[0], decoder, groups)
     refused("for each of 2 groups", encoder, decoder, groups, posterior=["diagonal_normal"] * 3)
     refused("Unknown prior", encoder, decoder, groups, prior="standard_normla")
     refused("label_shape", encoder, decoder, groups, prior="conditional_normal")
-    refused("prior without labels", encoder, decoder, groups, prior="conditional_normal:10")
+    refused("prior of the features above", encoder, decoder, groups, prior=["standard_normal", "conditional_normal:10"])
     refused("for the top group", encoder, decoder, groups, prior=["standard_normal", kv.priors.VampPrior((4, 4, 2))])
     refused("latents of the same size", encoder, decoder, groups, prior=kv.priors.StandardNormal(2))
     refused("prior='hyperspherical_uniform'", encoder, decoder, groups, posterior="power_spherical")
@@ -301,7 +447,7 @@ def test_networks_and_parts_that_do_not_fit_are_refused():
         vae.prior = "standard_normal"
     vae.objective = "iwae:5"
     assert vae.objective.samples == 5 and "group 1: z (4, 4, 2), residual_normal" in repr(vae)
-    with pytest.raises(ValueError, match=r"several take an ELBO.*Received"):
+    with pytest.raises(ValueError, match=r"several take bounds.*Received"):
         kv.objectives.DIP().terms(vae.infer(tensor(binary(2)), seed=tensor_seed(0)))
 
 

@@ -51,6 +51,15 @@ def test_features_have_the_promised_shape_and_do_not_depend_on_the_batch(builder
 
 
 @every_network
+def test_an_encoder_may_take_a_mask(builder, shape, kwargs):
+    encoder, _ = build(builder, shape, kwargs, missing=True)
+    x, mask = normal(3, *shape), np.ones((3, *shape), dtype="float32")
+    features = output(encoder, [x, mask])
+    assert features.shape == (3, *builder(shape, LATENT_SIZE, **kwargs)[0].output_shape[1:])
+    assert (features != output(encoder, [x, 0 * mask])).any()
+
+
+@every_network
 def test_a_gradient_reaches_every_weight(builder, shape, kwargs):
     encoder, decoder = build(builder, shape, kwargs)
     model = keras.Sequential([encoder, keras.layers.Dense(LATENT_SIZE), decoder])

@@ -36,6 +36,9 @@ def test_computes_what_keras_does(composition, tmp_path):
     z = prior * scales.reshape(-1, *[1] * (prior.ndim - 1))
     if vae.codes:
         z = np.random.default_rng(0).integers(0, vae.codes, z.shape, dtype="int32")
+    elif vae.has_codes:
+        # Beside numbers, codes that there are.
+        z = vae.encode(x)
     image, latent = ["N", *vae.image_shape], ["N", *vae.latent_shape]
     for name, signature, given, expected in (
         ("encode", [("x", image), *label, ("z", latent)], {"x": x, **y}, vae.encode(x, **y)),
@@ -64,6 +67,17 @@ def test_expm1_is_exact_near_zero_and_far_from_it():
     x = np.concatenate([-sizes, [0.0], sizes]).astype("float32")
     # Float32 has 24 bits, and exp loses a few of them where it is large.
     np.testing.assert_allclose(run(x=x), np.expm1(x.astype("float64")), rtol=2e-6)
+
+
+def test_what_is_not_chosen_leaves_no_trace():
+    import tensorflow as tf
+    import tf2onnx
+
+    spec = [tf.TensorSpec((None,), tf.float32, name="x")]
+    chosen = tf.function(lambda x: tf.where(tf.math.is_nan(x), 0.5, x), input_signature=spec)
+    proto, _ = tf2onnx.convert.from_function(chosen, spec, custom_op_handlers=onnx._handlers())
+    run, _ = session(proto.SerializeToString())
+    np.testing.assert_array_equal(run(x=np.array([1.0, np.nan, np.inf], "float32")), [1, 0.5, np.inf])
 
 
 @keras.saving.register_keras_serializable("tests")

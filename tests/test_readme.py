@@ -190,7 +190,7 @@ def table_of_parts(page):
     return {(spec, made): written for spec, made, written in rows}
 
 
-@pytest.mark.parametrize("role", ["likelihood", "posterior", "prior", "objective", "schedule"])
+@pytest.mark.parametrize("role", ["likelihood", "posterior", "prior", "corruption", "objective", "schedule"])
 def test_the_tables_of_parts_have_every_part(role):
     rows = table_of_parts("docs/parts.md")
     ours = {name: made for name, made in names.known(role).items() if made.__module__.startswith("keras_vae.")}

@@ -20,6 +20,7 @@ ROOMS = (
     "posteriors",
     "priors",
     "likelihoods",
+    "corruptions",
     "objectives",
     "networks",
     "samplers",

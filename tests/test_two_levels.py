@@ -46,6 +46,18 @@ def with_known_weights(model, heads, raw):
     return model
 
 
+def test_bounds_of_split_gradients_are_those_of_any_model():
+    model = TwoLevels((6,), sizes=(2, 1), scale=1.0, seed=0)
+    x, seed = tensor(np.random.default_rng(0).normal(size=(4, 6))), ops.convert_to_tensor(seed_pair(0))
+    inference = model.infer(x, samples=3, seed=seed)
+    for objective, expected in (
+        (kv.objectives.StickingTheLanding(3), -ops.mean(inference.log_weight, axis=0)),
+        (kv.objectives.DReG(3), -inference.log_mean_weight),
+    ):
+        loss = inference.mean(objective.terms(inference)["loss"])
+        np.testing.assert_allclose(np.array(loss), np.array(expected), rtol=1e-4)
+
+
 def test_log_prob_of_two_levels_agrees_with_quadrature():
     x = np.random.default_rng(0).normal(size=(8, 6)).astype("float32")
     model = TwoLevels((6,), sizes=(1, 1), scale=1.0, seed=0)

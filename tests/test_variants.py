@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from compositions import digits
+from compositions import digits, labels
 from processes import run_python
 
 import keras_vae as kv
@@ -19,6 +19,8 @@ DATA["mult-vae"] = LEVELS.astype("float32")
 SMALL = {"iwae": {"samples": 4}, "dreg-iwae": {"samples": 4}, "vampprior": {"components": 5}, "ciwae": {"samples": 4}}
 SMALL |= {"ladder": {"network": "ladder:groups=[[2,2]],widths=[4,4]"}}
 SMALL |= {"miwae": {"samples": 4, "bounds": 2}, "piwae": {"samples": 4, "bounds": 2}, "factor-vae": {"widths": (8,)}}
+# What they need to be told of labels.
+LABELS = {"conditional": {"label_shape": (10,)}, "m2": {"classes": 10}}
 REPRESENTATIVES = ("aae",)
 
 over_all = pytest.mark.parametrize(
@@ -37,34 +39,40 @@ def test_its_parts_are_there(name):
     if variant.fitted:
         fitted = names.Spec.parse(variant.fitted).name
         assert fitted in {**names.known("fitted_prior"), **names.known("prior")}
-    vae = variant((8, 8, 1), 3, **({} if "network" in variant.parts else {"network": "mlp:widths=[8]"}))
+    network = {} if "network" in variant.parts else {"network": "mlp:widths=[8]"}
+    vae = variant((8, 8, 1), 3, **network, **LABELS.get(name, {}))
     assert vae.image_shape == (8, 8, 1)
 
 
 @over_all
 def test_it_goes_all_the_way(name, tmp_path):
     x = DATA.get(name, (digits()[:32] > 127).astype("float32"))
-    vae = kv.variants.get(name)((8, 8, 1), 4, seed=0, **{"network": "mlp:widths=[8]"} | SMALL.get(name, {}))
+    given = {"network": "mlp:widths=[8]"} | SMALL.get(name, {}) | LABELS.get(name, {})
+    vae = kv.variants.get(name)((8, 8, 1), 4, seed=0, **given)
+    y = {"conditional": np.eye(10, dtype="float32")[labels()[:32]], "m2": labels()[:32]}.get(name)
+    few = None if y is None else y[:4]
     vae.compile(keras.optimizers.Adam(1e-3))
     before = [np.array(w) for w in vae.get_weights()]
-    history = vae.fit(x, batch_size=16, epochs=2, validation_data=x, verbose=0).history
+    history = vae.fit(x, y, batch_size=16, epochs=2, validation_data=x if y is None else (x, y), verbose=0).history
     assert np.isfinite([value for values in history.values() for value in values]).all()
     assert any((was != now).any() for was, now in zip(before, vae.get_weights(), strict=True))
     if fitted := kv.variants.get(name).fitted:
         vae.fit_prior(x, fitted.replace("10", "2"), seed=0)
-    images = vae.reconstruct(x)
+    images = vae.reconstruct(x, y)
     vae.save(tmp_path / "vae.keras")
     again = keras.saving.load_model(tmp_path / "vae.keras")
-    np.testing.assert_allclose(again.reconstruct(x), images, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(again.sample(4, seed=0), vae.sample(4, seed=0), rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(again.log_prob(x, samples=2, seed=0), vae.log_prob(x, samples=2, seed=0))
+    np.testing.assert_allclose(again.reconstruct(x, y), images, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(again.sample(4, few, seed=0), vae.sample(4, few, seed=0), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(again.log_prob(x, 2, y, seed=0), vae.log_prob(x, 2, y, seed=0))
     if kv.backend.NAME != "tensorflow":
         return
     vae.export(str(tmp_path / "served"))
     import tensorflow as tf
 
     served = tf.saved_model.load(str(tmp_path / "served"))
-    np.testing.assert_allclose(np.array(served.decode(served.encode(x))), images, rtol=1e-4, atol=1e-4)
+    given = [] if y is None else [y.astype("float32")]
+    z = served.encode(x, *given)
+    np.testing.assert_allclose(np.array(served.decode(z, *given)), images, rtol=1e-4, atol=1e-4)
 
 
 def test_arguments_go_to_the_part_that_takes_them():

@@ -23,7 +23,7 @@ class _ActiveUnitsOf:
 
     def __call__(self, model):
         """The number of active units, and of all units; (nan, all) if the latents are not finite."""
-        if model.latent_dtype != "float32":
+        if model.has_codes:
             raise ValueError(
                 "Codes, which are whole numbers, have no means whose variance would tell active units: see the logged "
                 f"`perplexity`, how many codes are in use. Received: latents of type {model.latent_dtype}"

@@ -165,11 +165,18 @@ class ReconstructionGrid(_PictureOfImages):
         super().__init__(directory, images, y=y, **kwargs)
 
     def check(self, model: LatentVariableModel) -> None:
+        if model.target_shape != model.image_shape:
+            raise ValueError(
+                "Images are drawn above targets of the same shape alone: draw model.reconstruct(x) yourself. "
+                f"Received: images {model.image_shape}, targets {model.target_shape}"
+            )
         model.reconstruct(self.images, y=self.y)
         _check_drawable(model)
 
     def draw(self, model: LatentVariableModel) -> Figure:
-        return plotting.reconstruction_grid(self.images, model.reconstruct(self.images, y=self.y))
+        # What is missing is black.
+        shown = np.nan_to_num(self.images) if model.missing else self.images
+        return plotting.reconstruction_grid(shown, model.reconstruct(self.images, y=self.y))
 
 
 class LatentTraversal(_PictureOfImages):
@@ -271,4 +278,4 @@ def _encoded(model, images, y):
 
 
 def _check_drawable(model):
-    plotting.image_grid(np.zeros((1, *model.image_shape)))
+    plotting.image_grid(np.zeros((1, *model.target_shape)))

@@ -270,6 +270,9 @@ def _add_pretrained(commands):
             help="pictures, folders of them, or .npy files; 8-bit levels are converted to what the model sees",
         )
 
+    def add_label(add, help="class of all images, for a model that takes labels: 3"):
+        add("--label", type=_number(int, lambda value: value >= 0, "a whole number of at least 0"), help=help)
+
     def add_out(add):
         add(
             "--out",
@@ -321,6 +324,7 @@ def _add_pretrained(commands):
     add("-n", type=_COUNT, default=16, help="how many (16)")
     add("--seed", type=_SEED, default=0, help="of the latents (0)")
     add("--temperature", type=_WEIGHT, default=1.0, help="factor on the prior's standard deviation (1)")
+    add_label(add, "class of the samples, of a model that takes labels (each in turn)")
     add_out(add)
     add = command(
         "reconstruct",
@@ -328,6 +332,7 @@ def _add_pretrained(commands):
         "mnist_mlp digits/ --out reconstructions.png",
     )
     add_images(add)
+    add_label(add)
     add_out(add)
     add = command(
         "interpolate", "write the images on the way from one to another", "mnist_mlp 3.png 8.png --out path.png"
@@ -341,6 +346,7 @@ def _add_pretrained(commands):
         help="images, both ends among them (10)",
     )
     add("--spherical", action="store_true", help="along a great circle of the latent space, not a straight line")
+    add_label(add)
     add_out(add)
     add = command(
         "move",
@@ -362,6 +368,7 @@ def _add_pretrained(commands):
         "encode", "print the posterior means of images, one a line, or write them", "mnist_mlp digits/ --out z.npy"
     )
     add_images(add)
+    add_label(add)
     add("--out", type=Path, help="a .npy file")
     _add_json(add)
     add = command(
@@ -369,7 +376,14 @@ def _add_pretrained(commands):
     )
     add_images(add)
     add("--samples", type=_COUNT, default=500, help="importance samples for each image (500)")
+    add(
+        "--proposal",
+        choices=("posterior", "prior", "both"),
+        default="posterior",
+        help="what samples are drawn from; both: one estimate beside the other, and whether they agree (posterior)",
+    )
     add("--seed", type=_SEED, default=0, help="of the samples (0)")
+    add_label(add)
     _add_json(add)
     add = command(
         "export",

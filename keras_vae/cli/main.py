@@ -253,6 +253,10 @@ def _report(results, out):
         "projected_squared_error": "of projections",
         "psnr": "PSNR",
         "ssim": "SSIM",
+        "imputation_rmse": "error filling in",
+        "accuracy": "accuracy",
+        "latent_accuracy": "accuracy of z",
+        "cluster_accuracy": "clusters",
     }
     print("\nTest split")
     metrics = results["metrics"]

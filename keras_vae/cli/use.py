@@ -11,26 +11,47 @@ from keras_vae.cli import models
 from keras_vae.cli.output import save_array, save_images, say
 
 
-def sample(name: str, out: Path, n: int, seed: int, temperature: float, as_json: bool) -> None:
-    """Writes samples: the mean of p(x|z) for draws of z from the prior."""
+def sample(name: str, out: Path, n: int, seed: int, temperature: float, label: int | None, as_json: bool) -> None:
+    """Writes samples: the mean of p(x|z) for draws of z from the prior; without a label, of each class in turn."""
     model = models.load(name)
-    images = model.sample(n, seed=seed, temperature=temperature)
+    y = _labels(model, label, n, in_turn=True)
+    images = model.sample(n, y=y, seed=seed, temperature=temperature)
     save_images(out, images, model)
     say(out, as_json, shape=images.shape, seed=seed, temperature=temperature)
 
 
-def reconstruct(name: str, images: Sequence[Path], out: Path, as_json: bool) -> None:
+def _labels(model, label, count, in_turn=False):
+    """What a model takes for labels of `count` images of one class, or of each in turn; None: none, or unknown ones.
+
+    Raises:
+        UsageError: for a label that the model does not take, and for none where it cannot do without.
+    """
+    from keras_vae.runs import labelling
+    from keras_vae.runs.recipe import UsageError
+
+    if label is None and (model.label_shape is None or model.labels_optional):
+        return None
+    if model.label_shape is None:
+        raise UsageError(f"This model takes no labels: leave out --label. Received: --label {label}")
+    if label is None and not in_turn:
+        raise UsageError("This model is conditional: say the class of the images, --label 3. Received: no --label")
+    return labelling.taken(model, np.arange(count) % model.label_shape[0] if label is None else np.full(count, label))
+
+
+def reconstruct(name: str, images: Sequence[Path], out: Path, label: int | None, as_json: bool) -> None:
     """Writes reconstructions; a picture shows each image above its reconstruction."""
     from keras_vae import data
 
     model = models.load(name)
     x = data.read_images(images, model)
-    made = model.reconstruct(x)
+    made = model.reconstruct(x, _labels(model, label, len(x)))
     save_images(out, made if out.suffix == ".npy" else np.concatenate([x, made], axis=1), model)
     say(out, as_json, shape=made.shape)
 
 
-def interpolate(name: str, a: Path, b: Path, out: Path, steps: int, spherical: bool, as_json: bool) -> None:
+def interpolate(
+    name: str, a: Path, b: Path, out: Path, steps: int, spherical: bool, label: int | None, as_json: bool
+) -> None:
     """Writes images decoded along the path between the latents of two images."""
     from keras_vae import data
 
@@ -38,7 +59,9 @@ def interpolate(name: str, a: Path, b: Path, out: Path, steps: int, spherical: b
     ends = [data.read_images([path], model) for path in (a, b)]
     if any(len(end) != 1 for end in ends):
         raise ValueError(f"One image at each end is expected. Received: {len(ends[0])} and {len(ends[1])}")
-    images = model.interpolate(ends[0][0], ends[1][0], steps=steps, spherical=spherical)
+    y = _labels(model, label, 1)
+    y = None if y is None else y[0]
+    images = model.interpolate(ends[0][0], ends[1][0], steps=steps, spherical=spherical, y=y)
     save_images(out, images, model, steps)
     say(out, as_json, shape=images.shape)
 
@@ -65,12 +88,13 @@ def move(name: str, images: Sequence[Path], out: Path, attribute: str, amounts: 
     say(out, as_json, shape=made.shape, attribute=attribute, amounts=amounts)
 
 
-def encode(name: str, images: Sequence[Path], out: Path | None, as_json: bool) -> None:
+def encode(name: str, images: Sequence[Path], out: Path | None, label: int | None, as_json: bool) -> None:
     """Writes the posterior means, (N, D), or prints them, one image a line."""
     from keras_vae import data
 
     model = models.load(name)
-    z = model.encode(data.read_images(images, model))
+    x = data.read_images(images, model)
+    z = model.encode(x, _labels(model, label, len(x)))
     if out is not None:
         save_array(out, z)
         say(out, as_json, shape=z.shape)
@@ -82,20 +106,46 @@ def encode(name: str, images: Sequence[Path], out: Path | None, as_json: bool) -
         print(" ".join(f"{value:.6g}" for value in row.ravel()))
 
 
-def score(name: str, images: Sequence[Path], samples: int, seed: int, as_json: bool) -> None:
-    """Prints log p(x) of each image in nats, and bits per dimension if the likelihood is a mass over levels."""
+def score(
+    name: str, images: Sequence[Path], samples: int, proposal: str, seed: int, label: int | None, as_json: bool
+) -> None:
+    """Prints log p(x) of each image in nats, and bits per dimension if the likelihood is a mass over levels.
+
+    By samples of the posterior, of the prior, or of both, and whether the two agree.
+    """
     from keras_vae import data, metrics
 
     model = models.load(name)
     x, names = data.read_named(images, model)
-    log_prob = model.log_prob(x, samples=samples, seed=seed)
+    proposals = ("posterior", "prior") if proposal == "both" else (proposal,)
+    y = _labels(model, label, len(x))
+    found = {p: model.log_prob(x, samples=samples, y=y, seed=seed, proposal=p, errors=True) for p in proposals}
+    log_prob, errors = found[proposals[0]]
     bits = metrics.bits_per_dim(log_prob, math.prod(model.image_shape)).tolist() if model.likelihood.discrete else None
+    compared = metrics.agreement(*found.values()) if len(found) > 1 else None
     if as_json:
-        found = {"images": names, "log_prob": log_prob.tolist(), "bits_per_dim": bits}
-        print(files.json_text({**found, "samples": samples, "seed": seed}))
+        told = {"images": names, "log_prob": log_prob.tolist(), "bits_per_dim": bits}
+        told |= {"standard_errors": errors.tolist(), "proposal": proposals[0]}
+        if compared is not None:
+            both = zip(("log_prob", "standard_errors"), found["prior"], strict=True)
+            told |= {"by_prior": {key: values.tolist() for key, values in both}, "agreement": compared._asdict()}
+        print(files.json_text({**told, "samples": samples, "seed": seed}))
         return
-    for index, (image, value) in enumerate(zip(names, log_prob, strict=True)):
-        print(f"{value:.4f} nats" + (f"  {bits[index]:.4f} bits/dim" if bits else "") + f"  {image}")
-    if len(log_prob) > 1:
-        error = log_prob.std(ddof=1) / math.sqrt(len(log_prob))
-        print(f"mean {log_prob.mean():.4f} ± {error:.2g} nats, {len(log_prob)} images, {samples} samples of z each")
+    for index, image in enumerate(names):
+        estimates = "  ".join(f"{value[index]:.4f}" for value, _ in found.values())
+        print(f"{estimates} nats" + (f"  {bits[index]:.4f} bits/dim" if bits else "") + f"  {image}")
+    for kind, (value, _) in found.items():
+        if len(value) > 1:
+            error = value.std(ddof=1) / math.sqrt(len(value))
+            by = "" if len(found) == 1 else f", by the {kind}"
+            print(f"mean {value.mean():.4f} ± {error:.2g} nats, {len(value)} images, {samples} samples of z each{by}")
+    if compared is not None:
+        print(_verdict(compared, len(names)))
+
+
+def _verdict(compared, count):
+    if compared.agrees is None:
+        return "not to be compared: too few samples of the prior explain these images; more --samples may"
+    verdict = "agree" if compared.agrees else "DIFFER"
+    of = f"{compared.images} of {count} images, those whose standard errors are known"
+    return f"the estimates {verdict}: prior less posterior {compared.difference:.4f} ± {compared.error:.2g} nats, {of}"

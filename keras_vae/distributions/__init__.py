@@ -6,10 +6,12 @@ from keras_vae.distributions.codes import AutoregressiveCodes, Codes, RelaxedCat
 from keras_vae.distributions.columns import Columns
 from keras_vae.distributions.counts import Multinomial, NegativeBinomial, ZeroInflatedNegativeBinomial
 from keras_vae.distributions.flow import Flow, Planar, Radial
+from keras_vae.distributions.joint import Joint
 from keras_vae.distributions.log_cosh import LogCosh
 from keras_vae.distributions.logistic import DiscretizedLogisticMixture
 from keras_vae.distributions.marginal import Marginal
 from keras_vae.distributions.normal_mixture import NormalMixture
+from keras_vae.distributions.observed import Observed, is_product, whole
 from keras_vae.distributions.poincare import wrapped_normal
 from keras_vae.distributions.scored import Scored
 from keras_vae.distributions.sphere import PowerSpherical, VonMisesFisher
@@ -23,12 +25,14 @@ __all__ = [
     "DiscretizedLogisticMixture",
     "Flow",
     "IndependentBernoulli",
+    "Joint",
     "LogCosh",
     "Marginal",
     "MaskedNetwork",
     "Multinomial",
     "NegativeBinomial",
     "NormalMixture",
+    "Observed",
     "Planar",
     "PowerSpherical",
     "Radial",
@@ -38,6 +42,8 @@ __all__ = [
     "UniformCodes",
     "VonMisesFisher",
     "ZeroInflatedNegativeBinomial",
+    "is_product",
     "tempered",
+    "whole",
     "wrapped_normal",
 ]

@@ -17,15 +17,25 @@ class IndependentBernoulli(tfd.Independent):
     """
 
     def _log_prob(self, x):
+        return self.log_prob_where(x)
+
+    def log_prob_where(self, x: Tensor, there: Tensor | None = None) -> Tensor:
+        """log p of the elements that are there.
+
+        Args:
+            x: (..., *event).
+            there: (..., *event), bool; None: all of them are.
+        """
         ndims, size = len(self.event_shape), math.prod(self.event_shape)
 
         def flat(value):
             return ops.reshape(value, (*ops.shape(value)[: len(value.shape) - ndims], size))
 
-        return self._log_mass(flat(self.distribution.logits_parameter()), flat(ops.cast(x, "float32")))
+        there = None if there is None else flat(there)
+        return self._log_mass(flat(self.distribution.logits_parameter()), flat(ops.cast(x, "float32")), there)
 
-    def _log_mass(self, logits: Tensor, x: Tensor) -> Tensor:
-        return ops.sum(x * logits - ops.softplus(logits), axis=-1)
+    def _log_mass(self, logits: Tensor, x: Tensor, there: Tensor | None) -> Tensor:
+        return ops.sum(_where(there, x * logits - ops.softplus(logits), 0.0), axis=-1)
 
 
 class ScoredBernoulli(IndependentBernoulli):
@@ -36,9 +46,15 @@ class ScoredBernoulli(IndependentBernoulli):
     costs beside its matrix products.
     """
 
-    def _log_mass(self, logits, x):
+    def _log_mass(self, logits, x, there):
         size = logits.shape[-1]
         factors = next(n for n in range(min(_FACTORS, size), 0, -1) if size % n == 0)
-        terms = ops.reshape(1.0 + ops.exp(-ops.abs(logits)), (*ops.shape(logits)[:-1], factors, size // factors))
+        terms = _where(there, 1.0 + ops.exp(-ops.abs(logits)), 1.0)
+        terms = ops.reshape(terms, (*ops.shape(logits)[:-1], factors, size // factors))
         logarithms = ops.log(ops.prod(terms, axis=-2))
-        return ops.sum((x - 0.5) * logits - 0.5 * ops.abs(logits), axis=-1) - ops.sum(logarithms, axis=-1)
+        linear = _where(there, (x - 0.5) * logits - 0.5 * ops.abs(logits), 0.0)
+        return ops.sum(linear, axis=-1) - ops.sum(logarithms, axis=-1)
+
+
+def _where(there, value, otherwise):
+    return value if there is None else ops.where(there, value, otherwise)

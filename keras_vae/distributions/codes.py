@@ -18,9 +18,10 @@ class Codes(Distribution):
         vectors: what was quantised.
         look_up: codes (..., *event) -> what they stand for, (..., *event, V).
         event_ndims: rank of the event.
+        vectors_ndims: rank of what was quantised in one example; None: one more than the event's, a vector for a code.
         name: name of the distribution.
 
-    Shape: codes (*batch, *event), vectors (*batch, *event, V).
+    Shape: codes (*batch, *event), vectors (*batch, *event, V), or one vector for all codes of a last axis.
     """
 
     def __init__(
@@ -29,17 +30,19 @@ class Codes(Distribution):
         vectors: Tensor,
         look_up: Callable[[Tensor], Tensor],
         event_ndims: int = 1,
+        vectors_ndims: int | None = None,
         name: str = "Codes",
     ):
         parameters = dict(locals())
         # Computed once, and so never unequal to itself.
         self._codes, self._vectors = settled(codes), vectors
         self._look_up, self._event_ndims = look_up, event_ndims
+        self._vectors_ndims = event_ndims + 1 if vectors_ndims is None else vectors_ndims
         super().__init__(parameters, "int32")
 
     @property
     def vectors(self) -> Tensor:
-        """What was quantised, (*batch, *event, V)."""
+        """What was quantised, (*batch, *event, V), or as many vectors as there were."""
         return self._vectors
 
     def look_up(self, z: Tensor) -> Tensor:
@@ -50,7 +53,7 @@ class Codes(Distribution):
     def _parameter_properties(cls, dtype, num_classes=None):
         return {
             "codes": tfp.util.ParameterProperties(event_ndims=lambda self: self._event_ndims),
-            "vectors": tfp.util.ParameterProperties(event_ndims=lambda self: self._event_ndims + 1),
+            "vectors": tfp.util.ParameterProperties(event_ndims=lambda self: self._vectors_ndims),
         }
 
     def _batch_shape(self):

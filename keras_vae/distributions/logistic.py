@@ -129,12 +129,28 @@ class DiscretizedLogisticMixture(Distribution):
 
     def _log_prob(self, x):
         """Nats, summed over the event."""
+        return self.log_prob_where(x)
+
+    def log_prob_where(self, x: Tensor, there: Tensor | None = None) -> Tensor:
+        """log p of the elements that are there, of channels that are not coupled.
+
+        Args:
+            x: (..., *event).
+            there: (..., *event), bool; None: all of them are, of channels that may be coupled.
+        """
         x = ops.cast(x, "float32")[..., None]
         x = x if self._channel_axis else x[..., None]
-        log_mass = ops.sum(_log_mass(x, self._loc_given(x), self.log_scale), axis=-2)
+        log_mass = _log_mass(x, self._loc_given(x), self.log_scale)
+        if there is not None:
+            there = there if self._channel_axis else there[..., None]
+            log_mass = ops.where(there[..., None], log_mass, 0.0)
+        log_mass = ops.sum(log_mass, axis=-2)
         # The weights first: beside large logits a sum would lose the digits of the masses.
         log_weights = self.logits - ops.logsumexp(self.logits, axis=-1, keepdims=True)
         log_prob = ops.logsumexp(log_weights + log_mass, axis=-1)
+        if there is not None:
+            # The logarithm of the weights' sum is 0 only up to rounding.
+            log_prob = ops.where(ops.any(there, axis=-1), log_prob, 0.0)
         return ops.sum(log_prob, axis=tuple(range(1 - self._ndims, 0)))
 
     def _loc_given(self, x):

@@ -56,9 +56,8 @@ class NormalMixture(Distribution):
     def _event_shape_tensor(self):
         return ops.convert_to_tensor(self._shape, "int32")
 
-    def _log_prob(self, z):
-        """Nats."""
-        lead = ops.shape(z)[: len(z.shape) - len(self._shape)]
+    def _of_components(self, z):
+        """log w_m + log N(z; m) of the mixture's units but for a constant, (N, M); and the other units."""
         z = ops.take(ops.reshape(z, (-1, math.prod(self._shape))), self._order, axis=-1)
         components, size = self._loc.shape
         eye = ops.broadcast_to(ops.eye(size, dtype="float32"), self._scale_tril.shape)
@@ -71,10 +70,26 @@ class NormalMixture(Distribution):
         whitened = ops.reshape(ops.matmul(z[:, :size] - centre, whiten), (-1, components, size)) - means
         diagonal = ops.diagonal(self._scale_tril, axis1=-2, axis2=-1)
         log_weights = ops.log_softmax(self._logits, axis=-1) - ops.sum(ops.log(diagonal), axis=-1)
-        log_mixture = ops.logsumexp(log_weights - 0.5 * ops.sum(ops.square(whitened), axis=-1), axis=-1)
-        others = tfd.Normal(ops.zeros((), "float32"), self._scale).log_prob(z[:, size:])
-        log_prob = log_mixture - 0.5 * size * math.log(2 * math.pi) + ops.sum(others, axis=-1)
-        return ops.reshape(log_prob, lead)
+        return log_weights - 0.5 * ops.sum(ops.square(whitened), axis=-1), z[:, size:]
+
+    def _lead(self, z):
+        return ops.shape(z)[: len(z.shape) - len(self._shape)]
+
+    def _log_prob(self, z):
+        """Nats."""
+        joint, others = self._of_components(z)
+        others = tfd.Normal(ops.zeros((), "float32"), self._scale).log_prob(others)
+        log_mixture = ops.logsumexp(joint, axis=-1) - 0.5 * self._loc.shape[-1] * math.log(2 * math.pi)
+        return ops.reshape(log_mixture + ops.sum(others, axis=-1), self._lead(z))
+
+    def posterior_marginal(self, z: Tensor) -> tfd.Categorical:
+        """p(component|z), as of TFP's mixtures.
+
+        Args:
+            z: (..., *shape).
+        """
+        joint, _ = self._of_components(z)
+        return tfd.Categorical(logits=ops.reshape(joint, (*self._lead(z), joint.shape[-1])))
 
     def _sample_n(self, n, seed=None):
         component_seed, noise_seed = tfp.random.split_seed(seed, salt="normal_mixture")

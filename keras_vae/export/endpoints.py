@@ -26,18 +26,26 @@ def needs_tensorflow(what: str, arguments: str) -> None:
 
 def deterministic(model: keras.Model) -> dict[str, tuple[Callable, list, Any]]:
     """{endpoint: (function, what it takes, what it returns)} of those without noise."""
-    x, image = spec("x", model.image_shape), spec("image", model.image_shape)
+    x, image = spec("x", model.image_shape), spec("image", model.target_shape)
     z, y = spec("z", model.latent_shape, model.latent_dtype), labels(model)
-    return {
+    endpoints = {
         "serve": (model.call, [x, *y], image),
         "encode": (model._encode, [x, *y], z),
         "decode": (model._decode, [z, *y], image),
     }
+    if model.classes is not None:
+        endpoints["classify"] = (model._classify, [x], spec("probabilities", (model.classes,)))
+    return endpoints
 
 
 def labels(model: keras.Model) -> list:
     """What an endpoint takes for labels: one argument, or none where the model is not conditional."""
     return [] if model.label_shape is None else [spec("y", model.label_shape)]
+
+
+def scored(model: keras.Model) -> list:
+    """What the endpoint log_prob takes beside x: labels, or the targets of a model that scores them."""
+    return labels(model) if model.target is None else [spec("y", model.target_shape)]
 
 
 def spec(name: str, shape: tuple[int, ...], dtype: str = "float32") -> Any:

@@ -61,8 +61,16 @@ def _named(function, name, *arguments):
 
 
 def _handlers():
-    """What means of TFP's distributions need of ONNX and tf2onnx 1.17 lacks."""
-    return {"Expm1": (_expm1, []), "BroadcastArgs": (_broadcast_args, [])}
+    """What models need of ONNX and tf2onnx 1.17 lacks."""
+    return {"Expm1": (_expm1, []), "BroadcastArgs": (_broadcast_args, []), "SelectV2": (_where, [])}
+
+
+def _where(graph, node, name, args):
+    # tf2onnx multiplies what is not chosen by 0, which leaves NaN as it is.
+    dtype, shape = graph.get_dtype(node.output[0]), graph.get_shape(node.output[0])
+    inputs, output = node.input, node.output[0]
+    graph.remove_node(name)
+    graph.make_node("Where", inputs, outputs=[output], name=name, dtypes=[dtype], shapes=[shape])
 
 
 def _expm1(graph, node, name, args):

@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 from keras import ops
 
-from keras_vae.export.endpoints import deterministic, labels, needs_tensorflow, spec, traced
+from keras_vae.export.endpoints import deterministic, labels, needs_tensorflow, scored, spec, traced
 
 # Importance samples decoded at a time for each image.
 CHUNK = 16
@@ -18,7 +18,9 @@ def saved_model(model: keras.Model, path: str | Path) -> None:
         serve(x): reconstructions, (N, *X); encode(x): posterior means, (N, D), or codes, int32; decode(z): (N, *X);
         sample(n, seed): n images; log_prob(x, samples, seed): (N,) nats, by importance sampling; n, samples and seed
         are int32 scalars, and equal calls give equal numbers. Those of a conditional model take labels y, float32, too:
-        serve(x, y), encode(x, y), decode(z, y), sample(n, seed, y), log_prob(x, y, samples, seed).
+        serve(x, y), encode(x, y), decode(z, y), sample(n, seed, y), log_prob(x, y, samples, seed). One of few labels,
+        which are -1 where they are not known, has classify(x), (N, classes), too. Where targets are scored, log_prob
+        takes them as y, and images that come out are targets.
 
     Raises:
         RuntimeError: under JAX, whose models TensorFlow cannot export with batches of any size.
@@ -35,19 +37,21 @@ def saved_model(model: keras.Model, path: str | Path) -> None:
 
     def log_prob(x, *rest):
         *y, samples, seed = rest
+        # Of samples that are alike one is enough.
+        chunk, samples = (1, ops.ones_like(samples)) if model.deterministic else (CHUNK, samples)
 
         def add(index, total):
-            valid = ops.minimum(samples - index * CHUNK, CHUNK)
-            part = model._log_sum_weights(ops.stack([seed, index]), valid, x, *y, samples=CHUNK)
+            valid = ops.minimum(samples - index * chunk, chunk)
+            part = model._log_sum_weights(ops.stack([seed, index]), valid, x, *y, samples=chunk)
             return index + 1, ops.logaddexp(total, part)
 
         start = (0, ops.full((ops.shape(x)[0],), -float("inf"), dtype="float32"))
-        _, total = tf.while_loop(lambda index, _: index * CHUNK < samples, add, start)
+        _, total = tf.while_loop(lambda index, _: index * chunk < samples, add, start)
         return total - ops.log(ops.cast(samples, "float32"))
 
     endpoints = {name: traced(function, given) for name, (function, given, _) in deterministic(model).items()}
     endpoints["sample"] = traced(sample, [n, seed, *labels(model)])
-    endpoints["log_prob"] = traced(log_prob, [spec("x", model.image_shape), *labels(model), samples, seed])
+    endpoints["log_prob"] = traced(log_prob, [spec("x", model.image_shape), *scored(model), samples, seed])
     # Not Keras' ExportArchive, which writes each weight twice.
     served = tf.Module()
     variables = [v for function in endpoints.values() for v in function.get_concrete_function().variables]

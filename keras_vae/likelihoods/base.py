@@ -45,6 +45,11 @@ class Likelihood(Part):
     def see(self, x: np.ndarray) -> None:
         """Remembers the range of an array that training begins with."""
         low, high = float(x.min()), float(x.max())
+        if math.isnan(low):
+            # Of the elements that are not missing, if there are any.
+            low, high = (float(extreme.reduce(x, axis=None)) for extreme in (np.fmin, np.fmax))
+            if math.isnan(low):
+                return
         if self.seen_range is not None:
             low, high = min(low, self.seen_range[0]), max(high, self.seen_range[1])
         self.seen_range = (low, high)

@@ -119,6 +119,16 @@ class Columns(Likelihood):
         """A row that a table may hold: means of real columns, of logarithms where they are log-normal, else modes."""
         return distribution.mode()
 
+    def made_up(self, levels: np.ndarray) -> np.ndarray:
+        """Rows that a table may hold, of whole numbers from 0 to 255, (N, C)."""
+        rows = (levels / 128 - 1).astype("float32")
+        for number, column in enumerate(self._columns):
+            if column.kind in ("bernoulli", "categorical"):
+                rows[:, number] = levels[:, number] % len(column.categories)
+            elif column.kind == "counts":
+                rows[:, number] = levels[:, number] // 16
+        return rows
+
     def check(self, x: np.ndarray) -> None:
         """Refuses rows that no table of these columns is written as; NaN stands for what is missing.
 

@@ -3,26 +3,27 @@
 import math
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import backend, draws, export, presets
+from keras_vae import backend, corruptions, distributions, draws, export, presets
 from keras_vae.backend import Tensor
 from keras_vae.inference import Inference, Latent, joined
 from keras_vae.likelihoods import Likelihood
 from keras_vae.models.changes import Renewed, Settings
 from keras_vae.models.functions import Functions
+from keras_vae.models.imputation import Imputation
 from keras_vae.models.scale import LatentScale
 from keras_vae.models.train import Train
 from keras_vae.models.use import Use
 from keras_vae.objectives import Objective
-from keras_vae.parts import unchanging
+from keras_vae.parts import frozen, unchanging
 
 
-class LatentVariableModel(Use, Train, Renewed, keras.Model):
+class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
     """Base class: training, evaluation and use of a model with latent variables.
 
     A subclass makes its networks and parts, calls `_set_up`, and says how to `run`; all else follows.
@@ -34,18 +35,38 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         image_shape: *X, shape of one example.
         latent_dtype: "float32", or "int32" for codes.
         codes: how many codes there are, whose perplexity is logged; None: latents are no codes.
+        books: how many codebooks they are of, one after the other along the last axis of z.
+        adapts: whether `run` fits something to the batch in training, and takes its `sample_weight`.
+        deterministic: whether q(z|x) has all mass on one z, so that all samples are alike.
         label_shape: shape of one example's label, where the model is conditional; otherwise None.
         labels_optional: whether a conditional model does without labels, too.
+        missing: whether NaN in x stands for elements that are missing: the likelihood scores the others alone.
+        corruption: what is done to x before it is encoded, in training alone, a `Corruption` or a layer; None: nothing.
+        target: "y" where the model scores y, and x is what it is given; None: it scores x itself.
+        kl_names: names by which the KLs of several groups are logged, from the top; none where they are not.
+        classes: how many classes labels name, as whole numbers, -1 being one that is not known; None: labels are
+            arrays of any numbers.
         latent_scale: mean and standard deviation of each latent unit (or channel) over the data; None: not fitted yet.
     """
 
     latent_dtype: str = "float32"
     codes: int | None = None
+    books: int = 1
+    adapts: bool = False
+    deterministic: bool = False
     # Found when they are asked for, unless the subclass says them.
     _latent_shape: tuple[int, ...] | None = None
     _group_shapes: tuple[tuple[int, ...], ...] | None = None
     label_shape: tuple[int, ...] | None = None
     labels_optional: bool = False
+    missing: bool = False
+    corruption: corruptions.Corruption | keras.layers.Layer | None = None
+    target: str | None = None
+    _target_shape: tuple[int, ...] | None = None
+    # Whether the encoder is told which elements are there.
+    _takes_mask: bool = False
+    kl_names: tuple[str, ...] = ()
+    classes: int | None = None
     latent_scale: LatentScale | None = None
 
     def _set_up(
@@ -72,12 +93,28 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
     def _take(self, objective):
         """Has what `objective` logs logged, and what it holds held."""
         objective.hold_numbers()
-        wanted = ("elbo", "log_likelihood", "kl", *(["perplexity"] if self.codes else ()), *objective.names)
+        known = ("elbo", "log_likelihood", "kl", *self.kl_names, *(["perplexity"] if self.codes else ()))
+        wanted = (*known, *objective.names)
         for name in [name for name in self.trackers if name not in wanted]:
             self.trackers.pop(name)
         for name in wanted:
             if name not in self.trackers:
                 self.trackers[name] = keras.metrics.Mean(name=name)
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Shape of one example of what is scored: *X, unless the model has targets of another shape."""
+        return self.image_shape if self._target_shape is None else self._target_shape
+
+    @property
+    def takes_y(self) -> bool:
+        """Whether there is something beside x: labels or targets."""
+        return self.target is not None or self.label_shape is not None
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether latents, or some of their units, are codes: whole numbers between which there is no way."""
+        return self.latent_dtype != "float32"
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -132,40 +169,58 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
         training: bool = False,
         seed: Tensor | None = None,
         sample_weight: Tensor | None = None,
+        proposal: Literal["posterior", "prior"] = "posterior",
     ) -> Inference:
         """One pass from images to latents and back.
 
         Args:
             x: (B, *X), tensor.
-            y: (B, ...) or None.
+            y: labels or targets, (B, ...), or None.
             samples: K, samples of z for each example.
             training: whether layers such as dropout are in training mode.
             seed: integer tensor, (2,), or (B, 2), one for each example, whose noise then depends on no other; None:
                 the next one of the model's.
             sample_weight: (B,), how much each example counts in means over the batch; None: all alike.
+            proposal: what z are drawn from, "posterior" or "prior".
         """
         if seed is None:
             seed = backend.noise_seed(self.seed_generator if training else self.test_seed_generator)
-        x = ops.cast(x, "float32")
+        seen = x = ops.cast(x, "float32")
+        if self.target is not None:
+            x, y = ops.cast(y, "float32"), None
         if self.likelihood.data == "unit interval":
             # Scaled data may pass the ends by its rounding, where densities are infinite.
-            x = ops.clip(x, 0.0, 1.0)
+            x = self._clipped(x)
+            seen = x if self.target is None else seen
+        if training and self.corruption is not None:
+            seen = self._corrupted(seen, backend.folded(seed, 2**14))
         batch = x.shape[0] if len(seed.shape) == 2 else ops.shape(x)[0]
-        latents, features = self.run(draws.FromPosterior(samples, batch, seed), x, y, training=training)
-        weights = {"sample_weight": sample_weight} if self.likelihood.adapts else {}
+        # For what fits something to the batch.
+        given = {"sample_weight": sample_weight}
+        draw = self._draw(proposal, samples, batch, seed)
+        latents, features = self.run(draw, seen, y, training=training, **given if self.adapts else {})
+        weights = given if self.likelihood.adapts else {}
 
         def observe(features):
-            return self.likelihood.distribution(features, x=x, training=training, **weights)
+            likelihood = self.likelihood.distribution(features, x=x, training=training, **weights)
+            return distributions.Observed(likelihood) if self.missing else likelihood
 
         def decode(z):
             return observe(self.run(draws.Given(z, z.shape[0]), y=y, training=training)[1])
+
+        def densities(z, constant):
+            run = frozen(self, "run") if constant else unchanging(self, self.run)
+            latents, _ = run(draws.Given(z, z.shape[0]), seen, y, training=training)
+            pairs = [(latent.posterior.log_prob(latent.z), latent.prior.log_prob(latent.z)) for latent in latents]
+            return tuple(map(sum, zip(*pairs, strict=True)))
 
         def encode(x):
             latents, _ = self.run(draws.AtMean(ops.shape(x)[0]), x, y, training=training)
             return ops.reshape(joined(latents)[0], (-1, sum(latent.size for latent in latents)))
 
         def picture(shown):
-            return self.likelihood.network_input(shown if ops.is_tensor(shown) else self.likelihood.image(shown))
+            shown = shown if ops.is_tensor(shown) else self.likelihood.image(distributions.whole(shown))
+            return self.likelihood.network_input(shown)
 
         return Inference(
             x,
@@ -176,13 +231,54 @@ class LatentVariableModel(Use, Train, Renewed, keras.Model):
             sample_weight=sample_weight,
             decode=unchanging(self, decode),
             encode=unchanging(self, encode),
+            densities=densities,
             features=features,
             observe=unchanging(self, observe),
             picture=picture,
             decoder_weights=tuple(self.decoder_weights),
             seed=backend.folded(seed, 2**16),
             training=training,
+            seen=seen,
         )
+
+    def _clipped(self, x):
+        clipped = ops.clip(x, 0.0, 1.0)
+        return ops.where(ops.isnan(x), x, clipped) if self.missing else clipped
+
+    def _corrupted(self, x, seed):
+        if isinstance(self.corruption, corruptions.Corruption):
+            corrupted = self.corruption.corrupted(x, seed, self.likelihood.data)
+        else:
+            corrupted = ops.cast(self.corruption(x, training=True), "float32")
+        # What is missing stays so.
+        return ops.where(ops.isnan(x), x, corrupted) if self.missing else corrupted
+
+    def network_inputs(self, x: Tensor) -> list[tuple[Tensor, tuple[int, ...]]]:
+        """What the encoder takes of x, without labels, each with the shape of one example.
+
+        Args:
+            x: (B, *X), float32, NaN where an element is missing.
+
+        Returns:
+            x in the units of networks, 0 where it is missing; and, where the encoder takes it, a mask, 1 where it is
+            there.
+        """
+        if not self.missing:
+            return [(self.likelihood.network_input(x), self.image_shape)]
+        there = ops.logical_not(ops.isnan(x))
+        # Twice, since a gradient passes both.
+        seen = ops.where(there, self.likelihood.network_input(ops.where(there, x, 0.0)), 0.0)
+        inputs = [seen, ops.cast(there, "float32")] if self._takes_mask else [seen]
+        return [(value, self.image_shape) for value in inputs]
+
+    def _pseudo_inputs(self, inputs):
+        """Inputs in the units of networks, none of them missing, as `network_inputs` gives them."""
+        inputs = [inputs, ops.ones_like(inputs)] if self._takes_mask else [inputs]
+        return [(value, self.image_shape) for value in inputs]
+
+    def _draw(self, proposal, samples, batch, seed):
+        """Where latents come from in training and scoring."""
+        return {"posterior": draws.FromPosterior, "prior": draws.FromPrior}[proposal](samples, batch, seed)
 
     @property
     def decoder_weights(self) -> list[keras.Variable]:

@@ -71,14 +71,12 @@ class Renewed:
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
-        former = vars(self).get(name)
-        both = isinstance(former, keras.layers.Layer) and isinstance(value, keras.layers.Layer)
-        if both and value is not former and "settings" in vars(self):
+        for former, layer in _replaced(vars(self).get(name), value) if "settings" in vars(self) else ():
             # Keras would go on counting its weights; in its place, weights keep their order.
-            if self._tracker.is_in_store("layers", value):
+            if self._tracker.is_in_store("layers", layer):
                 self._tracker.untrack(former)
             else:
-                self._tracker.replace_tracked_value("layers", former, value)
+                self._tracker.replace_tracked_value("layers", former, layer)
             self.settings.version += 1
         super().__setattr__(name, value)
 
@@ -168,6 +166,16 @@ class Renewal(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._watched.renew()
+
+
+def _replaced(former, value):
+    """The layers that others come in the place of, with those: single ones, or of tuples of as many."""
+    pairs = zip(former, value, strict=True) if _are_tuples(former, value) else [(former, value)]
+    return [pair for pair in pairs if pair[0] is not pair[1] and all(isinstance(v, keras.layers.Layer) for v in pair)]
+
+
+def _are_tuples(former, value):
+    return isinstance(former, tuple) and isinstance(value, tuple) and len(former) == len(value)
 
 
 def _settings(layer):

@@ -1,13 +1,20 @@
 """Models that are put together from networks and parts."""
 
+import math
 import warnings
 import weakref
 from typing import Any
 
 import keras
+import numpy as np
 
+from keras_vae import backend, corruptions
+from keras_vae.models import shapes
 from keras_vae.models.base import LatentVariableModel
-from keras_vae.parts import Part
+from keras_vae.models.scale import LatentScale
+from keras_vae.names import one_of, plain
+from keras_vae.parts import LatentPart, Part
+from keras_vae.priors import Prior, fitting
 
 # {part: a reference to its model}.
 _OWNERS = weakref.WeakKeyDictionary()
@@ -40,6 +47,28 @@ class Composed(LatentVariableModel):
         for piece in fitted.values():
             self._own(piece)
 
+    def _take_data(self, missing, corruption, target, target_shape):
+        """Takes what of the data is encoded and scored; before `_put_together`."""
+        self.missing = bool(missing)
+        self.target = None if target is None else one_of(target, ("y",), "target")
+        if target_shape is not None and target is None:
+            raise ValueError(f"Only a model with target='y' has targets. Received: target_shape={target_shape!r}")
+        self._target_shape = None if target_shape is None else plain(tuple(target_shape))
+        self.corruption = corruption
+
+    def _check_data(self, corruption, likelihood, objective, features=None):
+        """Refuses what does not go with the data that the model takes; `features` is as of `check_missing`."""
+        corruptions.check(corruption, self.image_shape, likelihood.data, self.missing)
+        if self.missing and features is not None:
+            shapes.check_missing(likelihood, objective, features)
+
+    def _data_shown(self):
+        """What `_take_data` took, in words."""
+        shown = ", NaN is missing" if self.missing else ""
+        corruption = getattr(self.corruption, "spec", getattr(self.corruption, "name", None))
+        shown += "" if corruption is None else f", corrupted by {corruption}"
+        return shown + ("" if self.target is None else f", targets {self.target_shape}")
+
     def _own(self, piece):
         if isinstance(piece, (tuple, list)):
             for part in piece:
@@ -59,6 +88,12 @@ class Composed(LatentVariableModel):
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.pieces and "settings" in vars(self):
             value = self._replacing(name, value)
+        if name in ("missing", "target") and "settings" in vars(self):
+            raise ValueError(f"What a model takes for data is decided when it is made. Received: {name}={value!r}")
+        if name == "corruption":
+            value = corruptions.get(value)
+            if "settings" in vars(self):
+                self._check_data(value, self.likelihood, self.objective)
         super().__setattr__(name, value)
 
     def _replacing(self, name, value):
@@ -68,13 +103,96 @@ class Composed(LatentVariableModel):
                 f"The {name} of this model goes with its other networks and parts: make a new model. "
                 f"Received: {name}={value!r}"
             )
+        return self._taken(name, value)
+
+    def _taken(self, name, value):
         given = {piece: getattr(self, piece) for piece in self.pieces} | {name: value}
         value = dict(zip(self.pieces, self._fitted(**given), strict=True))[name]
         self._own(value)
         return value
 
+    # The group of latents that no other one is above.
+
+    def _top(self):
+        """Its posterior and its prior."""
+        raise NotImplementedError
+
+    def _set_top(self, prior):
+        """Takes another prior of its."""
+        self.prior = prior
+
+    @property
+    def top_prior(self) -> Prior:
+        """The prior that `fit_prior` replaces: the model's, or that of the top of several groups of latents."""
+        return self._top()[1]
+
+    def fit_prior(
+        self,
+        x: Any,
+        prior: Prior | str = "mixture:components=10",
+        y: Any = None,
+        seed: int | None = None,
+        **training: int | float,
+    ) -> Prior:
+        """Fits a prior to draws z ~ q(z|x), all else staying as it is, and makes it the model's.
+
+        It is a prior like any other: samples, ELBO, log p(x), files, presets and exports have it from then on. Where
+        training has left the posteriors, over all images, off the prior, all of these get better. `latent_scale` is
+        that of the same draws. Of several groups of latents it is the prior of the top, which no other group makes.
+
+        Args:
+            x: (N, *X), training images.
+            prior: "mixture:components=10" or "normal", over the active units, the others staying N(0, 1); or a prior,
+                or the spec of one, that has weights, which are then trained: of codes, "autoregressive_codes".
+            y: (N, *label_shape), where the model is conditional; the prior is the same for all labels.
+            seed: int; None: another one at each call.
+            **training: epochs, batch_size and learning_rate of a prior whose weights are trained.
+
+        Returns:
+            The prior. A tenth of the draws, at most 1,000, is left out of the fit. Where the former prior is denser at
+            these, there is a warning.
+
+        Raises:
+            ValueError: for latents on a sphere or a model without active units; for a prior that is no density of such
+                latents; for too few images; where the model has a prior of labels, p(z|y), which the fitted one would
+                not be.
+
+        Reference: Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4; Dai and Wipf 2019.
+        """
+        posterior, former = self._top()
+        shape = posterior.event_shape
+        if former.label_shape is not None:
+            raise ValueError(
+                "A fitted prior takes no labels, and cannot stand for the p(z|y) of this model: take "
+                f"prior='standard_normal' first if that is what you want. Received: {former!r}"
+            )
+        if not self.codes and posterior.support not in (None, LatentPart.support):
+            raise ValueError(
+                f"These latents lie on {posterior.support}, and a density over all of space has no meaning there: "
+                f"keep the prior. Received: posterior={posterior.spec!r}"
+            )
+        seed = int(backend.seed_pair(seed)[0])
+        drawn = self._drawn(x, y, seed)
+        # Latents are one after the other from the top.
+        z, points = (
+            np.reshape(np.reshape(each, (len(each), -1))[:, : math.prod(shape)], (-1, *shape)) for each in drawn
+        )
+        support = posterior.support or LatentPart.support
+        codes = fitting.Codes(z, points, self.image_shape, self._encode_pseudo_inputs, seed, support, self.codes)
+        codes, held = codes.split()
+        fitted = fitting.fit(prior, codes, **training)
+        fitting.warn_if_worse(fitted, former, held)
+        self._set_top(fitted)
+        if not self.codes:
+            self.latent_scale = LatentScale.of(drawn[0])
+        return fitted
+
     def get_config(self) -> dict:
+        data = {"missing": self.missing or None, "target": self.target, "target_shape": self._target_shape}
+        data["corruption"] = self.corruption and keras.saving.serialize_keras_object(self.corruption)
         return {
+            # Those alone that are not as in a plain model.
+            **{name: value for name, value in data.items() if value is not None},
             **{piece: keras.saving.serialize_keras_object(getattr(self, piece)) for piece in self.pieces},
             "seed": self.seed,
             "image_shape": self.image_shape,

@@ -39,13 +39,13 @@ class Functions:
         """Forgets what was compiled."""
         self._compiled.clear()
 
-    def map(self, function: Callable, batch_size: int, *arrays: np.ndarray | None) -> np.ndarray:
+    def map(self, function: Callable, batch_size: int, *arrays: np.ndarray | None, **sizes: Any) -> np.ndarray:
         """`function` of each chunk of the arrays (None is left out), put together again as a numpy array."""
         arrays = [a for a in arrays if a is not None]
         count = len(arrays[0])
         size = min(batch_size, power_of_two(count))
         starts = range(0, count, size)
-        compiled = self(function)
+        compiled = self(function, **sizes)
         chunks = [compiled(*(padded(a[start : start + size], size) for a in arrays)) for start in starts]
         return np.concatenate([ops.convert_to_numpy(c) for c in chunks])[:count]
 

@@ -7,8 +7,10 @@ import keras
 from keras import layers, ops
 
 from keras_vae.backend import Tensor
+from keras_vae.distributions import is_product
 from keras_vae.likelihoods import Likelihood
 from keras_vae.names import plain
+from keras_vae.objectives import Objective
 from keras_vae.parts import Part
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import Prior
@@ -102,25 +104,32 @@ def as_taken(network: keras.layers.Layer, shape: tuple[int, ...]) -> tuple[int, 
     return flat if inputs and tuple(inputs[0].shape[1:]) == flat else shape
 
 
-def label_shape(network: keras.layers.Layer, given: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """The shape of one example's label, where `network` takes one beside its first input; otherwise None.
+def takes_mask(encoder: keras.layers.Layer, image_shape: tuple[int, ...]) -> bool:
+    """Whether an encoder takes [x, mask]: its second input has the shape of the first."""
+    inputs = getattr(encoder, "inputs", None) or ()
+    return len(inputs) > 1 and tuple(inputs[1].shape[1:]) == tuple(image_shape)
+
+
+def label_shape(network: keras.layers.Layer, given: tuple[int, ...] | None, others: int = 1) -> tuple[int, ...] | None:
+    """The shape of one example's label, where `network` takes one beside its other inputs; otherwise None.
 
     Args:
         network: of [x, y] or [z, y], or of one input.
         given: the shape for networks whose inputs are not known before they are called.
+        others: how many inputs come before it.
 
     Raises:
-        ValueError: for a network of more than two inputs.
+        ValueError: for a network of more inputs than these.
     """
     inputs = getattr(network, "inputs", None)
     if not inputs:
         return plain(given)
-    if len(inputs) > 2:
+    if len(inputs) > others + 1:
         raise ValueError(
             "A network takes images or latents, and beside them at most one input, the labels. "
             f"Received: {network.name} with {len(inputs)} inputs"
         )
-    return tuple(inputs[1].shape[1:]) if len(inputs) == 2 else None
+    return tuple(inputs[others].shape[1:]) if len(inputs) == others + 1 else None
 
 
 def applied(
@@ -192,7 +201,7 @@ def check_latents(posterior: Posterior, prior: Prior) -> None:
     if prior.event_shape != posterior.event_shape:
         raise ValueError(
             "Posterior and prior must be over latents of the same size. "
-            f"Received: posterior of size {posterior.size}, prior of size {prior.size}"
+            f"Received: posterior of size {posterior.latent_size}, prior of size {prior.size}"
         )
     if None not in (posterior.support, prior.support) and posterior.support != prior.support:
         raise ValueError(
@@ -236,19 +245,44 @@ def build_likelihood(
         warn_of_output_layer(decoder, features, image_shape)
 
 
+def check_missing(likelihood: Likelihood, objective: Objective, features: tuple[int, ...]) -> None:
+    """Refuses parts that need all elements of x.
+
+    Args:
+        likelihood: built.
+        objective: the objective.
+        features: shape of the decoder's output for one example.
+
+    Raises:
+        ValueError: for a likelihood that is no product over the elements, or is fitted to batches; for an objective
+            that looks at images.
+    """
+    if likelihood.adapts or not is_product(likelihood.distribution(ops.zeros((1, 1, *features)))):
+        raise ValueError(
+            "Elements may be missing where p(x|z) is a product over them, and nothing is fitted to whole batches: take "
+            "'bernoulli', 'normal', 'student_t' or 'laplace' (with a learned scale), 'discretized_logistic' or "
+            f"'categorical', or make the model without `missing`. Received: likelihood={likelihood.spec!r}"
+        )
+    if objective.whole_images:
+        raise ValueError(
+            "This objective looks at whole images, of which nothing may be missing: take 'elbo' or 'iwae'. "
+            f"Received: objective={objective.spec!r}"
+        )
+
+
 def output_shape(
     network: keras.layers.Layer,
     shape: tuple[int, ...],
     what: str,
     inputs: str,
-    labels: tuple[int, ...] | None = None,
+    *beside: tuple[int, ...] | None,
 ) -> tuple[int, ...]:
-    """The shape of `network`'s output for one example of `shape` (and a label); the call builds it.
+    """The shape of `network`'s output for one example of `shape`, and of further inputs; the call builds it.
 
     Raises:
         ValueError: if the network cannot take that, or returns no tensor.
     """
-    given = [s for s in (shape, labels) if s is not None]
+    given = [s for s in (shape, *beside) if s is not None]
     output = _called(network, given, what, inputs)
     if not hasattr(output, "shape"):
         raise ValueError(f"The {what} must return one tensor of features. Received: {output!r}")

@@ -232,7 +232,7 @@ class Train(ObjectiveTrainer):
 
     def _batch(self, x, y, sample_weight):
         x = self._checked(x)
-        return x, self._labels(y, len(x)), checks.checked_weights(sample_weight, len(x))
+        return x, checks.checked_y(self, y, len(x)), checks.checked_weights(sample_weight, len(x))
 
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """Keras' `predict_on_batch`: reconstructions, of a model that is not conditional."""

@@ -1,20 +1,21 @@
 """What a trained model is used for: arrays in, arrays out."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_vae import backend
+from keras_vae.backend import Tensor
 from keras_vae.inference import joined
 from keras_vae.models import shapes
 from keras_vae.models.functions import padded, power_of_two
 from keras_vae.models.scale import LatentScale
-from keras_vae.names import check_number, check_whole
+from keras_vae.names import check_number, check_whole, one_of
 from keras_vae.samplers import Sampler
-from keras_vae.training import checks, values
+from keras_vae.training import checks
 
 # Importance samples of one example that are drawn together, at most, and samples of the prior.
 ROUND, BLOCK = 256, 16
@@ -28,10 +29,10 @@ class Use:
     """Encoding, decoding, sampling and scoring, all by `run`; mixed into `LatentVariableModel`."""
 
     def _checked(self, x):
-        return values.check_array(x, self.image_shape, self.likelihood)
+        return checks.checked_x(self, x)
 
     def _labels(self, y, count):
-        return checks.checked_labels(y, count, self.label_shape, self.labels_optional)
+        return checks.checked_labels(y, count, self.label_shape, self.labels_optional, self.classes)
 
     def encode(self, x: Any, y: Any = None, batch_size: int = 256, standardized: bool = False) -> np.ndarray:
         """The point that stands for each image, the posterior's mean as a rule, (N, *latent_shape).
@@ -75,7 +76,7 @@ class Use:
 
         Reference: Rombach, Blattmann, Lorenz, Esser and Ommer 2022, appendix G (rescaled latents).
         """
-        if self.latent_dtype != "float32":
+        if self.has_codes:
             raise ValueError(
                 "Codes, which are whole numbers, have neither mean nor scale. "
                 f"Received: a model with latents of type {self.latent_dtype}"
@@ -148,7 +149,7 @@ class Use:
             raise ValueError(f"Expected as many images on both sides. Received: shapes {a.shape} and {b.shape}")
         check_whole(least=2, steps=steps)
         steps = int(steps)
-        if self.latent_dtype != "float32":
+        if self.has_codes:
             raise ValueError(
                 "Between codes, which are whole numbers, there is no way: this model cannot interpolate. "
                 f"Received: latents of type {self.latent_dtype}"
@@ -276,61 +277,97 @@ class Use:
         keys: Any = None,
         chunk: int | None = None,
         verbose: int = 0,
-    ) -> np.ndarray:
+        proposal: Literal["posterior", "prior"] = "posterior",
+        errors: bool = False,
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """An importance-sampled estimate of log p(x), a lower bound in expectation that tightens with `samples`.
 
+        By samples of the prior it is log mean_k p(x|z_k), which needs no posterior, but far more samples: few z of the
+        prior explain an image.
+
         Args:
-            x: (N, *X).
-            samples: K, importance samples from q(z|x) for each image.
-            y: (N, *label_shape), where the model is conditional; then it is log p(x|y).
+            x: (N, *X); where elements may be missing, it is log p of those that are there.
+            samples: K, importance samples for each image; of a posterior that is one point, one is drawn.
+            y: (N, *label_shape), where the model is conditional; then it is log p(x|y). Targets, where the model scores
+                them: then it is log p(y), by samples of q(z|x).
             seed: int; None: another one at each call. Equal calls give equal numbers.
             keys: (N,) ints; the noise of an image depends on `seed` and its key, and on no other image. None: 0, 1, ...
             chunk: how many z are decoded at a time, at least a round of 256 for one image, which bounds the memory;
                 None: what is fast, fewer of larger images.
             verbose: 1 shows progress.
+            proposal: what samples are drawn from, "posterior" or "prior".
+            errors: whether to return standard errors, too.
 
         Returns:
-            (N,), nats for each image.
+            (N,), nats for each image; with `errors` a pair, (estimates, their standard errors by the samples). An error
+            of 0.3 or more says that a handful of samples has nearly all weight, and the estimate may be far too low.
 
         Reference: Burda, Grosse and Salakhutdinov 2016, equation 8; Rezende, Mohamed and Wierstra 2014, appendix E.
         """
+        one_of(proposal, ("posterior", "prior"), "proposal")
+        check_whole(samples=samples)
+        # Of samples that are alike one is enough.
+        alike = self.deterministic and proposal == "posterior"
+        samples = 1 if alike else int(samples)
+        chunks = self._in_rounds(self._log_sums, x, y, samples, seed, keys, chunk, verbose, proposal=proposal)
+        totals = [np.logaddexp.reduce(np.stack(rounds).astype("float64"))[:, :count] for count, rounds in chunks]
+        totals = np.concatenate(totals, axis=1)
+        log_prob = totals[0] - np.log(samples)
+        return (log_prob, np.zeros(len(log_prob)) if alike else _errors(totals, samples)) if errors else log_prob
+
+    def _in_rounds(self, function, x, y, samples, seed, keys, chunk, verbose, **sizes):
+        """Importance samples of all images, in chunks, and for each chunk in rounds; arguments are those of `log_prob`.
+
+        Args:
+            function: (seeds, valid, x, y if there is one, samples=, **sizes) -> arrays (B, ...) of the first `valid`
+                samples of a round.
+
+        Yields:
+            How many images; for each round what `function` returns, as numpy arrays, of so many images or more.
+        """
         if chunk is None:
-            chunk = min(backend.FAST_CHUNK, max(1, ELEMENTS // math.prod(self.image_shape)))
+            chunk = min(backend.FAST_CHUNK, max(1, ELEMENTS // math.prod(self.target_shape)))
         check_whole(samples=samples, chunk=chunk)
         samples, chunk = int(samples), int(chunk)
         x = self._checked(x)
-        y = self._labels(y, len(x))
+        y = checks.checked_y(self, y, len(x))
         keys = np.arange(len(x)) if keys is None else np.asarray(keys)
         if keys.shape != (len(x),):
             raise ValueError(f"`keys` must be one for each of {len(x)} images. Received: shape {keys.shape}")
         rounds = -(-samples // ROUND)
         at_once = -(-samples // rounds)
-        images = _at_once(len(x), max(1, min(16, chunk // at_once)))
+        images = _at_once(len(x), max(1, min(16, chunk // (at_once * (self.classes or 1)))))
         seed = int(backend.seed_pair(seed)[0])
         progress = keras.utils.Progbar(-(-len(x) // images), verbose=verbose, unit_name="chunk")
-        log_sum_weights = self._functions(self._log_sum_weights, samples=at_once)
-        totals = np.empty(len(x))
+        function = self._functions(function, samples=at_once, **sizes)
         for start in range(0, len(x), images):
             batch = [padded(a[start : start + images], images) for a in (x, y) if a is not None]
-            total = -np.inf
+            parts = []
             for number in range(rounds):
                 valid = np.int32(min(at_once, samples - number * at_once))
                 seeds = backend.seed_pairs(seed, padded(keys[start : start + images], images), number)
-                part = log_sum_weights(seeds, valid, *batch)
-                total = np.logaddexp(total, ops.convert_to_numpy(part).astype("float64"))
-            totals[start : start + images] = total[: len(x) - start]
+                part = function(seeds, valid, *batch)
+                parts.append(keras.tree.map_structure(ops.convert_to_numpy, part))
+            yield min(images, len(x) - start), parts
             progress.add(1)
-        return totals - np.log(samples)
 
     def _log_sum_weights(self, seed, valid, x, y=None, *, samples):
         """The logarithm of the sum of the first `valid` of `samples` importance weights, (B,)."""
-        inference = self.infer(x, y, samples=samples, seed=seed)
+        return self._log_sums(seed, valid, x, y, samples=samples)[0]
+
+    def _log_sums(self, seed, valid, x, y=None, *, samples, proposal="posterior"):
+        """The logarithms of the sums of the first `valid` importance weights, and of their squares, (2, B)."""
+        from_prior = {} if proposal == "posterior" else {"proposal": proposal}
+        inference = self.infer(x, y, samples=samples, seed=seed, **from_prior)
         if inference.weights is not None:
-            # Labels enumerated along K are all counted, with weights that sum to one.
-            return inference.log_mean_weight + ops.log(ops.cast(samples, "float32"))
-        log_weight = self._log_likelihood(inference) - inference.log_ratio
-        counted = ops.arange(samples, dtype="int32")[:, None] < valid
-        return ops.logsumexp(ops.where(counted, log_weight, -np.inf), axis=0)
+            log_weight = inference.log_term + ops.log(ops.cast(samples, "float32"))
+        else:
+            log_weight = self._log_likelihood(inference)
+            log_weight = log_weight if from_prior else log_weight - inference.log_ratio
+        log_weight = first_of(log_weight, samples, valid)
+        # Of labels that are enumerated along K, each sample has all.
+        log_weight = ops.logsumexp(ops.reshape(log_weight, (samples, log_weight.shape[0] // samples, -1)), axis=1)
+        return ops.stack([ops.logsumexp(power * log_weight, axis=0) for power in (1.0, 2.0)])
 
     def _log_likelihood(self, inference):
         """log p(x|z), (K, B), of as many samples at a time as is fast."""
@@ -347,6 +384,25 @@ class Use:
         z = ops.reshape(z, (turns, samples // turns, *z.shape[1:]))
         scored = ops.map(lambda z: inference.decode(z).log_prob(inference.x), z)
         return ops.reshape(scored, (samples, batch))
+
+
+def first_of(log_weight: Tensor, samples: int, valid: Tensor) -> Tensor:
+    """The logarithms of weights, (K, B), minus infinity but for those of the first `valid` of some samples.
+
+    Args:
+        log_weight: (K, B), K a multiple of `samples` where each has all labels.
+        samples: how many.
+        valid: how many of them count.
+    """
+    count = log_weight.shape[0]
+    return ops.where(ops.arange(count, dtype="int32")[:, None] < valid * (count // samples), log_weight, -np.inf)
+
+
+def _errors(log_sums, samples):
+    """Standard errors of logarithms of means of weights, (N,), of the logarithms of their sums and sums of squares."""
+    share = np.exp(log_sums[1] - 2 * log_sums[0])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.sqrt(np.maximum(samples * share - 1, 0) / np.float64(samples - 1))
 
 
 def _at_once(count, most):

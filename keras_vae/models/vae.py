@@ -3,20 +3,23 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vae import backend, likelihoods, objectives, posteriors, priors
 from keras_vae.backend import Tensor, tfd
-from keras_vae.draws import Draw
+from keras_vae.corruptions import Corruption
+from keras_vae.distributions import NormalMixture
+from keras_vae.draws import Draw, FromPosterior
 from keras_vae.inference import Latent
 from keras_vae.likelihoods import Likelihood
 from keras_vae.models import shapes
 from keras_vae.models.composed import Composed
-from keras_vae.models.scale import LatentScale
+from keras_vae.names import check_whole
 from keras_vae.objectives import Objective
-from keras_vae.parts import LatentPart, frozen
+from keras_vae.parts import frozen
 from keras_vae.posteriors import Posterior
-from keras_vae.priors import Prior, fitting
+from keras_vae.priors import Prior
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -25,7 +28,7 @@ class VAE(Composed):
 
     Args:
         encoder: Keras model or layer, images (B, *X) -> features; no output layer, the posterior has it. With a second
-            input, [x, y], it sees labels.
+            input, [x, y], it sees labels; with `missing`, [x, mask] and [x, mask, y], it sees what is there.
         decoder: Keras model or layer, z (B, D) -> features; no output layer, the likelihood has it. With a second
             input, [z, y], it sees labels.
         posterior: a posterior, or a spec; None: `DiagonalNormal` of the decoder's input size.
@@ -38,11 +41,18 @@ class VAE(Composed):
         label_shape: shape of one example's label y, for networks whose inputs are not known before they are called and
             that take [x, y] and [z, y]; a Keras model with two inputs says it itself.
         name: name of the model.
+        missing: whether NaN in x stands for elements that are missing: the encoder sees 0 for them, and the likelihood,
+            a product over elements, scores the others.
+        corruption: what is done to x before it is encoded, in training alone, the clean x being scored: a corruption, a
+            spec ("masking:rate=0.3"), or a Keras layer.
+        target: "y" where y is scored, and x is what it is given: `fit(x, y)`; None: x itself.
+        target_shape: shape of one target; None: that of x.
 
     Raises:
         ValueError: if the networks and parts do not fit each other.
 
-    Reference: Kingma and Welling 2014; Rezende, Mohamed and Wierstra 2014.
+    Reference: Kingma and Welling 2014; Rezende, Mohamed and Wierstra 2014; Mattei and Frellsen 2019, arXiv:1812.02633
+    (missing); Im et al. 2017, arXiv:1511.06406 (corruption).
 
     Example:
         encoder, decoder = kv.networks.mlp((28, 28, 1), latent_size=20)
@@ -65,10 +75,15 @@ class VAE(Composed):
         image_shape: tuple[int, ...] | None = None,
         label_shape: tuple[int, ...] | None = None,
         name: str | None = None,
+        missing: bool = False,
+        corruption: Corruption | keras.layers.Layer | str | None = None,
+        target: str | None = None,
+        target_shape: tuple[int, ...] | None = None,
         **kwargs: Any,
     ):
         super().__init__(name=name, autocast=False, **kwargs)
         self.image_shape = shapes.input_shape(encoder, image_shape, "encoder", "image_shape=(28, 28, 1)")
+        self._take_data(missing, corruption, target, target_shape)
         self._given_label_shape = label_shape
         networks = {"encoder": encoder, "decoder": decoder}
         parts = {"posterior": posterior, "prior": prior, "likelihood": likelihood, "objective": objective}
@@ -81,11 +96,15 @@ class VAE(Composed):
             posterior = "diagonal_normal" if posterior is None else posterior
             posterior = posteriors.for_decoder(posterior, shapes.latent_size(decoder))
         prior = posterior.default_prior if prior is None else prior
-        prior = priors.get(prior, posterior.size, posterior.codes)
+        prior = priors.get(prior, posterior.latent_size, **posterior.suiting)
         likelihood, objective = likelihoods.get(likelihood), objectives.get(objective)
         shapes.check_latents(posterior, prior)
-        labels = [shapes.label_shape(network, self._given_label_shape) for network in (encoder, decoder)]
-        if prior.uses_encoder and (labels[0] is not None or posterior.discrete or not posterior.has_density):
+        mask = self.image_shape if self.missing and shapes.takes_mask(encoder, self.image_shape) else None
+        labels = [
+            shapes.label_shape(network, self._given_label_shape, others)
+            for network, others in ((encoder, 1 if mask is None else 2), (decoder, 1))
+        ]
+        if prior.uses_encoder and (labels[0] is not None or posterior.has_codes or not posterior.has_density):
             raise ValueError(
                 "This prior is made of q(z|u) of inputs u that it learns: it needs a posterior with a density, and an "
                 f"encoder that sees no labels. Received: prior={prior.spec!r}, posterior={posterior.spec!r}, "
@@ -94,15 +113,22 @@ class VAE(Composed):
         found = {*labels, prior.label_shape} - {None}
         if len(found) > 1:
             raise ValueError(f"Encoder, decoder and prior must take labels of one shape. Received: {sorted(found)}")
-        features = shapes.output_shape(encoder, self.image_shape, "encoder", "images", labels[0])
+        if found and self.target is not None:
+            raise ValueError(
+                "A model that scores targets takes no labels: y is one or the other. "
+                f"Received: target={self.target!r}, labels of shape {found.pop()}"
+            )
+        features = shapes.output_shape(encoder, self.image_shape, "encoder", "images", mask, labels[0])
         shapes.build(posterior, features)
         shapes.build(prior, self.image_shape)
         what = "latents of the posterior's size"
         seen = posterior.embedding_shape
         seen = shapes.as_taken(decoder, seen) if posterior.discrete else seen
         features = shapes.output_shape(decoder, seen, "decoder", what, labels[1])
-        shapes.build_likelihood(likelihood, decoder, features, self.image_shape)
-        shapes.build(objective, posterior.event_shape, self.image_shape)
+        shapes.build_likelihood(likelihood, decoder, features, self.target_shape)
+        shapes.build(objective, posterior.event_shape, self.target_shape)
+        self._check_data(self.corruption, likelihood, objective, features)
+        self._takes_mask = mask is not None
         self._encoder_labels, self._decoder_labels, self._seen = *labels, seen
         self.label_shape = found.pop() if found else None
         return encoder, decoder, posterior, prior, likelihood, objective
@@ -115,7 +141,7 @@ class VAE(Composed):
         parts = {role: getattr(self, role).spec for role in ("posterior", "prior", "likelihood", "objective")}
         lines = [f"{role + ':':<12} {text}" for role, text in {**parts, "networks": networks}.items()]
         labels = "" if self.label_shape is None else f", labels {self.label_shape}"
-        head = f"<VAE {self.name!r}: images {self.image_shape}, latents {self.latent_shape}{labels}"
+        head = f"<VAE {self.name!r}: images {self.image_shape}, latents {self.latent_shape}{labels}{self._data_shown()}"
         return "\n  ".join([head, *lines]) + ">"
 
     @property
@@ -129,9 +155,29 @@ class VAE(Composed):
         return "int32" if self.posterior.discrete else "float32"
 
     @property
+    def has_codes(self) -> bool:
+        """Whether z, or some of its units, are codes."""
+        return self.posterior.has_codes
+
+    @property
     def codes(self) -> int | None:
         """How many codes there are, where the posterior's z are codes."""
         return self.posterior.codes
+
+    @property
+    def books(self) -> int:
+        """How many codebooks there are, one after the other along the last axis of z."""
+        return self.posterior.books
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the posterior fits something to batches in training, such as a codebook."""
+        return self.posterior.adapts
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether q(z|x) has all mass on one z."""
+        return self.posterior.deterministic
 
     def run(
         self,
@@ -140,9 +186,10 @@ class VAE(Composed):
         y: Tensor | None = None,
         temperature: float | Tensor = 1.0,
         training: bool = False,
+        sample_weight: Tensor | None = None,
     ) -> tuple[tuple[Latent, ...], Tensor]:
         prior = self._prior(y, temperature, training)
-        posterior, held = (None, None) if x is None else self._posterior(x, y, prior, training)
+        posterior, held = (None, None) if x is None else self._posterior(x, y, prior, training, sample_weight)
         z = draw(posterior, prior, self.posterior.point)
         penalty = 0.0 if posterior is None else self.posterior.penalty(posterior)
         seen = self.posterior.embed(z, posterior)
@@ -152,6 +199,9 @@ class VAE(Composed):
         features = shapes.applied(self.decoder, (seen, self._seen), *label, training=training)
         return (Latent(z, posterior, prior, penalty, held),), features
 
+    def _top(self):
+        return self.posterior, self.prior
+
     def _prior(self, y, temperature=1.0, training=False):
         distribution = self.prior.training_distribution if training else self.prior.distribution
         return distribution(y, temperature, self._encode_pseudo_inputs)
@@ -159,78 +209,56 @@ class VAE(Composed):
     def _encode_pseudo_inputs(self, inputs):
         # They are in the encoder's units, and have no labels. In inference mode: they are no data, whose statistics
         # layers such as batch normalisation keep, and p(z) is the same in training and tests.
-        return self.posterior.distribution(self.encoder(inputs, training=False))
+        return self.posterior.distribution(shapes.applied(self.encoder, *self._pseudo_inputs(inputs)))
 
     @property
     def decoder_weights(self) -> list[keras.Variable]:
         """Those of the decoder and of the likelihood's output layer."""
         return [*self.decoder.trainable_variables, *self.likelihood.trainable_variables]
 
-    def _posterior(self, x, y=None, prior=None, training=False):
+    def _posterior(self, x, y=None, prior=None, training=False, sample_weight=None):
         """q(z|x), and a function that gives it again as a constant."""
         label = [] if self._encoder_labels is None else [(y, self._encoder_labels)]
-        seen = (self.likelihood.network_input(x), self.image_shape)
-        features = shapes.applied(self.encoder, seen, *label, training=training)
+        features = shapes.applied(self.encoder, *self.network_inputs(x), *label, training=training)
 
         def held():
             return frozen(self.posterior, "distribution")(ops.stop_gradient(features), prior, training)
 
-        return self.posterior.distribution(features, prior, training), held
+        weights = {"sample_weight": sample_weight} if self.adapts else {}
+        return self.posterior.distribution(features, prior, training, **weights), held
 
-    def fit_prior(
-        self,
-        x: Any,
-        prior: Prior | str = "mixture:components=10",
-        y: Any = None,
-        seed: int | None = None,
-        **training: int | float,
-    ) -> Prior:
-        """Fits a prior to draws z ~ q(z|x), all else staying as it is, and makes it the model's.
-
-        It is a prior like any other: samples, ELBO, log p(x), files, presets and exports have it from then on. Where
-        training has left the posteriors, over all images, off the prior, all of these get better. `latent_scale` is
-        that of the same draws.
+    def classify(self, x: Any, y: Any = None, samples: int = 16, seed: int = 0, batch_size: int = 256) -> np.ndarray:
+        """The cluster of each image: p(component|x) = E_q(z|x)[p(component|z)] of a prior that is a mixture.
 
         Args:
-            x: (N, *X), training images.
-            prior: "mixture:components=10" or "normal", over the active units, the others staying N(0, 1); or a prior,
-                or the spec of one, that has weights, which are then trained: of codes, "autoregressive_codes".
-            y: (N, *label_shape), where the model is conditional; the prior is the same for all labels.
-            seed: int; None: another one at each call.
-            **training: epochs, batch_size and learning_rate of a prior whose weights are trained.
+            x: (N, *X).
+            y: (N, *label_shape), where the model is conditional.
+            samples: of z for each image.
+            seed: int; the noise of an image depends on it and on the image's number alone.
+            batch_size: how many are classified at a time.
 
         Returns:
-            The prior. A tenth of the draws, at most 1,000, is left out of the fit. Where the former prior is denser at
-            these, there is a warning.
+            (N, components), probabilities.
 
         Raises:
-            ValueError: for latents on a sphere or a model without active units; for a prior that is no density of such
-                latents; for too few images; where the model has a prior of labels, p(z|y), which the fitted one would
-                not be.
+            ValueError: for a prior that is no mixture.
 
-        Reference: Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4; Dai and Wipf 2019.
+        Reference: Jiang et al. 2017, arXiv:1611.05148 (VaDE), equation 16.
         """
-        if self.prior.label_shape is not None:
+        check_whole(samples=samples, batch_size=batch_size)
+        x = self._checked(x)
+        seeds = backend.seed_pairs(int(seed), range(len(x)))
+        y = self._labels(y, len(x))
+        return self._functions.map(self._classify, int(batch_size), x, seeds, y, samples=int(samples))
+
+    def _classify(self, x, seeds, y=None, *, samples):
+        (latent,), _ = self.run(FromPosterior(samples, x.shape[0], seeds), ops.cast(x, "float32"), y)
+        if not isinstance(latent.prior, (tfd.MixtureSameFamily, NormalMixture)):
             raise ValueError(
-                "A fitted prior takes no labels, and cannot stand for the p(z|y) of this model: set vae.prior = "
-                f"'standard_normal' first if that is what you want. Received: {self.prior!r}"
+                "Clusters are the components of a mixture: give the model prior='mixture:components=10', or 'vamp', or "
+                f"fit one to a trained model, vae.fit_prior(x). Received: prior={self.prior.spec!r}"
             )
-        if not self.codes and self.posterior.support not in (None, LatentPart.support):
-            raise ValueError(
-                f"These latents lie on {self.posterior.support}, and a density over all of space has no meaning there: "
-                f"keep the prior. Received: posterior={self.posterior.spec!r}"
-            )
-        seed = int(backend.seed_pair(seed)[0])
-        z, points = self._drawn(x, y, seed)
-        support = self.posterior.support or LatentPart.support
-        codes = fitting.Codes(z, points, self.image_shape, self._encode_pseudo_inputs, seed, support, self.codes)
-        codes, held = codes.split()
-        fitted = fitting.fit(prior, codes, **training)
-        fitting.warn_if_worse(fitted, self.prior, held)
-        self.prior = fitted
-        if not self.codes:
-            self.latent_scale = LatentScale.of(z)
-        return self.prior
+        return ops.mean(latent.prior.posterior_marginal(latent.z).probs_parameter(), axis=0)
 
     def posterior_of(self, x: Any, y: Any = None) -> tfd.Distribution:
         """q(z|x) of all images at once, a TFP distribution, batch (N,), event (D,).

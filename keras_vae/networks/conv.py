@@ -17,6 +17,7 @@ def conv(
     dense: int | None = 256,
     activation: str | Callable = "relu",
     batch_norm: bool = False,
+    missing: bool = False,
 ) -> tuple[keras.Model, keras.Model]:
     """Build a convolutional encoder and the decoder that mirrors it.
 
@@ -28,6 +29,8 @@ def conv(
         dense: width of a last dense layer of the encoder; with None its features are the flattened maps.
         activation: anything that `keras.layers.Activation` takes.
         batch_norm: normalise before each activation.
+        missing: whether the encoder takes [x, mask], the mask being 1 where an element of x is there, for models with
+            `missing=True`.
 
     Returns:
         `(encoder, decoder)`, `image_shape -> (features,)` and `(latent_size,) -> (H, W, widths[0])`. Posterior and
@@ -43,7 +46,8 @@ def conv(
         ((None, 2048), (None, 64, 64, 32))
     """
     check_axes(image_shape, "(H, W, C)")
-    return hourglass(image_shape, latent_size, widths, kernel_size, activation, dense=dense, batch_norm=batch_norm)
+    options = {"dense": dense, "batch_norm": batch_norm, "missing": missing}
+    return hourglass(image_shape, latent_size, widths, kernel_size, activation, **options)
 
 
 @known_as("network", "conv1d")
@@ -55,6 +59,7 @@ def conv1d(
     dense: int | None = 256,
     activation: str | Callable = "relu",
     batch_norm: bool = False,
+    missing: bool = False,
 ) -> tuple[keras.Model, keras.Model]:
     """Build `conv` for signals of shape `(length, channels)`; arguments and errors are those of `conv`.
 
@@ -62,4 +67,5 @@ def conv1d(
         `(encoder, decoder)`, `image_shape -> (features,)` and `(latent_size,) -> (length, widths[0])`.
     """
     check_axes(image_shape, "(length, channels)")
-    return hourglass(image_shape, latent_size, widths, kernel_size, activation, dense=dense, batch_norm=batch_norm)
+    options = {"dense": dense, "batch_norm": batch_norm, "missing": missing}
+    return hourglass(image_shape, latent_size, widths, kernel_size, activation, **options)

@@ -51,6 +51,20 @@ def check_axes(image_shape: tuple[int, ...], *expected: str) -> None:
         raise ValueError(f"`image_shape` must be {' or '.join(expected)}. Received: image_shape={image_shape!r}")
 
 
+def encoder_inputs(image_shape: tuple[int, ...], missing: bool) -> tuple[Any, keras.KerasTensor]:
+    """The inputs of an encoder, and what its first layer sees.
+
+    Args:
+        image_shape: `*X`.
+        missing: whether there is a second input, a mask, which is joined to the images on their last axis.
+    """
+    image = layers.Input(image_shape, name="encoder_input")
+    if not missing:
+        return image, image
+    mask = layers.Input(image_shape, name="encoder_mask")
+    return [image, mask], layers.Concatenate(name="encoder_joined")([image, mask])
+
+
 def hourglass(
     image_shape: tuple[int, ...],
     latent_size: int | tuple[int, ...],
@@ -61,6 +75,7 @@ def hourglass(
     dense: int | None = None,
     batch_norm: bool = False,
     refine: Callable | None = None,
+    missing: bool = False,
 ) -> tuple[keras.Model, keras.Model]:
     """Build an encoder that halves the image once per width, and the decoder that mirrors it.
 
@@ -75,6 +90,7 @@ def hourglass(
         batch_norm: normalise before each activation.
         refine: `(maps, level, name) -> maps` of the same shape, applied after each halving and before each doubling;
             None: nothing.
+        missing: whether the encoder takes a mask, too.
 
     Returns:
         `(encoder, decoder)`, `image_shape -> (features,)` and `(latent_size,) -> (*sizes, widths[0])`; with a latent
@@ -113,7 +129,7 @@ def hourglass(
     def refined(x, level, name):
         return x if refine is None else refine(x, level, name)
 
-    x = image = layers.Input(image_shape, name="encoder_input")
+    inputs, x = encoder_inputs(image_shape, missing)
     for i, width in enumerate(widths):
         name = f"encoder_{i}"
         x = convolution(width, kernel_size, name=f"{name}_conv", **options)(x)
@@ -122,7 +138,7 @@ def hourglass(
         x = layers.Flatten(name="encoder_flatten")(x)
     if dense is not None:
         x = layers.Dense(dense, activation=activation, name="encoder_dense")(x)
-    encoder = keras.Model(image, x, name="encoder")
+    encoder = keras.Model(inputs, x, name="encoder")
 
     coarsest = (*sizes[-1], widths[-1])
     x = z = layers.Input(latent_shape, name="decoder_input")

@@ -8,7 +8,16 @@ import keras
 from keras import layers
 
 from keras_vae.names import known_as, plain
-from keras_vae.networks.hourglass import as_tuple, check_axes, check_sizes, check_tuples, crop, halvings, residual
+from keras_vae.networks.hourglass import (
+    as_tuple,
+    check_axes,
+    check_sizes,
+    check_tuples,
+    crop,
+    encoder_inputs,
+    halvings,
+    residual,
+)
 
 Groups = tuple[tuple[keras.Model, keras.Model], ...]
 
@@ -21,6 +30,7 @@ def ladder(
     widths: int | tuple[int, ...] = (32, 64),
     blocks: int = 1,
     activation: str | Callable = "swish",
+    missing: bool = False,
 ) -> tuple[keras.Model, keras.Model, Groups]:
     """Build the networks of a `HierarchicalVAE`: a residual way up, and a way down whose groups have maps of any size.
 
@@ -37,6 +47,8 @@ def ladder(
         widths: channels of the features after each halving; a number: of one halving.
         blocks: residual blocks of each size on the way up, and below each group on the way down.
         activation: anything that `keras.layers.Activation` takes.
+        missing: whether the encoder takes [x, mask], the mask being 1 where an element of x is there, for models with
+            `missing=True`.
 
     Returns:
         `(encoder, decoder, groups)`, as `HierarchicalVAE` takes them: ordinary Keras models of Keras' own layers.
@@ -114,7 +126,7 @@ def ladder(
             x = crop(x, image_shape[:-1] if i < 0 else sizes[i], f"{name}_{i + 1}_crop")
         return x
 
-    x = image = layers.Input(image_shape, name="encoder_input")
+    inputs, x = encoder_inputs(image_shape, missing)
     seen = []
     for i, width in enumerate(widths):
         x = active(x, f"encoder_{i}") if i else x
@@ -122,7 +134,7 @@ def ladder(
         seen.append(x)
     flat = layers.Flatten(name="encoder_flatten")(active(x, "encoder")) if len(top) == 1 else None
     seen = [seen[level] if len(shape) > 1 else flat for level, shape in rungs]
-    encoder = keras.Model(image, seen, name="encoder")
+    encoder = keras.Model(inputs, seen, name="encoder")
 
     made = []
     for index in range(1, len(rungs)):

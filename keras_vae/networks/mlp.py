@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from keras_vae.names import known_as, plain
-from keras_vae.networks.hourglass import as_tuple, check_sizes, check_tuples
+from keras_vae.networks.hourglass import as_tuple, check_sizes, check_tuples, encoder_inputs
 
 
 @known_as("network", "mlp")
@@ -15,6 +15,7 @@ def mlp(
     latent_size: int,
     widths: int | tuple[int, ...] = (500,),
     activation: str | Callable = "relu",
+    missing: bool = False,
 ) -> tuple[keras.Model, keras.Model]:
     """Build a dense encoder and the decoder that mirrors it.
 
@@ -23,6 +24,8 @@ def mlp(
         latent_size: length of z.
         widths: hidden widths of the encoder, the decoder having them in reverse; a number: of one layer.
         activation: anything that `keras.layers.Dense` takes.
+        missing: whether the encoder takes [x, mask], the mask being 1 where an element of x is there, for models with
+            `missing=True`.
 
     Returns:
         `(encoder, decoder)`, `image_shape -> (widths[-1],)` and `(latent_size,) -> (widths[0],)`. Posterior and
@@ -48,9 +51,9 @@ def mlp(
             x = layers.Dense(width, activation=activation, name=f"{name}_dense_{i}")(x)
         return x
 
-    image = layers.Input(image_shape, name="encoder_input")
+    inputs, x = encoder_inputs(image_shape, missing)
     z = layers.Input((latent_size,), name="decoder_input")
-    pixels = layers.Flatten(name="encoder_flatten")(image)
-    encoder = keras.Model(image, stack(pixels, widths, "encoder"), name="encoder")
+    pixels = layers.Flatten(name="encoder_flatten")(x)
+    encoder = keras.Model(inputs, stack(pixels, widths, "encoder"), name="encoder")
     decoder = keras.Model(z, stack(z, widths[::-1], "decoder"), name="decoder")
     return encoder, decoder

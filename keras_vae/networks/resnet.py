@@ -15,6 +15,7 @@ def resnet(
     widths: int | tuple[int, ...] = (64, 128),
     blocks: int | tuple[int, ...] = 2,
     activation: str | Callable = "swish",
+    missing: bool = False,
 ) -> tuple[keras.Model, keras.Model]:
     """Build a residual encoder and the decoder that mirrors it.
 
@@ -28,6 +29,8 @@ def resnet(
         widths: channels after each halving (rounded up) of the encoder; a number: of one halving.
         blocks: residual blocks per width: a number, or one for each width.
         activation: anything that `keras.layers.Activation` takes.
+        missing: whether the encoder takes [x, mask], the mask being 1 where an element of x is there, for models with
+            `missing=True`.
 
     Returns:
         `(encoder, decoder)`, `image_shape -> (features,)` and `(latent_size,) -> (H, W, widths[0])`; with a latent map
@@ -65,4 +68,4 @@ def resnet(
         return x
 
     # A kernel that the stride divides covers every pixel equally often: no checkerboard.
-    return hourglass(image_shape, latent_size, widths, 4, activation, refine=refine)
+    return hourglass(image_shape, latent_size, widths, 4, activation, refine=refine, missing=missing)

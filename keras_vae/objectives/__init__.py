@@ -10,6 +10,7 @@ from keras_vae.objectives.elbo import ELBO
 from keras_vae.objectives.gradients import DReG, StickingTheLanding
 from keras_vae.objectives.hamiltonian import Hamiltonian
 from keras_vae.objectives.iwae import CIWAE, IWAE, MIWAE, PIWAE
+from keras_vae.objectives.joint import JointCapacity
 from keras_vae.objectives.regularized import RAE, Contractive
 from keras_vae.objectives.total_correlation import Factor, TotalCorrelation
 
@@ -30,6 +31,7 @@ __all__ = [
     "DReG",
     "Factor",
     "Hamiltonian",
+    "JointCapacity",
     "Objective",
     "StickingTheLanding",
     "TotalCorrelation",

@@ -102,6 +102,8 @@ class VAEGAN(Objective):
     (balanced); Sauer et al. 2021, "Projected GANs" (features); Miyato et al. 2018 (spectral norm, hinge).
     """
 
+    whole_images = True
+
     def __init__(
         self,
         samples: int = 1,

@@ -1,6 +1,7 @@
 """What an objective is."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -17,9 +18,13 @@ class Objective(Part):
 
     Args:
         samples: K, samples of z for each example.
+
+    Attributes:
+        whole_images: whether it looks at images, of which no element may be missing.
     """
 
     role = "objective"
+    whole_images = False
 
     def __init__(self, samples: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
@@ -65,14 +70,16 @@ class Objective(Part):
             self.check_real(inference)
         if len(inference.latents) > 1:
             raise ValueError(
-                "This objective is for models with one group of latents; several take an ELBO, IWAE, MIWAE or CIWAE. "
+                "This objective is for models with one group of latents; several take bounds: ELBO, IWAE, MIWAE, "
+                "CIWAE, PIWAE, DReG or StickingTheLanding. "
                 f"Received: objective {self.spec!r}, {len(inference.latents)} groups"
             )
         return inference.latents[0]
 
     def check_real(self, inference: Inference) -> None:
         """Refuses codes, which have neither means nor distances."""
-        if any("int" in keras.backend.standardize_dtype(latent.z.dtype) for latent in inference.latents):
+        parts = [part for latent in inference.latents for part in latent.parts]
+        if any("int" in keras.backend.standardize_dtype(part.z.dtype) for part in parts):
             raise ValueError(
                 "This objective is for latents of real numbers, and not for codes: take an ELBO, which weighs what a "
                 f"codebook asks for, too. Received: objective {self.spec!r}, latents of whole numbers"
@@ -98,20 +105,24 @@ def negative_elbo(inference: Inference, beta: float = 1.0) -> Tensor:
     return loss + beta * inference.mean(inference.kl) if beta else loss
 
 
-def held(objective: Objective, latent: Latent) -> tfd.Distribution:
-    """q(z|x) as a constant.
+def held(objective: Objective, inference: Inference) -> Callable[[Tensor], Tensor]:
+    """z, as of `Inference.decode` -> log q(z|x), (K, B), whose gradients reach z alone.
 
     Raises:
         ValueError: where there is none, or z lets no gradient through.
     """
-    q = latent.posterior
-    if latent.held is None or q.reparameterization_type != tfd.FULLY_REPARAMETERIZED or not has_density(q):
-        raise ValueError(
-            "This objective needs a posterior with a density, whose samples let gradients through, of a model that "
-            "gives it as a constant, too (`held` of its Latent), as a VAE does. "
-            f"Received: objective {objective.spec!r}, posterior {q}"
-        )
-    return latent.held()
+    latents = inference.latents
+    constant = inference.densities is not None or (len(latents) == 1 and latents[0].held is not None)
+    for q in (latent.posterior for latent in latents):
+        if not constant or q.reparameterization_type != tfd.FULLY_REPARAMETERIZED or not has_density(q):
+            raise ValueError(
+                "This objective needs posteriors with a density, whose samples let gradients through, of a model that "
+                "gives them as a constant, too (by `densities` of its Inference), as a VAE does. "
+                f"Received: objective {objective.spec!r}, posterior {q}"
+            )
+    if len(latents) == 1 and latents[0].held is not None:
+        return latents[0].held().log_prob
+    return lambda z: inference.densities(z, True)[0]
 
 
 def flat(z: Tensor) -> Tensor:

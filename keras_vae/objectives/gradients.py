@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 from keras_vae.backend import Tensor, tfp
-from keras_vae.inference import Inference
+from keras_vae.inference import Inference, joined
 from keras_vae.objectives.base import Objective, held
 from keras_vae.parts import register
 
@@ -15,7 +15,7 @@ from keras_vae.parts import register
 class Split:
     """The log-weights of a pass, with gradients for decoder and prior on one side, and for the encoder on the other.
 
-    It runs the decoder once more, on z as constants.
+    It runs the decoder once more, on z as constants, and of several groups all that makes their z.
 
     Args:
         objective: whose it is.
@@ -23,18 +23,17 @@ class Split:
     """
 
     def __init__(self, objective: Objective, inference: Inference):
-        self._inference, self._latent = inference, objective.one_latent(inference)
-        self._held = held(objective, self._latent)
+        objective.check_real(inference)
+        self._inference, self._z = inference, joined(inference.latents)
+        self._held = held(objective, inference)
         objective.check_alike(inference)
 
     @cached_property
     def _weight_and_slope(self):
-        inference, latent = self._inference, self._latent
-
         def log_weight(z):
-            return inference.decode(z).log_prob(inference.x) + latent.prior.log_prob(z) - self._held.log_prob(z)
+            return self._inference.log_joint(z) - self._held(z)
 
-        return tfp.math.value_and_gradient(log_weight, ops.stop_gradient(latent.z))
+        return tfp.math.value_and_gradient(log_weight, ops.stop_gradient(self._z))
 
     @property
     def log_weight(self) -> Tensor:
@@ -49,11 +48,11 @@ class Split:
             scored: whether that of log w_k by the parameters of q, z being held, is part of it; otherwise it is that by
                 way of z alone.
         """
-        z = self._latent.z
+        z = self._z
         slope, constant = (ops.stop_gradient(value) for value in (self._weight_and_slope[1], z))
         moved = ops.sum(slope * (z - constant), axis=tuple(range(2, len(z.shape))))
         if scored:
-            moved = moved - self._latent.posterior.log_prob(constant) + self._held.log_prob(constant)
+            moved = moved - self._inference.log_posterior(constant) + self._held(constant)
         return ops.sum(ops.stop_gradient(factors) * moved, axis=0)
 
 
@@ -104,6 +103,7 @@ class StickingTheLanding(Objective):
         super().__init__(samples=samples, **kwargs)
 
     def terms(self, inference: Inference) -> dict[str, Tensor]:
-        latent = self.one_latent(inference)
-        log_ratio = held(self, latent).log_prob(latent.z) - latent.prior.log_prob(latent.z)
+        self.check_real(inference)
+        log_ratio = held(self, inference)(joined(inference.latents))
+        log_ratio = log_ratio - sum(latent.prior.log_prob(latent.z) for latent in inference.latents)
         return {"loss": inference.mean(inference.penalty + log_ratio - inference.log_likelihood)}

@@ -144,7 +144,7 @@ class Contractive(Objective):
 
     def terms(self, inference: Inference) -> dict[str, Tensor]:
         self.check_real(inference)
-        x = ops.convert_to_tensor(inference.x)
+        x = ops.convert_to_tensor(inference.x if inference.seen is None else inference.seen)
         size = sum(latent.size for latent in inference.latents)
         if self.projections is None:
             directions = list(ops.eye(size))

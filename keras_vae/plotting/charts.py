@@ -30,6 +30,8 @@ IN_NATS = {*TERMS, "iwae", "miwae", "ciwae", "log_prob", "capacity"} | {
     "total_correlation",
     "unit_kl",
     "constraint",
+    "continuous_kl",
+    "categorical_kl",
 }
 
 
@@ -172,7 +174,8 @@ def curves(
                 marker = "o" if epochs <= 20 or len(series[key][0]) == 1 else None
                 ax.plot(*series[key], label=label, color=colour, marker=marker, markersize=3)
         ax.set_xlabel("epoch")
-        ax.set_ylabel("nats" if name in IN_NATS else "")
+        # The KL of each group of latents is `kl_0`, ...
+        ax.set_ylabel("nats" if name in IN_NATS or name.startswith("kl_") else "")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(alpha=0.3)

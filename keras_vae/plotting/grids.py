@@ -60,13 +60,19 @@ def image_grid(
     return _grid(rows, ("",) if row_names is None else row_names, title)
 
 
-def reconstruction_grid(originals: ArrayLike, reconstructions: ArrayLike, columns: int = 10) -> Figure:
+def reconstruction_grid(
+    originals: ArrayLike,
+    reconstructions: ArrayLike,
+    columns: int = 10,
+    row_names: tuple[str, str] = ("original", "reconstruction"),
+) -> Figure:
     """Draws each image above its reconstruction.
 
     Args:
         originals: images, as for `image_grid`.
         reconstructions: images of the same shape; their values may be in the other range.
         columns: pairs per row.
+        row_names: of the images above and below.
 
     Returns:
         A matplotlib figure.
@@ -83,7 +89,7 @@ def reconstruction_grid(originals: ArrayLike, reconstructions: ArrayLike, column
         )
     columns = columns_for(len(originals), columns)
     pairs = zip(rows_of(originals, columns), rows_of(reconstructions, columns), strict=True)
-    return _grid([row for pair in pairs for row in pair], labels=("original", "reconstruction"))
+    return _grid([row for pair in pairs for row in pair], labels=row_names)
 
 
 def neighbourhood_grid(originals: ArrayLike, neighbours: ArrayLike) -> Figure:

@@ -2,8 +2,10 @@
 
 from keras_vae import names, parts
 from keras_vae.posteriors.base import Posterior
-from keras_vae.posteriors.codes import FiniteScalar, OneHot, VectorQuantizer
+from keras_vae.posteriors.codebooks import ResidualQuantizer, VectorQuantizer
+from keras_vae.posteriors.codes import FiniteScalar, OneHot
 from keras_vae.posteriors.flow import InverseAutoregressiveFlow, PlanarFlow, RadialFlow
+from keras_vae.posteriors.joint import Joint
 from keras_vae.posteriors.normal import DiagonalNormal, FullCovarianceNormal, ResidualNormal
 from keras_vae.posteriors.poincare import WrappedNormal
 from keras_vae.posteriors.point import Point
@@ -14,6 +16,7 @@ __all__ = [
     "FiniteScalar",
     "FullCovarianceNormal",
     "InverseAutoregressiveFlow",
+    "Joint",
     "OneHot",
     "PlanarFlow",
     "Point",
@@ -21,6 +24,7 @@ __all__ = [
     "PowerSpherical",
     "RadialFlow",
     "ResidualNormal",
+    "ResidualQuantizer",
     "VectorQuantizer",
     "VonMisesFisher",
     "WrappedNormal",

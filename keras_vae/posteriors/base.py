@@ -15,15 +15,23 @@ class Posterior(LatentPart):
 
     Attributes:
         discrete: whether z are codes, whole numbers that have no mean.
+        has_codes: whether z, or some of its units, are codes.
         codes: how many codes there are, where z are codes; otherwise None.
+        books: how many codebooks there are, one after the other along the last axis of z; 1: one for all.
         has_density: whether q(z|x) has a density.
+        adapts: whether `distribution` fits something to the batch in training, and takes its `sample_weight`.
+        deterministic: whether q(z|x) has all mass on one z, so that all samples are alike.
         default_prior: spec of the prior of a model that is given none.
     """
 
     role = "posterior"
     discrete = False
+    has_codes: bool = False
     codes: int | None = None
+    books: int = 1
     has_density: bool = True
+    adapts: bool = False
+    deterministic: bool = False
     default_prior: str = "standard_normal"
 
     def distribution(
@@ -61,6 +69,16 @@ class Posterior(LatentPart):
     def embedding_shape(self) -> tuple[int, ...]:
         """*E, the shape of what `embed` makes of one z."""
         return self.event_shape
+
+    @property
+    def latent_size(self) -> int | tuple[int, ...]:
+        """The `size` of a prior over z."""
+        return self.event_shape[0] if len(self.event_shape) == 1 else self.event_shape
+
+    @property
+    def suiting(self) -> dict[str, Any]:
+        """Arguments of a prior over z that its spec may leave out, beside its size."""
+        return {"codes": self.codes}
 
     @property
     def network_size(self) -> int | tuple[int, ...]:

@@ -1,15 +1,13 @@
 """Codes: whole numbers, each of which stands for a vector that the decoder sees."""
 
-import functools
 import math
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from keras_vae import distributions
-from keras_vae.backend import Tensor, noise_seed, tfd
+from keras_vae.backend import Tensor, tfd
 from keras_vae.names import check_number, check_whole, plain
 from keras_vae.parts import Head, register
 from keras_vae.posteriors.base import Posterior
@@ -25,11 +23,20 @@ class _Coded(Posterior):
 
     Args:
         size: D codes, or the shape (h, w) of a map of codes.
+
+    Attributes:
+        places: shape of what has a vector each, that of z unless several codes go to a vector.
     """
 
     discrete = True
+    has_codes = True
     default_prior = "uniform_codes"
     vector: int
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Shape of what has a vector each."""
+        return self.event_shape
 
     @property
     def support(self) -> str:
@@ -37,7 +44,7 @@ class _Coded(Posterior):
 
     @property
     def embedding_shape(self) -> tuple[int, ...]:
-        return (*self.event_shape, self.vector)
+        return (*self.places, self.vector)
 
     @classmethod
     def size_seen(cls, shape: tuple[int, ...], **arguments: Any) -> int | tuple[int, ...]:
@@ -50,30 +57,32 @@ class _Coded(Posterior):
         return shape[0] // vector if len(shape) == 1 else shape[:-1]
 
     def build(self, features_shape: tuple[int, ...]) -> None:
-        by_position = tuple(features_shape[:-1]) == self.event_shape or len(self.event_shape) > 1
+        by_position = tuple(features_shape[:-1]) == self.places or len(self.places) > 1
         self.head = Head(self.embedding_shape if by_position else (math.prod(self.embedding_shape),), name="head")
         self.head.build(features_shape)
 
     def _raw(self, features):
-        """What the network gives for each code, (*lead, *D, V)."""
+        """What the network gives for each vector, (*lead, *places, V)."""
         raw = self.head(features)[..., 0]
         lead = ops.shape(raw)[: len(raw.shape) - len(self.head.event_shape)]
         return ops.reshape(raw, (*lead, *self.embedding_shape))
 
 
-class _Quantizer(_Coded):
+class Quantizer(_Coded):
     """q(z|x) has all mass on the codes of what the encoder gives.
 
     KL(q || p) = -log p(codes), the length of the codes in nats, and the ELBO, log p(x|codes) + log p(codes), is a lower
     bound on log p(x). Gradients pass the rounding as if it were not there (straight through, Bengio et al. 2013).
     """
 
+    deterministic = True
+
     def distribution(
         self, features: Tensor, prior: tfd.Distribution | None = None, training: bool = False
     ) -> tfd.Distribution:
         vectors = self._vectors(features)
         codes = self._nearest(ops.stop_gradient(vectors))
-        return distributions.Codes(codes, vectors, self._meaning(), len(self.event_shape))
+        return distributions.Codes(codes, vectors, self._meaning(), len(self.event_shape), len(self.embedding_shape))
 
     def point(self, distribution: tfd.Distribution) -> Tensor:
         """The codes, (B, *D)."""
@@ -81,115 +90,29 @@ class _Quantizer(_Coded):
 
     def embed(self, z: Tensor, posterior: tfd.Distribution | None = None) -> Tensor:
         if posterior is None:
-            return self._meaning()(z)
+            return self._seen(self._meaning()(z))
         vectors = posterior.vectors
-        return ops.stop_gradient(posterior.look_up(z)) + (vectors - ops.stop_gradient(vectors))
+        return ops.stop_gradient(self._seen(posterior.look_up(z))) + (vectors - ops.stop_gradient(vectors))
 
     def _meaning(self):
-        """A function from codes to what they stand for now, whatever is learnt afterwards."""
+        """A function from codes to what they stand for now, (*lead, *D, V), whatever is learnt afterwards."""
         raise NotImplementedError
 
+    def _seen(self, vectors):
+        """What the decoder sees of what codes stand for, (*lead, *D, V) -> (*lead, *places, V)."""
+        return vectors
+
     def _vectors(self, features):
-        """What is quantised, (*lead, *D, V)."""
+        """What is quantised, (*lead, *places, V)."""
         return self._raw(features)
 
     def _nearest(self, vectors):
-        """(*lead, *D, V) -> codes (*lead, *D), int32."""
+        """(*lead, *places, V) -> codes (*lead, *D), int32."""
         raise NotImplementedError
 
 
 @register()
-class VectorQuantizer(_Quantizer):
-    """The nearest vectors of a codebook (VQ-VAE).
-
-    The codebook is trained by a loss, the squared distance of its vectors from those of the encoder; or, with `decay`,
-    each of its vectors is the moving average of what was nearest to it, in which all examples of a batch count alike. A
-    code whose moving count falls below `revival` begins again at a vector of the batch; so do all in the first step.
-
-    Args:
-        size: D codes, or the shape (h, w) of a map of codes.
-        codes: how many there are in the codebook.
-        vector: V, numbers in each vector.
-        commitment: weight of the squared distance by which the encoder's vectors are drawn to those of the codebook.
-        decay: of the moving averages; None: a loss trains the codebook.
-        revival: moving count of uses in a batch below which a code begins again; 0: none does.
-
-    Reference: van den Oord, Vinyals and Kavukcuoglu 2017 (arXiv 1711.00937), equation 3 and appendix A.1; Razavi, van
-        den Oord and Vinyals 2019 (arXiv 1906.00446); Dhariwal et al. 2020 (arXiv 2005.00341), section 3.1 (revival).
-    """
-
-    def __init__(
-        self,
-        size: int | tuple[int, ...],
-        codes: int = 512,
-        vector: int = 64,
-        commitment: float = 0.25,
-        decay: float | None = None,
-        revival: float = 0.01,
-        **kwargs: Any,
-    ):
-        super().__init__(size, **kwargs)
-        check_whole(codes=codes, vector=vector)
-        check_number(commitment=commitment, decay=0.0 if decay is None else decay, revival=revival)
-        if decay is not None and decay >= 1:
-            raise ValueError(f"`decay` is below 1, or None: a loss trains the codebook. Received: decay={decay!r}")
-        self.codes, self.vector, self.commitment = plain(codes), plain(vector), float(commitment)
-        self.decay, self.revival = None if decay is None else float(decay), float(revival)
-        # Of what dead codes begin again at.
-        self.seed_generator = keras.random.SeedGenerator(1711)
-
-    def build(self, features_shape: tuple[int, ...]) -> None:
-        super().build(features_shape)
-        averaged = {} if self.decay is None else {"trainable": False, "aggregation": "mean"}
-        start = keras.initializers.RandomNormal(stddev=self.vector**-0.5)
-        self.codebook = self.add_weight(name="codebook", shape=(self.codes, self.vector), initializer=start, **averaged)
-        if averaged:
-            self.counts = self.add_weight(name="counts", shape=(self.codes,), initializer="zeros", **averaged)
-
-    def distribution(
-        self, features: Tensor, prior: tfd.Distribution | None = None, training: bool = False
-    ) -> tfd.Distribution:
-        q = super().distribution(features, prior, training)
-        if training and self.trainable and self.decay is not None:
-            self._move(ops.stop_gradient(q.vectors), q.mode())
-        return q
-
-    def _nearest(self, vectors):
-        book = ops.stop_gradient(self.codebook.value)
-        closeness = ops.matmul(vectors, ops.transpose(book)) - 0.5 * ops.sum(ops.square(book), axis=-1)
-        # Keras' argmax takes floats apart bit by bit, which ONNX cannot.
-        return ops.cast(ops.top_k(closeness, 1)[1][..., 0], "int32")
-
-    def _move(self, vectors, codes):
-        vectors, codes = ops.reshape(vectors, (-1, self.vector)), ops.reshape(codes, (-1,))
-        book, rate = self.codebook.value, 1.0 - self.decay
-        used = ops.segment_sum(ops.ones_like(vectors[:, 0]), codes, num_segments=self.codes)
-        sums = ops.segment_sum(vectors, codes, num_segments=self.codes)
-        counts = self.decay * self.counts.value + rate * used
-        # The moving sum of vectors over the moving count.
-        step = rate * (sums - used[:, None] * book) / ops.maximum(counts, 1e-12)[:, None]
-        dead = counts < self.revival
-        number = ops.cast(ops.shape(vectors)[0], "float32")
-        drawn = tfd.Uniform(0.0, 1.0).sample((self.codes,), seed=noise_seed(self.seed_generator))
-        index = ops.cast(ops.minimum(ops.floor(drawn * number), number - 1.0), "int32")
-        self.codebook.assign(ops.where(dead[:, None], ops.take(vectors, index, axis=0), book + step))
-        self.counts.assign(ops.where(dead, 1.0, counts))
-
-    def _meaning(self):
-        # A copy: TensorFlow would read the variable where it is used.
-        return functools.partial(ops.take, ops.copy(self.codebook.value), axis=0)
-
-    def penalty(self, posterior: tfd.Distribution) -> Tensor:
-        """The squared distances of both losses, (B,) or (K, B)."""
-        seen, axes = posterior.look_up(posterior.mode()), tuple(range(-len(self.embedding_shape), 0))
-        loss = self.commitment * ops.sum(ops.square(posterior.vectors - ops.stop_gradient(seen)), axis=axes)
-        if self.decay is None:
-            loss = loss + ops.sum(ops.square(ops.stop_gradient(posterior.vectors) - seen), axis=axes)
-        return loss
-
-
-@register()
-class FiniteScalar(_Quantizer):
+class FiniteScalar(Quantizer):
     """The points of a fixed grid: each number is bounded, and rounded to one of its levels (FSQ).
 
     There is no codebook, and nothing to commit to. The decoder sees the points of the grid, between -1 and 1.

@@ -22,6 +22,7 @@ class Point(Posterior):
     """
 
     has_density = False
+    deterministic = True
 
     def build(self, features_shape: tuple[int, ...]) -> None:
         self.head = Head(self.event_shape, name="head")

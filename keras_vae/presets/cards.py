@@ -12,11 +12,12 @@ _TITLES = {
     "bits_per_dim_elbo": "bits/dim (ELBO)",
     "psnr": "PSNR",
     "ssim": "SSIM",
+    "imputation_rmse": "root mean squared error of missing pixels",
 }
 # What ends the name of a metric that belongs to the prior before another one was fitted.
 BEFORE = "_before"
 _DENSITIES = ("log_prob", "elbo", "iwae", "log_likelihood")
-_DECIMALS = {"active_units": 0, "bits_per_dim": 3, "ssim": 3}
+_DECIMALS = {"active_units": 0, "bits_per_dim": 3, "ssim": 3, "imputation_rmse": 3}
 _TASK = "unconditional-image-generation"
 # {heading: its metrics, of which a preset has one}.
 _COLUMNS = {
@@ -197,13 +198,17 @@ def _use(config):
     registered = config["model"]["registered_name"] or ""
     kind = registered.removeprefix("keras_vae>") if registered.startswith("keras_vae>") else "LatentVariableModel"
     source = config["about"].get("repository", config["about"]["name"])
+    shape = config["model"]["config"].get("label_shape")
+    classes = shape[0] if isinstance(shape, (list, tuple)) and len(shape) == 1 else None
+    keras = "import keras\n" if classes else ""
+    labels = f"y=keras.utils.to_categorical([0] * 16, {classes}), " if classes else ""
     return f"""## Use
 
 ```python
-import keras_vae as kv
+{keras}import keras_vae as kv
 
 vae = kv.{kind}.from_preset("{source}")  # or the path of a copy of this directory
-images = vae.sample(16, seed=0)
+images = vae.sample(16, {labels}seed=0){"  # of class 0" if classes else ""}
 ```
 """
 

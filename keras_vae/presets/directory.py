@@ -296,9 +296,17 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fixed_batch(model: keras.Model, images: int = 8) -> np.ndarray:
-    """Made-up images that `model` may see, always the same ones: (images, *X)."""
-    levels = np.random.default_rng(0).integers(0, 256, (images, *model.image_shape))
+def fixed_batch(model: keras.Model, images: int = 8, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Made-up images that `model` may see, always the same ones: (images, *shape).
+
+    Args:
+        model: a `LatentVariableModel`.
+        images: how many.
+        shape: of each; None: that of what the model is given, *X.
+    """
+    levels = np.random.default_rng(0).integers(0, 256, (images, *(model.image_shape if shape is None else shape)))
+    if model.likelihood.data == "table":
+        return model.likelihood.made_up(levels)
     return {
         "binary": lambda: (levels > 127).astype("float32"),
         "8-bit levels": lambda: levels.astype("uint8"),
@@ -319,6 +327,8 @@ def fixed_batch_score(model: keras.Model) -> np.ndarray:
         y = ops.convert_to_tensor(y)
     latents, features = model.run(draws.AtMean(len(x)), x, y)
     prior = sum(latent.prior.log_prob(latent.z) for latent in latents)
+    if model.target is not None:
+        x = ops.cast(fixed_batch(model, shape=model.target_shape), "float32")
     log_prob = model.likelihood.distribution(features).log_prob(x) + prior
     return ops.convert_to_numpy(log_prob)[0].astype("float64")
 

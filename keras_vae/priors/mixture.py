@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from keras_vae.backend import Tensor, tfd
 from keras_vae.distributions import tempered
@@ -38,6 +40,32 @@ class NormalMixture(Prior):
         self.logits = self.add_weight(name="logits", shape=(self.components,), initializer="zeros")
         self.loc = self.add_weight(name="loc", shape=shape, initializer=keras.initializers.RandomNormal(stddev=1.0))
         self.log_scale = self.add_weight(name="log_scale", shape=shape, initializer="zeros")
+
+    def start_from(self, z: ArrayLike, seed: int = 0) -> None:
+        """Has the mixture begin at the clusters of latents, found by EM.
+
+        Args:
+            z: (N, *D), latents of a model that was trained with another prior or objective, `vae.encode(images)`.
+            seed: of EM's start.
+
+        Raises:
+            ValueError: for latents of another shape, or fewer than there are components.
+
+        Reference: Jiang et al. 2017 (arXiv 1611.05148), section 3.4.
+        """
+        from sklearn.mixture import GaussianMixture
+
+        z = np.asarray(z, dtype="float64")
+        if z.shape[1:] != self.event_shape or len(z) < self.components:
+            raise ValueError(
+                f"Give latents of shape (N, {', '.join(map(str, self.event_shape))}), at least one for each of "
+                f"{self.components} components. Received: shape {z.shape}"
+            )
+        found = GaussianMixture(self.components, covariance_type="diag", random_state=seed)
+        found.fit(z.reshape(len(z), -1))
+        self.logits.assign(np.log(found.weights_))
+        self.loc.assign(found.means_.reshape(self.loc.shape))
+        self.log_scale.assign(0.5 * np.log(found.covariances_).reshape(self.loc.shape))
 
     def distribution(
         self,

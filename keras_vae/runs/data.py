@@ -6,26 +6,53 @@ import numpy as np
 
 from keras_vae import data
 from keras_vae.likelihoods import Likelihood
+from keras_vae.runs import labelling
 from keras_vae.runs.recipe import Recipe, UsageError
 from keras_vae.training.stream import ArrayFeed
 
 # Of validation and test images: runs with different seeds are then measured on the same bits.
 BINARISATION_SEED = 0
+# Of what is missing of the images.
+HOLES_SEED = 0
 
 
 def read(recipe: Recipe, likelihood: Likelihood) -> tuple[data.DataSet, ArrayFeed, dict[str, np.ndarray]]:
-    """The data set, the feed of its training images, and {split: images as the likelihood sees them}."""
+    """The data set, the feed of its training images, and {split: images as the likelihood sees them}.
+
+    The labels of the feed are whole numbers, if there are any, whatever the model takes.
+    """
     try:
         images = data.load(recipe.dataset, recipe.data_dir, recipe.image_size)
     except data.DataError as error:
         known = recipe.dataset in data.names() or Path(recipe.dataset).expanduser().exists()
         raise error if known else UsageError(str(error)) from error
 
-    dynamic = _is_dynamic(likelihood, images)
+    # What is missing has no bits.
+    dynamic = _is_dynamic(likelihood, images) and not recipe.missing
     x = images.train.images if dynamic else seen(images.train.images, likelihood, images)
-    train = ArrayFeed(x, batch_size=recipe.batch_size, seed=recipe.seed, binarize=dynamic, flip=recipe.flip)
+    x = holed(x, recipe.missing, 0)
+    y, weights = labelling.known(recipe, images), None
+    if y is not None and recipe.labels is not None and labelling.kind(recipe) == "m2":
+        index, weights = labelling.repeated(y)
+        x, y = x[index], y[index]
+    train = ArrayFeed(x, y, weights, recipe.batch_size, recipe.seed, binarize=dynamic, flip=recipe.flip)
     splits = {"validation": images.validation, "test": images.test}
-    return images, train, {name: seen(split.images, likelihood, images) for name, split in splits.items()}
+    evaluated = {name: seen(split.images, likelihood, images) for name, split in splits.items()}
+    return images, train, {name: holed(x, recipe.missing, i + 1) for i, (name, x) in enumerate(evaluated.items())}
+
+
+def holed(x: np.ndarray, share: float, split: int) -> np.ndarray:
+    """Images of which each element is missing with the probability `share`, by the seed of all runs.
+
+    Args:
+        x: images as a likelihood sees them.
+        share: the probability; 0: they stay as they are.
+        split: number of the split, 0, 1, 2.
+    """
+    if not share:
+        return x
+    missing = np.random.default_rng([HOLES_SEED, split]).random(x.shape, dtype="float32") < share
+    return np.where(missing, np.float32(np.nan), x.astype("float32", copy=False))
 
 
 def seen(levels: np.ndarray, likelihood: Likelihood, images: data.DataSet) -> np.ndarray:
@@ -42,7 +69,7 @@ def mean_image(images: data.DataSet) -> np.ndarray:
 
 def described(recipe: Recipe, likelihood: Likelihood, images: data.DataSet) -> dict:
     """What config.json says of the data."""
-    seen = preprocessing(likelihood, images, recipe.seed)
+    seen = preprocessing(likelihood, images, recipe.seed, recipe.missing)
     return {
         "dataset": recipe.dataset,
         "preprocessing": f"{likelihood.data}{f' ({seen})' if seen else ''}",
@@ -50,17 +77,23 @@ def described(recipe: Recipe, likelihood: Likelihood, images: data.DataSet) -> d
     }
 
 
-def preprocessing(likelihood: Likelihood, images: data.DataSet, training_seed: int | None = None) -> str | None:
+def preprocessing(
+    likelihood: Likelihood, images: data.DataSet, training_seed: int | None = None, missing: float = 0.0
+) -> str | None:
     """How stored images became what the likelihood sees.
 
     Args:
         likelihood: whose data they are to be.
         images: the data set.
         training_seed: that of the training, if it is to be told of, too.
+        missing: the share of the pixels that are.
 
     Returns:
         A phrase, or None for 8-bit levels as they are.
     """
+    if missing:
+        others = preprocessing(likelihood, images)
+        return f"{others + ', and ' if others else ''}{missing:.3g} of all pixels missing at random, seed {HOLES_SEED}"
     if _is_dynamic(likelihood, images):
         if training_seed is None:
             return f"binarised once, seed {BINARISATION_SEED}"

@@ -17,7 +17,9 @@ from keras_vae import backend, metrics, presets
 from keras_vae.data import DataSet
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.linear import project
-from keras_vae.runs import data
+from keras_vae.models.vae import VAE
+from keras_vae.priors import FittedMixture, NormalMixture, VampPrior
+from keras_vae.runs import data, labelling
 from keras_vae.runs.recipe import Recipe, UsageError
 from keras_vae.training.stream import evenly
 
@@ -27,6 +29,8 @@ EVALUATION_BATCH = 256
 MONITORED_IMAGES = 500
 # What the protocol of results says where the likelihood is a distance.
 _NO_DENSITY = "; p(x|z) is no density, comparable with nothing"
+# What the protocol of results says of a conditional model.
+_GIVEN_LABELS = "; of images given their labels, p(x|y)"
 # What the protocol of results says for which there was too little time.
 _CUT = "; cut to the time that was left"
 
@@ -70,20 +74,24 @@ def evaluate(
         {name: {"value", "unit", "split", "images", "samples", "protocol", "standard_error" where there is one}}.
     """
     extent = extent or Extent.of(recipe, test)
-    chosen, test = evenly(extent.images, test), evenly(extent.test, test)
-    terms = vae.evaluate(test, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True)
+    y = labelling.needed(vae, images.test.labels)
+    given = [None if y is None else evenly(count, y) for count in (extent.images, extent.test)]
+    chosen, test, y = evenly(extent.images, test), evenly(extent.test, test), given[1]
+    terms = vae.evaluate(test, y, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True)
     if verbose:
         print(f"log p(x) of {len(chosen)} test images, {extent.samples} samples each:", flush=True)
-    log_prob = vae.log_prob(chosen, samples=extent.samples, seed=recipe.seed, verbose=int(verbose))
+    log_prob = vae.log_prob(chosen, samples=extent.samples, y=given[0], seed=recipe.seed, verbose=int(verbose))
 
     single = {"unit": "nats", "split": "test", "images": len(test), "samples": vae.objective.samples}
     many = single | {"images": len(chosen), "samples": extent.samples}
-    seen = data.preprocessing(vae.likelihood, images)
+    seen = data.preprocessing(vae.likelihood, images, missing=recipe.missing)
     seen = (f"; test images: {seen}" if seen else "") + ("" if vae.likelihood.normalized else _NO_DENSITY)
+    seen += "" if y is None else _GIVEN_LABELS
     seen += _CUT if extent.cut else ""
     single["protocol"] = f"expectations over q(z|x) by samples{seen}"
     many["protocol"] = f"importance sampling from q(z|x), Burda et al. 2016, equation 8{seen}"
-    results = {name: {"value": float(terms[name]), **single} for name in ("elbo", "log_likelihood", "kl")}
+    summed = ("elbo", "log_likelihood", "kl", *vae.kl_names)
+    results = {name: {"value": float(terms[name]), **single} for name in summed}
     results["log_prob"] = {**_mean(log_prob), **many}
     if vae.likelihood.discrete:
         dims = math.prod(vae.image_shape)
@@ -95,13 +103,16 @@ def evaluate(
 
     plain = {"split": "test", "images": len(test), "samples": 0}
     # Codes have no means.
-    if vae.latent_dtype == "float32":
-        results["active_units"] = {
-            "value": int(metrics.active_units(vae.encode(test, batch_size=EVALUATION_BATCH)).sum()),
-            "unit": f"of {math.prod(vae.latent_shape)} latent units",
-            **plain,
-            "protocol": "units whose posterior mean has a variance above 0.01 over the images, Burda et al. 2016",
-        }
+    if not vae.has_codes:
+        z = vae.encode(test, y, batch_size=EVALUATION_BATCH)
+        groups = {f"_{index}": group for index, group in enumerate(vae.split(z))} if vae.kl_names else {}
+        for group, means in ({"": z} | groups).items():
+            results[f"active_units{group}"] = {
+                "value": int(metrics.active_units(means).sum()),
+                "unit": f"of {math.prod(means.shape[1:])} latent units",
+                **plain,
+                "protocol": "units whose posterior mean has a variance above 0.01 over the images, Burda et al. 2016",
+            }
     if vae.codes:
         results["perplexity"] = {
             "value": float(terms["perplexity"]),
@@ -109,8 +120,19 @@ def evaluate(
             **plain,
             "protocol": f"exponential of the entropy of codes, mean over batches of {EVALUATION_BATCH} images",
         }
+    if recipe.missing:
+        whole = data.seen(evenly(extent.images, images.test.images), vae.likelihood, images)
+        filled = vae.impute(chosen, samples=extent.samples, seed=recipe.seed)
+        errors = np.divide(filled - whole, _scale(vae), dtype="float32")[np.isnan(chosen)]
+        results["imputation_rmse"] = {
+            "value": float(np.sqrt(np.mean(errors**2))),
+            **many,
+            "unit": "of missing pixels, values 0 to 1",
+            "protocol": f"means by importance sampling, Mattei and Frellsen 2019{seen}",
+        }
+    results |= _accuracies(vae, recipe, test, images)
     protocol = f"reconstructions by way of the posterior's mean{seen}"
-    for name, values in reconstruction_quality(vae, test).items():
+    for name, values in reconstruction_quality(vae, test, y).items():
         # Blank images that are reconstructed exactly have no PSNR.
         if np.isfinite(values).all():
             results[name] = {**_mean(values), **plain, "unit": _QUALITY_UNITS[name], "protocol": protocol}
@@ -124,6 +146,40 @@ def evaluate(
     return results
 
 
+def _accuracies(vae, recipe, test, images):
+    """How often labels are guessed right, by a model that guesses them, or from latents of images with known labels."""
+    labels = labelling.known(recipe, images)
+    if labels is None:
+        return {}
+    index = np.flatnonzero(labels >= 0)
+    guesses = {}
+    if vae.classes is not None:
+        guesses["accuracy"] = vae.classify(test, batch_size=EVALUATION_BATCH), "q(y|x)"
+    elif recipe.labels is not None and vae.latent_dtype == "float32":
+        x = data.seen(images.train.images[index], vae.likelihood, images)
+        predicted = metrics.latent_classifier(vae.encode(x), labels[index], vae.encode(test))
+        guesses["latent_accuracy"] = predicted, "logistic regression on posterior means"
+        if isinstance(vae, VAE) and isinstance(vae.prior, (NormalMixture, FittedMixture, VampPrior)):
+            names = metrics.named_clusters(vae.classify(x), labels[index])
+            how = "p(component|x), each component named by the known labels in it"
+            guesses["cluster_accuracy"] = vae.classify(test, batch_size=EVALUATION_BATCH) @ names, how
+    truth = evenly(len(test), images.test.labels)
+    chosen = f", as many of each class, chosen by seed {recipe.seed}" if recipe.labels else ""
+    results = {}
+    for name, (guess, how) in guesses.items():
+        share = metrics.accuracy(guess, truth)
+        results[name] = {
+            "value": 100 * share,
+            "standard_error": 100 * math.sqrt(share * (1 - share) / len(test)),
+            "unit": "%",
+            "split": "test",
+            "images": len(test),
+            "samples": 0,
+            "protocol": f"{how}; {len(index):,} labels{chosen}",
+        }
+    return results
+
+
 def _mean(values):
     error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
     return {"value": float(np.mean(values)), "standard_error": error}
@@ -132,15 +188,18 @@ def _mean(values):
 _QUALITY_UNITS = {"squared_error": "summed over pixels, values 0 to 1", "psnr": "dB", "ssim": "1 at best"}
 
 
-def reconstruction_quality(vae: LatentVariableModel, x: np.ndarray) -> dict[str, np.ndarray]:
+def reconstruction_quality(
+    vae: LatentVariableModel, x: np.ndarray, y: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """{name: (N,) numbers} of the reconstructions of `x`: squared error and, unless binary, PSNR and SSIM.
 
-    Counts, which have no range, have none of them.
+    Counts, which have no range, and images of which elements are missing have none of them. `y` are the labels of a
+    conditional model.
     """
-    if vae.likelihood.data == "counts":
+    if vae.likelihood.data == "counts" or vae.missing:
         return {}
-    scale = 255 if vae.likelihood.data == "8-bit levels" else 1
-    pair = [np.divide(a, scale, dtype="float32") for a in (x, vae.reconstruct(x, batch_size=EVALUATION_BATCH))]
+    made = vae.reconstruct(x, y, batch_size=EVALUATION_BATCH)
+    pair = [np.divide(a, _scale(vae), dtype="float32") for a in (x, made)]
     measured = {"squared_error": metrics.squared_error(*pair)}
     if vae.likelihood.data != "binary":
         measured["psnr"] = metrics.psnr(*pair)
@@ -149,27 +208,33 @@ def reconstruction_quality(vae: LatentVariableModel, x: np.ndarray) -> dict[str,
     return measured
 
 
+def _scale(vae):
+    return 255 if vae.likelihood.data == "8-bit levels" else 1
+
+
 class MonitoredReconstructions(keras.callbacks.Callback):
     """Logs the reconstruction quality of some validation images after each epoch, as `val_squared_error` ....
 
     Args:
         x: validation images as the likelihood sees them; at most 500, evenly spread, are used.
+        y: their labels, where the model is conditional.
         weights: a context manager of a model, in which its weights are those to measure.
     """
 
     def __init__(
         self,
         x: np.ndarray,
+        y: np.ndarray | None = None,
         weights: Callable[[LatentVariableModel], contextlib.AbstractContextManager] = contextlib.nullcontext,
     ):
         super().__init__()
-        self._x = evenly(MONITORED_IMAGES, x)
+        self._x, self._y = (None if a is None else evenly(MONITORED_IMAGES, a) for a in (x, y))
         self._weights = weights
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         model = self.model
         with self._weights(model):
-            quality = reconstruction_quality(model, self._x)
+            quality = reconstruction_quality(model, self._x, self._y)
         logs.update({f"val_{name}": float(np.mean(values)) for name, values in quality.items()})
 
 
@@ -186,9 +251,9 @@ class Costs(NamedTuple):
     sample: float
 
     @classmethod
-    def measured(cls, vae: LatentVariableModel, test: np.ndarray) -> "Costs":
-        """Those of a model, on a few images."""
-        few = test[:16]
+    def measured(cls, vae: LatentVariableModel, test: np.ndarray, y: np.ndarray | None = None) -> "Costs":
+        """Those of a model, on a few images, and their labels where it is conditional."""
+        few, y = test[:16], None if y is None else y[:16]
 
         def seconds(function):
             # The first call compiles.
@@ -197,7 +262,9 @@ class Costs(NamedTuple):
             function()
             return (time.monotonic() - begin) / len(few)
 
-        return cls(seconds(lambda: vae.reconstruct(few)), seconds(lambda: vae.log_prob(few, samples=16, seed=0)) / 16)
+        scored = seconds(lambda: vae.log_prob(few, samples=16, y=y, seed=0)) / 16
+        # Where all samples are alike, more of them cost nothing.
+        return cls(seconds(lambda: vae.reconstruct(few, y)), 0.0 if vae.deterministic else scored)
 
     def seconds(self, extent: Extent) -> float:
         """What an evaluation takes, and what is written after it."""
@@ -210,7 +277,7 @@ class Costs(NamedTuple):
             return wanted
         left = max(0.0, seconds - _SECONDS_WRITING)
         test = _between(16, left / 2 / (_PASSES * self.image), wanted.test)
-        pairs = (left - _PASSES * self.image * test) / self.sample
+        pairs = (left - _PASSES * self.image * test) / max(self.sample, 1e-12)
         images = _between(100, pairs / wanted.samples, wanted.images)
         return Extent(test, images, _between(10, pairs / images, wanted.samples), cut=True)
 

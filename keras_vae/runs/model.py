@@ -1,13 +1,15 @@
 """The compiled model that a recipe stands for."""
 
+import functools
 import math
 
 import keras
 import numpy as np
 
-from keras_vae import backend, likelihoods, names, networks, objectives, posteriors, priors, schedules
+from keras_vae import backend, corruptions, likelihoods, names, networks, objectives, posteriors, priors, schedules
 from keras_vae.models.composed import Composed
-from keras_vae.models.hierarchical import composed, of_networks
+from keras_vae.models.hierarchical import of_networks
+from keras_vae.models.kinds import composed
 from keras_vae.runs.recipe import Recipe, understood
 
 _OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
@@ -22,8 +24,10 @@ def check(recipe: Recipe) -> None:
     posterior = understood(posteriors.get, recipe.posterior, recipe.latent_size)
     size, _ = of_networks(posterior, recipe.latent_size)
     understood(names.bound, "network", recipe.network, (1,), size)
-    understood(priors.get, recipe.prior, recipe.latent_size, posterior.codes)
+    understood(functools.partial(names.bound, **_labels(1)), "model", recipe.model, ())
+    understood(functools.partial(priors.get, **posterior.suiting), recipe.prior, posterior.latent_size)
     understood(likelihoods.get, recipe.likelihood)
+    understood(corruptions.get, recipe.corruption)
     understood(learning_rate, recipe, 1)
     kept = ("last", "loss", "elbo", "log_likelihood", *understood(objective, recipe, 1).names)
     understood(names.one_of, recipe.keep, kept, "value to keep the best epoch by")
@@ -91,8 +95,10 @@ def precision(recipe: Recipe) -> str:
     return "mixed_bfloat16" if backend.has_fast_bfloat16() else "float32"
 
 
-def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.ndarray | None) -> Composed:
-    """The compiled model: a `VAE`, or of networks with groups of latents a `HierarchicalVAE`.
+def build(
+    recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.ndarray | None, classes: int | None = None
+) -> Composed:
+    """The compiled model: a `VAE`, of networks with groups of latents a `HierarchicalVAE`, or one of another kind.
 
     Its weights are a function of the recipe and, with `output_bias`, of the mean.
 
@@ -101,12 +107,15 @@ def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.nda
         image_shape: *X.
         steps: in an epoch.
         mean: (*X), mean of the training images as the likelihood sees them.
+        classes: how many the data set has; None: its images have no labels.
 
     Raises:
         ValueError: for parts that do not fit each other or the images.
     """
     network = names.find("network", names.Spec.parse(recipe.network).name)
     suiting = _suiting(image_shape).get(network, {})
+    if recipe.missing and "missing" in [argument.name for argument in names.arguments(network)]:
+        suiting["missing"] = True
     keras.utils.set_random_seed(recipe.seed)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision(recipe))
@@ -116,11 +125,15 @@ def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.nda
             image_shape,
             recipe.latent_size,
             suiting=suiting,
+            model=recipe.model,
+            labels=_labels(classes),
             posterior=recipe.posterior,
             prior=recipe.prior,
             likelihood=recipe.likelihood,
             objective=objective(recipe, steps),
             seed=recipe.seed,
+            corruption=recipe.corruption,
+            missing=bool(recipe.missing),
         )
     finally:
         keras.config.set_dtype_policy(policy)
@@ -132,6 +145,11 @@ def build(recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.nda
     # Small dense networks spend most of a step outside it.
     vae.compile(optimizer, steps_per_execution=16 if network is networks.mlp else 1)
     return vae
+
+
+def _labels(classes):
+    """{argument of a kind of model: what suits so many classes}."""
+    return {} if classes is None else {"label_shape": (classes,), "classes": classes}
 
 
 def _suiting(image_shape):

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_vae import backend, data, draws, metrics, plotting
 from keras_vae.models.base import LatentVariableModel
+from keras_vae.runs import labelling
 from keras_vae.runs.directory import HISTORY
 from keras_vae.training.stream import evenly
 
@@ -35,7 +36,7 @@ def attribute_directions(
 
 def _has_means(vae):
     """Whether images have latents that are numbers, and need no labels for them."""
-    return vae.label_shape is None and vae.latent_dtype == "float32"
+    return vae.label_shape is None and not vae.has_codes
 
 
 def write(
@@ -46,7 +47,7 @@ def write(
     seed: int,
     directions: dict[str, np.ndarray],
 ) -> dict[Path, str]:
-    """Writes the pictures of a run; of a conditional model, which has no images without labels, only the curves.
+    """Writes the pictures of a run; of a conditional model without known labels, only the curves.
 
     Args:
         vae: the model.
@@ -65,13 +66,16 @@ def write(
         plotting.save(figure, out / name)
         pictures[out / name] = caption
 
-    if vae.label_shape is None:
-        caption = f"Uncurated samples, seed {seed}: each tile is the mean of p(x|z) for a z drawn from the prior"
-        save("samples.png", plotting.image_grid(vae.sample(49, seed=seed)), caption)
-        shown = evenly(30, test)
-        plotting.save(plotting.reconstruction_grid(shown, vae.reconstruct(shown)), out / "reconstructions.png")
-        if len(vae.group_shapes) > 1:
-            _write_levels(vae, save, seed)
+    if vae.label_shape is None or labels is not None:
+        _write_samples(vae, save, seed)
+        y = labelling.needed(vae, labels)
+        shown, y = evenly(30, test), None if y is None else evenly(30, y)
+        # What is missing is black, and filled in.
+        filled = {"row_names": ("given", "filled in")} if vae.missing else {}
+        pair = (np.nan_to_num(shown), vae.impute(shown, y=y)) if vae.missing else (shown, vae.reconstruct(shown, y))
+        plotting.save(plotting.reconstruction_grid(*pair, **filled), out / "reconstructions.png")
+    if vae.label_shape is None and len(vae.group_shapes) > 1:
+        _write_levels(vae, save, seed)
     if _has_means(vae):
         _write_latents(vae, save, test, labels, seed, directions)
     # A run that stopped in its first epoch has none.
@@ -109,6 +113,18 @@ def _write_latents(vae, save, test, labels, seed, directions):
         means = np.pad(means, ((0, 0), (0, 1)))
     labels = None if labels is None else labels[:5000]
     save("latent.png", plotting.latent_scatter(means, labels), f"Posterior means of {len(means):,} test images")
+
+
+def _write_samples(vae, save, seed):
+    """Samples; of a model that takes labels, a row for each of its classes, of which no more than 20 are shown."""
+    caption = f"Uncurated samples, seed {seed}: each tile is the mean of p(x|z) for a z drawn from the prior"
+    if vae.label_shape is None:
+        save("samples.png", plotting.image_grid(vae.sample(49, seed=seed)), caption)
+        return
+    shown = np.arange(min(20, vae.classes or vae.label_shape[0]))
+    y = labelling.taken(vae, np.repeat(shown, 10))
+    grid = plotting.image_grid(vae.sample(len(y), y=y, seed=seed), 10, row_names=[f"y = {label}" for label in shown])
+    save("samples.png", grid, f"{caption.replace('p(x|z)', 'p(x|z, y)')}, the class y being that of the row")
 
 
 def _write_levels(vae, save, seed):

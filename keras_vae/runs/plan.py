@@ -56,9 +56,10 @@ def plan(
     if recipe.start is not None:
         presets.find(recipe.start)
     for field in FIELDS.values():
-        if role := field.metadata.get("role"):
+        role, spec = field.metadata.get("role"), getattr(recipe, field.name)
+        if role is not None and spec is not None:
             # What a user's own modules register is known when they are imported.
-            spec = names.Spec.parse(getattr(recipe, field.name))
+            spec = names.Spec.parse(spec)
             understood(sources.check_spec, role, spec, bool(recipe.imports))
     if preset is not None and not overwrite and not results:
         directory.check_preset(Path(preset), recipe if resume else None)

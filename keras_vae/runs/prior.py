@@ -3,9 +3,11 @@
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from keras_vae import backend, plotting, presets
 from keras_vae.presets import cards
-from keras_vae.runs import data, evaluation, pictures
+from keras_vae.runs import data, evaluation, labelling, pictures
 from keras_vae.runs.recipe import UsageError
 from keras_vae.training.stream import evenly
 
@@ -48,8 +50,10 @@ def fit(
     if not hasattr(vae, "fit_prior"):
         raise UsageError(f"A model of this kind has no prior that could be another. Received: {type(vae).__name__}")
     config, results = presets.read(directory)
-    levels, former = images.train.images, vae.prior.spec
-    x = data.seen(levels if train_images is None else evenly(train_images, levels), vae.likelihood, images)
+    levels, former = images.train.images, vae.top_prior.spec
+    chosen = slice(None) if train_images is None else evenly(train_images, np.arange(len(levels)))
+    x = data.seen(levels[chosen], vae.likelihood, images)
+    y = labelling.needed(vae, images.train.labels if images.train.labels is None else images.train.labels[chosen])
     before = _before(vae, recipe, test, images, results["metrics"], verbose)
     directions = presets.attributes(directory)
     with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +62,7 @@ def fit(
             grid = folder / "samples_before.png"
             plotting.save(plotting.image_grid(vae.sample(49, seed=recipe.seed)), grid)
             grids[grid] = f"Samples with the former prior, {former}, seed {recipe.seed}"
-        fitted = vae.fit_prior(x, spec, seed=seed)
+        fitted = vae.fit_prior(x, spec, y, seed=seed)
         after = evaluation.evaluate(vae, recipe, test, images, verbose)
         shown = pictures.write(vae, folder, test, images.test.labels, recipe.seed, directions)
         # The grids beside each other; then what the fit has not changed.
@@ -91,6 +95,6 @@ def _before(vae, recipe, test, images, stored, verbose):
     found = [(stored[name]["images"], stored[name]["samples"]) for name in names if name in stored]
     if found != [(extent.test, vae.objective.samples), (extent.images, extent.samples)]:
         stored = evaluation.evaluate(vae, recipe, test, images, verbose)
-    protocol = f"; with the former prior, {vae.prior.spec}"
+    protocol = f"; with the former prior, {vae.top_prior.spec}"
     shown = [name for name in (*names, "bits_per_dim") if name in stored]
     return {name: stored[name] | {"protocol": stored[name]["protocol"] + protocol} for name in shown}

@@ -43,6 +43,8 @@ BASELINES = {
         "epochs": 1,
         "ema": None,
         "flip": False,
+        "corruption": None,
+        "missing": 0.0,
         "precision": "float32",
         # Its posterior is exact.
         "eval_samples": 1,
@@ -80,7 +82,27 @@ class Recipe:
     posterior: str = _field("q(z|x), of a ladder's top group", "diagonal_normal", role="posterior")
     prior: str = _field("p(z), of a ladder's top group", "standard_normal", role="prior")
     likelihood: str = _field("p(x|z): normal:optimal, laplace:scale=0.1", "bernoulli", role="likelihood")
+    corruption: str | None = _field(
+        "what is done to training images before they are encoded, the clean ones being scored: masking:rate=0.3, "
+        "gaussian:scale=0.3, salt_and_pepper:rate=0.1 (nothing)",
+        None,
+        role="corruption",
+    )
+    missing: float = _field(
+        "share of the pixels of all images that are missing, taken away at random; the model fills them in",
+        0.0,
+        least=0,
+        below=1,
+    )
     output_bias: bool = _field("start the likelihood's output at the mean of the training images", False)
+    model: str = _field(
+        "what labels are to it: vae, nothing; conditional, p(x|y); m2, which guesses those that are not known",
+        "vae",
+        role="model",
+    )
+    labels: int | None = _field(
+        "training images whose labels are known, as many of each class; test accuracy is reported (all)", None, least=1
+    )
     objective: str = _field("what is minimised: elbo:beta=4.0,free_bits=0.1 or iwae:50", "elbo", role="objective")
     warmup_epochs: float = _field("epochs in which the objective's beta rises from 0", 0.0, least=0)
     optimizer: str = _field("Keras' Adam or AdamW", "adam", choices=("adam", "adamw"))
@@ -199,7 +221,7 @@ def _checked(field, value):
     value = os.fspath(value) if isinstance(value, os.PathLike) else value
     understood(names.check_type, name, value, _HINTS[name])
     value = _plain(value, kinds)
-    if "role" in rules:
+    if "role" in rules and value is not None:
         return str(understood(names.Spec.parse, value))
     if "choices" in rules and value is not None:
         return understood(names.one_of, value, rules["choices"], name)

@@ -22,7 +22,7 @@ from keras_vae import backend, files, likelihoods, presets
 from keras_vae.callbacks import Deadline, OutOfTime
 from keras_vae.models.linear import fit_pca
 from keras_vae.models.transfer import take_weights
-from keras_vae.runs import data, directory, evaluation, model, pictures
+from keras_vae.runs import data, directory, evaluation, labelling, model, pictures
 from keras_vae.runs import recorder as recording
 from keras_vae.runs.plan import plan
 from keras_vae.runs.recipe import import_parts
@@ -127,7 +127,10 @@ def _run(recipe, out, about, ends, verbose, command, preset):
             f"{len(images.train)} training images make {updates} updates in {recipe.epochs} epochs, and most models "
             "need thousands: give more --epochs, or a smaller --batch-size."
         )
-    vae = model.build(recipe, images.image_shape, train.steps, data.mean_image(images))
+    classes = labelling.classes(recipe, images)
+    vae = model.build(recipe, images.image_shape, train.steps, data.mean_image(images), classes)
+    train.y = labelling.taken(vae, train.y)
+    labels = {split: labelling.needed(vae, getattr(images, split).labels) for split in evaluated}
     record = recording.load(vae, out, train.steps)
     if recipe.start is not None and not int(vae.step):
         about = {**about, "epochs_before": _start(vae, recipe.start, verbose)}
@@ -137,13 +140,14 @@ def _run(recipe, out, about, ends, verbose, command, preset):
     extent = evaluation.Extent.of(recipe, evaluated["test"])
     deadline = Deadline(save=recorder.save)
     if ends is not None:
-        costs = evaluation.Costs.measured(vae, evaluated["test"])
+        costs = evaluation.Costs.measured(vae, evaluated["test"], labels["test"])
         # An epoch that ends in time is validated.
         needed = costs.seconds(extent) + costs.image * len(evaluated["validation"])
         deadline = Deadline(ends - min(needed, (ends - time.monotonic()) / 2), recorder.save)
-    callbacks = [*_callbacks(recipe, recorder, out, evaluated, verbose), deadline]
+    validation = evaluated["validation"], labels["validation"]
+    callbacks = [*_callbacks(recipe, recorder, out, validation, verbose), deadline]
     with _interruptible(deadline) as interrupted:
-        _train(vae, recipe, out, train, evaluated["validation"], callbacks, verbose)
+        _train(vae, recipe, out, train, validation, callbacks, verbose)
     if recorder.diverged:
         raise Diverged(
             f"The loss or the weights became NaN or infinite in epoch {recorder.diverged} of {recipe.epochs}. The "
@@ -156,9 +160,10 @@ def _run(recipe, out, about, ends, verbose, command, preset):
         done = int(vae.step) // train.steps
         recording.load_tested(vae, recipe, out)
         vae = recording.as_tested(vae)
-        if not vae.codes:
+        if not vae.has_codes:
             scaled = data.seen(evenly(_SCALED, images.train.images), vae.likelihood, images)
-            vae.fit_latent_scale(scaled, seed=recipe.seed)
+            known = None if images.train.labels is None else evenly(_SCALED, images.train.labels)
+            vae.fit_latent_scale(scaled, labelling.needed(vae, known), seed=recipe.seed)
         if ends is not None:
             extent = costs.extent(extent, ends - time.monotonic())
         seconds = [row["seconds"] for row in record["timings"]]
@@ -172,7 +177,7 @@ def _run(recipe, out, about, ends, verbose, command, preset):
             **({"seconds_per_epoch": statistics.median(seconds)} if seconds else {}),
             "training_seconds": round(sum(seconds) + record.get("seconds", 0), 3),
             "parameters": presets.parameters(vae),
-            "preprocessing": data.preprocessing(vae.likelihood, images, recipe.seed),
+            "preprocessing": data.preprocessing(vae.likelihood, images, recipe.seed, recipe.missing),
             "training_images": len(images.train),
             "command": command,
             "versions": evaluation.versions(),
@@ -215,7 +220,7 @@ def _start(vae, name, verbose):
 def _train(vae, recipe, out, train, validation, callbacks, verbose):
     """Trains from where the model is; the rest of an epoch first."""
     if recipe.baseline:
-        _fit_baseline(vae, train, validation, callbacks)
+        _fit_baseline(vae, train, validation[0], callbacks)
         return
     done, within = divmod(int(vae.step), train.steps)
 
@@ -224,7 +229,7 @@ def _train(vae, recipe, out, train, validation, callbacks, verbose):
             train,
             initial_epoch=begin,
             epochs=end,
-            validation_data=validation,
+            validation_data=validation[0] if validation[1] is None else validation,
             validation_batch_size=evaluation.EVALUATION_BATCH,
             callbacks=callbacks,
             verbose=int(verbose),
@@ -286,14 +291,14 @@ def _interruptible(deadline: Deadline) -> Iterator[Any]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _callbacks(recipe, recorder, out, evaluated, verbose):
+def _callbacks(recipe, recorder, out, validation, verbose):
     callbacks, weights = [recorder], contextlib.nullcontext
     if recipe.ema is not None:
         callbacks.insert(0, averages.ValidatedAverage())
         weights = averages.averaged_weights
     if recipe.monitor_images:
         # Before the recorder, which writes what is logged.
-        callbacks.insert(0, evaluation.MonitoredReconstructions(evaluated["validation"], weights))
+        callbacks.insert(0, evaluation.MonitoredReconstructions(*validation, weights=weights))
     # TensorFlow writes the files of Keras' callback.
     if importlib.util.find_spec("tensorflow") is not None:
         callbacks.append(keras.callbacks.TensorBoard(str(out / "tensorboard"), write_graph=False))

@@ -31,7 +31,7 @@ class Neighbourhood(Sampler):
     def draw(
         self, model: keras.Model, n: int, y: np.ndarray | None = None, seed: int = 0
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        if model.latent_dtype != "float32":
+        if model.has_codes:
             raise ValueError(
                 f"Codes, which are whole numbers, have no neighbours. Received: latents of type {model.latent_dtype}"
             )

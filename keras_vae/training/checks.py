@@ -9,8 +9,56 @@ import numpy as np
 from keras_vae.training.values import as_array, check_array, check_shape
 
 
+def checked_x(model: keras.Model, x: Any, whole: bool = False) -> np.ndarray:
+    """`x` as `model` takes it.
+
+    Args:
+        model: a `LatentVariableModel`; its likelihood says which values it may see, unless it scores targets.
+        x: what a user calls an array.
+        whole: whether it is a whole data set.
+
+    Raises:
+        ValueError: for data that the model cannot see.
+    """
+    x = check_array(x, model.image_shape, None if model.target else model.likelihood, whole, model.missing)
+    if model.target and model.likelihood.data == "counts" and np.fmin.reduce(x, axis=None) < 0:
+        raise ValueError(
+            f"Encoders see log(1 + x) where counts are scored: x must be at least 0. Received: smallest {x.min()}"
+        )
+    return x
+
+
+def checked_y(model: keras.Model, y: Any, count: int | None, whole: bool = False) -> np.ndarray | None:
+    """What `model` is given beside x, as it takes it: targets, labels, or None.
+
+    Args:
+        model: a `LatentVariableModel`.
+        y: targets or labels; or None.
+        count: how many there must be; None: any number.
+        whole: whether it is a whole data set.
+
+    Raises:
+        ValueError: for what is missing, not wanted, or of another number, shape or type.
+    """
+    if not model.target:
+        return checked_labels(y, count, model.label_shape, model.labels_optional, model.classes)
+    if y is None:
+        raise ValueError(
+            f"This model scores targets, not x: give y, a target of shape {model.target_shape} for each x. "
+            "Received: y=None"
+        )
+    y = check_array(y, model.target_shape, model.likelihood, whole, model.missing)
+    if count not in (None, len(y)):
+        raise ValueError(f"Expected a target for each of {count} x. Received: y of shape {y.shape}")
+    return y
+
+
 def checked_labels(
-    y: Any, count: int | None, label_shape: tuple[int, ...] | None, optional: bool = False
+    y: Any,
+    count: int | None,
+    label_shape: tuple[int, ...] | None,
+    optional: bool = False,
+    classes: int | None = None,
 ) -> np.ndarray | None:
     """`y` as a model takes it, float32, or None.
 
@@ -19,6 +67,7 @@ def checked_labels(
         count: how many there must be; None: any number.
         label_shape: shape of one label, None for a model that is not conditional.
         optional: whether a conditional model does without, too.
+        classes: how many there are of labels that are whole numbers, -1 being one that is not known.
 
     Raises:
         ValueError: for labels that are missing, not wanted, or of another number, shape or type.
@@ -43,6 +92,11 @@ def checked_labels(
         raise ValueError(f"Labels must be numbers. Received: y with dtype={y.dtype}")
     if np.issubdtype(y.dtype, np.inexact) and not np.isfinite(y).all():
         raise ValueError("The labels contain NaN or infinite values. Received: y with values that are not finite")
+    if classes is not None and y.size and not (y.min() >= -1 and y.max() < classes and np.array_equal(y, np.rint(y))):
+        raise ValueError(
+            f"Labels are whole numbers from 0 to {classes - 1}, and -1 where they are not known. "
+            f"Received: y with values from {y.min()} to {y.max()}"
+        )
     return y.astype("float32")
 
 
@@ -92,7 +146,7 @@ class Batches:
     """Checks each batch of a stream, which Keras would otherwise train on, or fail on late and obscurely.
 
     Args:
-        model: has image_shape, likelihood (with `data`, one of `KINDS`), label_shape and labels_optional.
+        model: a `LatentVariableModel`.
     """
 
     def __init__(self, model: keras.Model):
@@ -157,8 +211,8 @@ class Batches:
         """
         model = self._model
         try:
-            x = check_array(x, model.image_shape, model.likelihood)
-            checked_labels(y, len(x), model.label_shape, model.labels_optional)
+            x = checked_x(model, x)
+            checked_y(model, y, len(x))
             checked_weights(weights, len(x))
         except ValueError as error:
             self.error = error
@@ -182,8 +236,10 @@ class Batches:
                     f"Received: elements of shape {tuple(x.shape)}"
                 )
             check_shape(x.shape, model.image_shape)
-        if y is None or model.label_shape is None:
-            checked_labels(y, None, model.label_shape, model.labels_optional)
+        if y is None or not model.takes_y:
+            checked_y(model, y, None)
+        elif y.shape.rank is not None and model.target:
+            check_shape(y.shape, model.target_shape)
         elif y.shape.rank is not None:
             check_label_shape(y.shape, None, model.label_shape)
         if weights is not None and weights.shape.rank not in (None, 1) and weights.shape[1:] != (1,):
@@ -202,7 +258,10 @@ class Batches:
             done = tf.numpy_function(check, parts, tf.int64)
             with tf.control_dependencies([done]):
                 batch = tf.nest.map_structure(lambda part: None if part is None else tf.identity(part), batch)
-            tf.nest.flatten(batch)[0].set_shape((None, *model.image_shape))
+            first, *rest = tf.nest.flatten(batch)
+            first.set_shape((None, *model.image_shape))
+            if model.target:
+                rest[0].set_shape((None, *model.target_shape))
             return batch
 
         return dataset.map(checked)

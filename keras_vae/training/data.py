@@ -50,6 +50,11 @@ def for_fit(
     Raises:
         ValueError: for data that the model cannot see.
     """
+    if class_weight is not None and model.target:
+        raise ValueError(
+            "`class_weight` needs labels, and the y of this model are targets: give `sample_weight`. "
+            f"Received: class_weight={class_weight}"
+        )
     # As in Keras, `validation_data` goes first.
     if validation_split and validation_data is None:
         if not given.arrays:
@@ -76,7 +81,7 @@ def for_fit(
         feed = given.x
         feed.check(model)
         if not feed.binarize:
-            model.likelihood.see(feed.x)
+            model.likelihood.see(feed.y if model.target else feed.x)
     else:
         _check_stream(given)
         stream = batches.wrap(given.x, classes=class_weight is not None)
@@ -136,7 +141,7 @@ def _again(model, stream, class_weight=None):
             x, y, weights = _weighted(batch, class_weight)
             size = size or len(x)
             if len(x) == size:
-                yield x, None if model.label_shape is None else y, weights
+                yield x, y if model.takes_y else None, weights
 
     if isinstance(stream, keras.utils.PyDataset):
         return lambda: equal(stream[index] for index in range(stream.num_batches or averages.BATCHES))
@@ -146,14 +151,14 @@ def _again(model, stream, class_weight=None):
 
 
 def _feed(model, given, batch_size, class_weight, whole, **order):
-    x = values.check_array(given.x, model.image_shape, model.likelihood, whole)
-    if whole:
-        model.likelihood.see(x)
+    x = checks.checked_x(model, given.x, whole)
     y, weights = given.y, checks.checked_weights(given.sample_weight, len(x))
     if class_weight is not None:
         weights = _class_weights(y, weights, class_weight)
         y = None if model.label_shape is None else y
-    y = checks.checked_labels(y, len(x), model.label_shape, model.labels_optional)
+    y = checks.checked_y(model, y, len(x), whole)
+    if whole:
+        model.likelihood.see(y if model.target else x)
     batch_size = 32 if batch_size is None else batch_size
     if order["shuffle"]:
         check_devices(len(x), batch_size)

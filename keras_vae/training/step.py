@@ -13,8 +13,8 @@ from keras_vae.inference import weighted_mean
 class _Scoring:
     """What both backends' steps share: from a batch to a loss and named terms.
 
-    A class that mixes this in is a `keras.Model` with `infer`, `objective`, `label_shape`, `codes`, `step` and
-    `trackers` {name: Mean}.
+    A class that mixes this in is a `keras.Model` with `infer`, `objective`, `takes_y`, `codes`, `books`, `kl_names`,
+    `step` and `trackers` {name: Mean}.
     """
 
     def _score(self, data, training):
@@ -24,8 +24,8 @@ class _Scoring:
             The loss that is minimised, a scalar; {name: (B,) or scalar} of what is logged; (B,) weights or None.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        # Where the model takes no labels, they have become weights.
-        y = None if y is None or self.label_shape is None else ops.cast(y, "float32")
+        # Where the model takes none, they have become weights.
+        y = None if y is None or not self.takes_y else ops.cast(y, "float32")
         if sample_weight is not None:
             sample_weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
         samples = self.objective.samples
@@ -34,10 +34,11 @@ class _Scoring:
             "elbo": inference.elbo,
             "log_likelihood": inference.log_likelihood,
             "kl": inference.kl,
+            **{name: latent.kl for name, latent in zip(self.kl_names, inference.latents, strict=False)},
             **self.objective.terms(inference),
         }
         if self.codes:
-            terms["perplexity"] = inference.perplexity(self.codes)
+            terms["perplexity"] = inference.perplexity(self.codes, self.books)
         terms = {name: inference.mean(value) for name, value in terms.items()}
         loss = inference.batch_mean(ops.convert_to_tensor(terms.pop("loss")))
         return loss + sum(self.losses), terms, sample_weight

@@ -66,10 +66,15 @@ class ArrayFeed:
             ValueError: saying what was found, and what to do.
         """
         likelihood = model.likelihood
-        checks.checked_labels(self.y, len(self.x), model.label_shape, model.labels_optional)
+        checks.checked_y(model, self.y, len(self.x))
         checks.checked_weights(self.sample_weight, len(self.x))
+        if model.target and (self.flip or self.binarize):
+            raise ValueError(
+                "What an `ArrayFeed` does to x it does not do to targets: flip and binarise both beforehand. "
+                f"Received: flip={self.flip}, binarize={self.binarize}"
+            )
         if not self.binarize:
-            values.check_array(self.x, model.image_shape, likelihood)
+            checks.checked_x(model, self.x)
             return
         values.check_shape(self.x.shape, model.image_shape)
         if self.x.dtype != np.uint8 or likelihood.data not in ("binary", "unit interval"):

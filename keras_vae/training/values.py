@@ -64,8 +64,9 @@ def as_array(x: Any) -> np.ndarray:
         )
     if np.ma.is_masked(x):
         raise ValueError(
-            "The data has masked values, which a model would see as they are stored: replace them, x.filled(value), "
-            f"or leave those examples out. Received: {int(np.ma.count_masked(x))} masked values"
+            "The data has masked values, which a model would see as they are stored: replace them, x.filled(value) "
+            "(np.nan, where the model was made with missing=True), or leave those examples out. "
+            f"Received: {int(np.ma.count_masked(x))} masked values"
         )
     x = x.toarray() if _is_sparse(x) else np.asarray(x)
     if not (np.issubdtype(x.dtype, np.number) or x.dtype == bool) or np.iscomplexobj(x):
@@ -106,7 +107,22 @@ def _supports(kind, x, low, high):
     return max(-low, high) <= LARGEST and (x.dtype.kind not in "iu" or (low >= 0 and high <= 1))
 
 
-def check_values(x: np.ndarray, likelihood: Any, whole: bool = False) -> None:
+def _there(x, missing):
+    """The elements that are there, all of them numbers, with the smallest and the largest; of none, 0 and 0."""
+    there = x[~np.isnan(x)] if missing else x
+    low, high = (float(there.min()), float(there.max())) if there.size else (0.0, 0.0)
+    if not (np.isfinite(low) and np.isfinite(high)):
+        where = tuple(int(i) for i in np.argwhere(np.isinf(x) if missing else ~np.isfinite(x))[0])
+        found, advice = "NaN or infinite", " (NaN may stand for what is missing if the model is made with missing=True)"
+        found, advice = ("infinite", "") if missing else (found, advice)
+        raise ValueError(
+            f"The images contain {found} values, or some too large for float32; remove or replace them{advice}. "
+            f"Received: {x[where]} at index {where}"
+        )
+    return there, low, high
+
+
+def check_values(x: np.ndarray, likelihood: Any, whole: bool = False, missing: bool = False) -> None:
     """Refuses an array that `likelihood` cannot see.
 
     Args:
@@ -114,20 +130,21 @@ def check_values(x: np.ndarray, likelihood: Any, whole: bool = False) -> None:
         likelihood: has `data`, one of `KINDS`, and `seen_range`.
         whole: whether `x` is a whole data set: then its kind is guessed at, too, and a range that makes training hard
             is warned of.
+        missing: whether NaN stands for elements that are missing.
 
     Raises:
         ValueError: for NaN, infinities, or another kind of data; it names the likelihood for what was found.
     """
-    name, wanted = type(likelihood).__name__, likelihood.data
-    low, high = float(x.min()), float(x.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
-        raise ValueError(
-            "The images contain NaN or infinite values, or some too large for float32; remove or replace them. "
-            f"Received: {x[where]} at index {where}"
-        )
+    name, wanted, count = type(likelihood).__name__, likelihood.data, len(x)
+    rows = x
+    x, low, high = _there(x, missing)
+    if not x.size:
+        return
+    if wanted == "table":
+        likelihood.check(rows)
+        return
     # A dark image in bytes still is one of 8-bit levels; so may be a black image alone.
-    guessed = whole or (likelihood.seen_range is None and len(x) > 1)
+    guessed = whole or (likelihood.seen_range is None and count > 1)
     misread = wanted == "8-bit levels" and guessed and x.dtype != np.uint8 and _supports("binary", x, low, high)
     if _supports(wanted, x, low, high) and not misread:
         _check_range(low, high, likelihood, whole)
@@ -196,20 +213,26 @@ def check_shape(shape: tuple[int | None, ...], image_shape: tuple[int, ...]) -> 
     raise ValueError(f"Expected images of shape (N, {', '.join(map(str, image_shape))}). {hint}Received: shape {shape}")
 
 
-def check_array(x: Any, image_shape: tuple[int, ...], likelihood: Any, whole: bool = False) -> np.ndarray:
+def check_array(
+    x: Any, image_shape: tuple[int, ...], likelihood: Any, whole: bool = False, missing: bool = False
+) -> np.ndarray:
     """`x` as an array; refuses one that is empty, of another shape, or of another kind of data.
 
     Args:
         x: what a user calls an array.
         image_shape: shape of one image.
-        likelihood: see `check_values`.
+        likelihood: see `check_values`; None: of one that networks see and nothing scores, whose numbers may be any.
         whole: whether it is a whole data set.
+        missing: whether NaN stands for elements that are missing.
     """
     x = as_array(x)
     check_shape(x.shape, image_shape)
     if len(x) == 0:
         raise ValueError(f"The data set is empty. Received: shape {x.shape}")
-    check_values(x, likelihood, whole)
+    if likelihood is None:
+        _there(x, missing)
+    else:
+        check_values(x, likelihood, whole, missing)
     return x
 
 

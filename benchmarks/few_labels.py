@@ -1,0 +1,113 @@
+"""Test accuracy on MNIST with few labels: M1, M2 and M1+M2, as of Kingma et al. 2014, table 1.
+
+    KERAS_BACKEND=jax python benchmarks/few_labels.py --out runs/few_labels
+
+writes a line into a file for each model that is trained, and the table of docs/labels.md from it; what is in the file
+is not trained again. Networks are dense, of one hidden layer of 500 units, z has 50 units, batches 128 images, Adam a
+rate of 1e-3. The images are binarised once; labels are as many of each class, chosen by the seed. M2 has the paper's
+alpha. M1+M2 is an M2 of the posterior means of M1, with a Normal likelihood of learned scale.
+"""
+
+import argparse
+import re
+import time
+from pathlib import Path
+
+import keras
+
+import keras_vae as kv
+from keras_vae import files
+from keras_vae.runs import labelling
+from keras_vae.runs.recipe import Recipe
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- benchmarks/few_labels.py -->", "<!-- end -->"
+# Error in percent, Kingma et al. 2014, table 1.
+PUBLISHED = {"m2": {100: 11.97, 600: 4.94, 1000: 3.60}, "m1+m2": {100: 3.33, 600: 2.59, 1000: 2.40}}
+TITLES = {"m1": "M1, logistic regression", "m2": "M2", "m1+m2": "M1+M2"}
+SIZES = {"network": "mlp:widths=[500]", "latent_size": 50, "seed": 0}
+
+
+def compiled(vae: keras.Model) -> keras.Model:
+    vae.compile(keras.optimizers.Adam(1e-3))
+    return vae
+
+
+def guesses(x, few, x_test, epochs: int, likelihood: str):
+    """What an M2 of labels that are -1 where they are not known guesses of other examples."""
+    m2 = compiled(kv.variants.get("m2")(x.shape[1:], classes=10, likelihood=likelihood, **SIZES))
+    index, weights = labelling.repeated(few)
+    m2.fit(x[index], few[index], sample_weight=weights, batch_size=128, epochs=epochs, verbose=0)
+    return m2.classify(x_test)
+
+
+def rows(models: list[str], counts: list[int], epochs: dict[str, int], done: list[dict]):
+    """A row of each model and number of labels that is not done."""
+    digits = kv.data.load("mnist")
+    x, x_test = (kv.data.convert(split.images, "binary") for split in (digits.train, digits.test))
+    latents = None
+    if {"m1", "m1+m2"} & set(models):
+        m1 = compiled(kv.variants.get("vae")(x.shape[1:], **SIZES))
+        m1.fit(x, batch_size=128, epochs=epochs["m1"], verbose=0)
+        latents = [m1.encode(images) for images in (x, x_test)]
+    for model in models:
+        for count in counts:
+            if any(row["model"] == model and row["labels"] == count for row in done):
+                continue
+            few = labelling.known(Recipe("mnist", labels=count), digits)
+            begun = time.monotonic()
+            if model == "m1":
+                guess = kv.metrics.latent_classifier(latents[0], few, latents[1])
+            elif model == "m2":
+                guess = guesses(x, few, x_test, epochs[model], "bernoulli")
+            else:
+                guess = guesses(latents[0], few, latents[1], epochs[model], "normal:scale=learned")
+            error = 100 * (1 - kv.metrics.accuracy(guess, digits.test.labels))
+            seconds = round(time.monotonic() - begun)
+            yield {"model": model, "labels": count, "error": error, "epochs": epochs[model], "seconds": seconds}
+
+
+def table(done: list[dict]) -> str:
+    """All rows as Markdown, errors in percent, beside the published ones."""
+    counts = sorted({row["labels"] for row in done})
+    heads = [f"{count:,} labels" for count in counts]
+    lines = [f"| model | epochs | {' | '.join(heads)} |", "|---" * (2 + len(counts)) + "|"]
+    for model, title in TITLES.items():
+        found = {row["labels"]: row for row in done if row["model"] == model}
+        if found:
+            cells = [f"{found[count]['error']:.2f}" if count in found else "" for count in counts]
+            epochs = "/".join(dict.fromkeys(str(row["epochs"]) for row in found.values()))
+            lines.append(f"| {title} | {epochs} | {' | '.join(cells)} |")
+        if model in PUBLISHED:
+            cells = [f"{PUBLISHED[model][count]:.2f}" if count in PUBLISHED[model] else "" for count in counts]
+            lines.append(f"| {title}, Kingma et al. 2014 | | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def write(text: str) -> None:
+    """Puts the table into the guide."""
+    guide = ROOT / "docs" / "labels.md"
+    old = guide.read_text(encoding="utf-8")
+    new = re.sub(f"({re.escape(BEGIN)}\n).*?({re.escape(END)})", rf"\g<1>{text}\n\g<2>", old, flags=re.DOTALL)
+    files.replace(guide, lambda partial: partial.write_text(new, encoding="utf-8"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/few_labels"))
+    parser.add_argument("--models", nargs="+", choices=TITLES, default=list(TITLES))
+    parser.add_argument("--labels", nargs="+", type=int, default=[100, 600, 1000])
+    parser.add_argument("--epochs", nargs=3, type=int, default=[20, 20, 20], metavar=("M1", "M2", "M1+M2"))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / "rows.json"
+    done = files.read_json(path) or []
+    for row in rows(options.models, options.labels, dict(zip(TITLES, options.epochs, strict=True)), done):
+        done.append(row)
+        print(row, flush=True)
+        files.write_json(path, done)
+        write(table(done))
+
+
+if __name__ == "__main__":
+    main()
