@@ -12,6 +12,7 @@ from scipy import stats
 
 import keras_vae as kv
 from keras_vae.networks.table import Expanded
+from keras_vae.parts import soft_clip
 
 ROWS = 400
 
@@ -122,6 +123,7 @@ class TestSchema:
 
 
 def test_densities_are_those_of_the_table_in_its_units():
+    keras.utils.set_random_seed(0)
     likelihood = kv.likelihoods.Columns(SCHEMA)
     likelihood.build((5,), (7,))
     rng = np.random.default_rng(0)
@@ -133,7 +135,7 @@ def test_densities_are_those_of_the_table_in_its_units():
     found = ops.convert_to_numpy(distribution.element_log_probs(ops.convert_to_tensor(SCHEMA.encode(rows))))
     raw = np.asarray(likelihood.head(features), "float64")[..., 0]
     loc, log_scale, logit, log_rate = raw[..., :3], raw[..., 3:6], raw[..., 6], raw[..., 7]
-    scale = np.exp(log_scale)
+    scale = np.exp(ops.convert_to_numpy(soft_clip(ops.convert_to_tensor(log_scale, "float32"), -7.0, 7.0)))
     close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=2e-3)
     for number, at, name in ((0, 0, "height"), (5, 2, "born")):
         column = SCHEMA[name]
@@ -157,6 +159,7 @@ def test_densities_are_those_of_the_table_in_its_units():
 
 
 def test_draws_have_the_moments_of_the_density():
+    keras.utils.set_random_seed(0)
     likelihood = kv.likelihoods.Columns(SCHEMA)
     likelihood.build((5,), (7,))
     features = ops.convert_to_tensor(np.random.default_rng(1).normal(size=(1, 1, 5)).astype("float32"))
@@ -179,12 +182,9 @@ def test_a_model_learns_what_columns_have_in_common(fitted):
     assert history["loss"][-1] < history["loss"][0] - 1
     log_prob = vae.log_prob(x, samples=100, seed=0).mean()
     # Columns one by one, each with its own density.
-    alone = model()
-    alone.decoder.trainable = False
-    empty = SCHEMA.encode(frame(seed=0))
     independent = _independent(TABLE, frame(seed=1))
     assert log_prob > independent + 0.3, (log_prob, independent)
-    assert empty.shape == x.shape and not np.isnan(vae.reconstruct(x)).any()
+    assert np.isfinite(vae.reconstruct(x)).all()
 
 
 def _independent(train, test):
