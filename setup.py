@@ -29,6 +29,7 @@ setup(
         "scikit-image",
         "matplotlib",
         "pillow",
+        "pandas",
     ],
     extras_require={
         "jax": ["jax>=0.10"],

@@ -16,6 +16,7 @@ if not hasattr(sys, "argv"):
 _MODULES = (
     "backend",
     "callbacks",
+    "columns",
     "constraints",
     "corruptions",
     "data",

@@ -8,6 +8,7 @@ PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "keras_vae"
 ROOMS = (
     "backend",
     "names",
+    "columns",
     "sources",
     "files",
     "schedules",

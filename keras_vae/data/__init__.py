@@ -6,10 +6,12 @@ from keras_vae.data.conversion import convert, to_levels
 from keras_vae.data.dataset import DataError, DataSet, Split
 from keras_vae.data.loading import load, names
 from keras_vae.data.pictures import read_images, read_named
+from keras_vae.data.table import Schema, schema
 
 __all__ = [
     "DataError",
     "DataSet",
+    "Schema",
     "Split",
     "convert",
     "load",
@@ -18,5 +20,6 @@ __all__ = [
     "read_images",
     "read_named",
     "save",
+    "schema",
     "to_levels",
 ]

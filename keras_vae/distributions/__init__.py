@@ -3,6 +3,7 @@
 from keras_vae.distributions.autoregressive import Autoregressive, MaskedNetwork
 from keras_vae.distributions.bernoulli import IndependentBernoulli, ScoredBernoulli
 from keras_vae.distributions.codes import AutoregressiveCodes, Codes, RelaxedCategorical, UniformCodes
+from keras_vae.distributions.columns import Columns
 from keras_vae.distributions.counts import Multinomial, NegativeBinomial, ZeroInflatedNegativeBinomial
 from keras_vae.distributions.flow import Flow, Planar, Radial
 from keras_vae.distributions.joint import Joint
@@ -20,6 +21,7 @@ __all__ = [
     "Autoregressive",
     "AutoregressiveCodes",
     "Codes",
+    "Columns",
     "DiscretizedLogisticMixture",
     "Flow",
     "IndependentBernoulli",

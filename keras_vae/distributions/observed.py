@@ -4,7 +4,7 @@ from keras import ops
 
 from keras_vae.backend import Tensor, tfd
 from keras_vae.distributions.base import Distribution
-from keras_vae.distributions.bernoulli import IndependentBernoulli
+from keras_vae.distributions.columns import Columns
 from keras_vae.distributions.logistic import DiscretizedLogisticMixture
 
 # What stands for a missing element, whose density does not count: inside the support of all kinds of data.
@@ -35,7 +35,7 @@ class Observed(Distribution):
         there = ops.logical_not(ops.isnan(x))
         # A density of NaN would be one in the gradient, too.
         x = ops.where(there, x, _INSIDE)
-        if isinstance(self._whole, (IndependentBernoulli, DiscretizedLogisticMixture)):
+        if hasattr(self._whole, "log_prob_where"):
             return self._whole.log_prob_where(x, there)
         log_probs = self._whole.distribution.log_prob(x)
         return ops.sum(ops.where(there, log_probs, 0.0), axis=tuple(range(-len(self.event_shape), 0)))
@@ -67,6 +67,8 @@ def is_product(distribution: tfd.Distribution) -> bool:
     if isinstance(distribution, DiscretizedLogisticMixture):
         # Else the channels of a pixel share a component, or one is moved by another.
         return 1 in distribution.loc.shape[-2:] and distribution.coefficients is None
+    if isinstance(distribution, Columns):
+        return True
     # TFP's `Independent` is of another class around a distribution that is not its own.
     independent = hasattr(distribution, "reinterpreted_batch_ndims")
     return independent and len(distribution.distribution.event_shape) == 0

@@ -3,6 +3,7 @@
 from keras_vae import parts
 from keras_vae.likelihoods.base import LOG_SCALE_BOUND, Likelihood
 from keras_vae.likelihoods.binary import Bernoulli
+from keras_vae.likelihoods.columns import Columns
 from keras_vae.likelihoods.continuous import Beta, ContinuousBernoulli, Laplace, LogCosh, Normal, StudentT
 from keras_vae.likelihoods.counts import Multinomial, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from keras_vae.likelihoods.discrete import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture
@@ -14,6 +15,7 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "Categorical",
+    "Columns",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "DiscretizedLogisticMixture",

@@ -305,6 +305,8 @@ def fixed_batch(model: keras.Model, images: int = 8, shape: tuple[int, ...] | No
         shape: of each; None: that of what the model is given, *X.
     """
     levels = np.random.default_rng(0).integers(0, 256, (images, *(model.image_shape if shape is None else shape)))
+    if model.likelihood.data == "table":
+        return model.likelihood.made_up(levels)
     return {
         "binary": lambda: (levels > 127).astype("float32"),
         "8-bit levels": lambda: levels.astype("uint8"),

@@ -12,6 +12,7 @@ KINDS = {
     "open unit interval": "values strictly between 0 and 1",
     "8-bit levels": "8-bit levels: whole numbers from 0 to 255",
     "counts": "counts: whole numbers of at least 0",
+    "table": "rows of a table, as kv.data.schema(frame).encode(frame) gives them",
     "real": "real numbers of moderate size, such as pixels in [0, 1]",
 }
 _BITS = "12- and 16-bit levels are divided by 4095 and 65535, 8-bit ones by 255."
@@ -135,8 +136,12 @@ def check_values(x: np.ndarray, likelihood: Any, whole: bool = False, missing: b
         ValueError: for NaN, infinities, or another kind of data; it names the likelihood for what was found.
     """
     name, wanted, count = type(likelihood).__name__, likelihood.data, len(x)
+    rows = x
     x, low, high = _there(x, missing)
     if not x.size:
+        return
+    if wanted == "table":
+        likelihood.check(rows)
         return
     # A dark image in bytes still is one of 8-bit levels; so may be a black image alone.
     guessed = whole or (likelihood.seen_range is None and count > 1)

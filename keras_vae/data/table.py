@@ -1,0 +1,240 @@
+"""Tables: which kind each column is, and rows as numbers and back."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_vae import files
+from keras_vae.columns import COLUMN_KINDS, Column, as_columns
+from keras_vae.names import one_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Of different values, above which those of a column of text are names of rows, if most of them are different.
+_MANY = 50
+# Counts are small numbers; larger ones, and years and codes that start high, are numbers like others.
+_LARGEST_COUNT = 10_000
+
+
+class Schema:
+    """The columns of a table, and how rows are written as numbers.
+
+    It is a sequence of `Column`s. `schema(frame, age="counts")` asks for another kind;
+    `schema["age"] = dataclasses.replace(schema["age"], scale=10.0)` edits one.
+
+    Args:
+        columns: `Column`s, or dicts of their fields.
+    """
+
+    def __init__(self, columns: Any):
+        self._columns = list(as_columns(columns))
+
+    def __iter__(self) -> Iterator[Column]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __getitem__(self, name: str) -> Column:
+        return self._columns[self._place(name)]
+
+    def __setitem__(self, name: str, column: Column) -> None:
+        self._columns[self._place(name)] = column
+
+    def _place(self, name):
+        names = [column.name for column in self._columns]
+        return names.index(one_of(name, names, "column"))
+
+    def __repr__(self) -> str:
+        lines = [f"  {c.name!r}: {c.kind}{f' of {len(c.categories)}' if c.categories else ''}" for c in self]
+        return "\n".join([f"<Schema of {len(self)} columns", *lines]) + ">"
+
+    def encode(self, frame: "pd.DataFrame") -> np.ndarray:
+        """Rows as numbers, (N, C) float32: standardised reals, counts, categories as 0, 1, 2 ...; NaN is missing.
+
+        Args:
+            frame: with these columns; others are not looked at.
+
+        Raises:
+            ValueError: for a column that is not there, or a value that is none of its kind.
+        """
+        absent = [column.name for column in self if column.name not in frame.columns]
+        if absent:
+            raise ValueError(
+                f"The table lacks columns of the schema: {', '.join(map(repr, absent))}. "
+                f"Received: columns {', '.join(map(repr, frame.columns))}"
+            )
+        encoded = [_encoded(column, frame[column.name]) for column in self]
+        return np.stack(encoded, axis=1).astype("float32")
+
+    def decode(self, x: np.ndarray) -> "pd.DataFrame":
+        """A DataFrame of rows that were written as numbers, (N, C), with names and types of the columns.
+
+        Whole numbers are rounded. A category that is no whole number is the nearest one.
+        """
+        import pandas as pd
+
+        x = np.asarray(x, "float64")
+        if x.ndim != 2 or x.shape[1] != len(self):
+            raise ValueError(f"Expected rows of {len(self)} columns. Received: shape {x.shape}")
+        return pd.DataFrame({column.name: _decoded(column, x[:, i]) for i, column in enumerate(self)})
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes it as JSON."""
+        entries = [vars(column) for column in self]
+        files.replace(Path(path), lambda partial: partial.write_text(json.dumps(entries, indent=2) + "\n", "utf-8"))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Schema":
+        """That of a file which `save` wrote."""
+        return cls(json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+def schema(frame: "pd.DataFrame", **kinds: str) -> Schema:
+    """The kinds of a table's columns, as its values show them.
+
+    Text and pandas' categories are categorical, two values or truth values Bernoulli. Whole numbers of at least 0 are
+    counts up to 10,000, otherwise numbers. Positive numbers are log-normal where that fits them better than a Normal.
+
+    Args:
+        frame: a pandas DataFrame; missing values are left out.
+        **kinds: {name of a column: kind}, one of `kv.columns.COLUMN_KINDS`, in the place of what its values show.
+
+    Returns:
+        A `Schema`: `schema.encode(frame)` makes rows for a model, `schema.decode(rows)` a table.
+
+    Raises:
+        ValueError: for an empty table, a column that is constant, of dates, or of names of rows, or a kind that its
+            values do not fit.
+    """
+    for name, kind in kinds.items():
+        one_of(name, tuple(map(str, frame.columns)), "column")
+        one_of(kind, COLUMN_KINDS, f"kind of the column {name!r}")
+    if not len(frame) or not len(frame.columns):
+        raise ValueError(f"The table is empty. Received: shape {frame.shape}")
+    return Schema([_column(str(name), frame[name], kinds.get(str(name))) for name in frame.columns])
+
+
+def _column(name, values, kind):
+    from pandas.api import types
+
+    there = values.dropna()
+    different = there.unique()
+    if len(different) < 2:
+        raise ValueError(
+            f"The column {name!r} has one value and tells nothing: leave it out, frame.drop(columns={name!r}). "
+            f"Received: {_plain(different[0]) if len(different) else 'no value'!r}"
+        )
+    if types.is_datetime64_any_dtype(values) or types.is_timedelta64_dtype(values):
+        raise ValueError(
+            f"The column {name!r} has dates: make numbers of them, days since a first one, hours of the day and the "
+            f"like. Received: dtype={values.dtype}"
+        )
+    numeric = types.is_numeric_dtype(values) and not types.is_bool_dtype(values)
+    if numeric and not np.isfinite(there.to_numpy("float64")).all():
+        raise ValueError(f"The column {name!r} has infinite values: replace or remove them. Received: {there.max()}")
+    kind = kind or _kind(there, different, numeric)
+    if kind in ("bernoulli", "categorical"):
+        if not numeric and len(different) > _MANY and len(different) > len(there) / 2:
+            raise ValueError(
+                f"The column {name!r} has another text in nearly every row, as names of rows have: leave it out, "
+                f"frame.drop(columns={name!r}). Received: {len(different)} different values in {len(there)} rows"
+            )
+        categories = values.cat.categories if isinstance(values.dtype, _categorical()) else sorted(different)
+        return Column(name, kind, categories=tuple(map(_plain, categories)), dtype=str(values.dtype))
+    if not numeric:
+        raise ValueError(f"The column {name!r} is no column of numbers: it cannot be {kind}. Received: {values.dtype}")
+    numbers = there.to_numpy("float64")
+    if kind == "counts" and not _are_counts(numbers):
+        raise ValueError(
+            f"The column {name!r} is no column of counts, whole numbers of at least 0. Received: smallest "
+            f"{numbers.min()}, largest {numbers.max()}"
+        )
+    if kind == "log_normal":
+        if not numbers.min() > 0:
+            raise ValueError(f"A log_normal column is positive. Received: smallest {numbers.min()} of {name!r}")
+        numbers = np.log(numbers)
+    return Column(name, kind, float(numbers.mean()), float(numbers.std()), dtype=str(values.dtype))
+
+
+def _categorical():
+    import pandas as pd
+
+    return pd.CategoricalDtype
+
+
+def _plain(value):
+    return value.item() if hasattr(value, "item") else value
+
+
+def _kind(there, different, numeric):
+    if len(different) == 2:
+        return "bernoulli"
+    if not numeric:
+        return "categorical"
+    numbers = there.to_numpy("float64")
+    if _are_counts(numbers) and numbers.max() <= _LARGEST_COUNT and numbers.min() < numbers.max() / 10:
+        return "counts"
+    if numbers.min() > 0:
+        logarithms = np.log(numbers)
+        # The mean log-density of a log-normal, and of a Normal, but for what they share.
+        if -np.log(logarithms.std()) - logarithms.mean() > -np.log(numbers.std()):
+            return "log_normal"
+    return "normal"
+
+
+def _are_counts(numbers):
+    return bool(numbers.min() >= 0 and (numbers == np.round(numbers)).all())
+
+
+def _encoded(column, values):
+    if column.kind in ("bernoulli", "categorical"):
+        place = {value: number for number, value in enumerate(column.categories)}
+        known = values.isna() | values.isin(column.categories)
+        if not known.all():
+            raise ValueError(
+                f"The column {column.name!r} has values that the schema does not know: make the schema of all rows, or "
+                f"leave these out. Received: {', '.join(map(repr, values[~known].unique()[:3]))}"
+            )
+        return values.map(place).to_numpy("float64", na_value=np.nan)
+    numbers = values.to_numpy("float64", na_value=np.nan)
+    if column.kind == "counts":
+        return numbers
+    if column.kind == "log_normal":
+        if np.nanmin(numbers, initial=np.inf) <= 0:
+            raise ValueError(
+                f"The column {column.name!r} is log_normal, and its values are positive. Received: {np.nanmin(numbers)}"
+            )
+        numbers = np.log(numbers)
+    return (numbers - column.loc) / column.scale
+
+
+def _decoded(column, values):
+    import pandas as pd
+
+    missing = np.isnan(values)
+    if column.kind in ("bernoulli", "categorical"):
+        codes = np.clip(np.round(np.where(missing, 0, values)), 0, len(column.categories) - 1).astype(int)
+        found = pd.Series(np.array(column.categories, dtype=object)[codes])
+        found[missing] = None
+    else:
+        found = values if column.kind == "counts" else values * column.scale + column.loc
+        found = pd.Series(np.exp(found) if column.kind == "log_normal" else found)
+    if column.kind == "counts" or np.issubdtype(_numpy(column.dtype), np.integer):
+        found = found.round() if column.kind not in ("bernoulli", "categorical") else found
+    # Numbers that are missing have no whole ones beside them in numpy.
+    if missing.any() and _numpy(column.dtype).kind in "iub":
+        return found
+    return found.astype(column.dtype)
+
+
+def _numpy(dtype):
+    try:
+        return np.dtype(dtype)
+    except TypeError:
+        return np.dtype(object)
