@@ -18,11 +18,8 @@ def rmse(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sqrt(np.mean((a - b) ** 2)))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder of the pictures")
-    out = parser.parse_args().out
-
+def run(out: Path) -> dict[str, float]:
+    """Trains the models; returns errors, and writes `filled.png` and `denoised.png` into `out`."""
     import keras
 
     import keras_vae as kv
@@ -49,15 +46,25 @@ def main() -> None:
     filled = fitted(holed, 16, True, likelihood="normal", objective="iwae:5").impute(given, samples=200, seed=1)
     missing = np.isnan(given)
     means = np.broadcast_to(np.nanmean(holed, axis=0), test.shape)
-    print(f"missing pixels: filled in {rmse(filled[missing], test[missing]):.3f}", end=", ")
-    print(f"by the mean of each pixel {rmse(means[missing], test[missing]):.3f}")
     save(np.nan_to_num(given), filled, ("given", "filled in"), "filled.png")
 
     clean = fitted(train, 32, likelihood="normal:optimal", corruption="gaussian:scale=0.3").reconstruct(noisy)
     plain = fitted(train, 32, likelihood="normal:optimal").reconstruct(noisy)
-    print(f"noisy images: as they are {rmse(noisy, test):.3f}, denoised {rmse(clean, test):.3f}", end=", ")
-    print(f"reconstructed by a model without corruption {rmse(plain, test):.3f}")
     save(noisy, clean, ("noisy", "denoised"), "denoised.png")
+    return {
+        "error of missing pixels, filled in": rmse(filled[missing], test[missing]),
+        "error of missing pixels, by the mean of each": rmse(means[missing], test[missing]),
+        "error of noisy images, as they are": rmse(noisy, test),
+        "error of noisy images, denoised": rmse(clean, test),
+        "error of noisy images, reconstructed by a model without corruption": rmse(plain, test),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path(), help="folder of the pictures")
+    for what, value in run(parser.parse_args().out).items():
+        print(f"{what}: {value:.3f}")
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(HERE.parent)]
 
-from catalogue import SYSTEMS, System  # noqa: E402 (the path comes first)
+from catalogue import SYSTEMS, System  # noqa: E402 (the paths come first)
 
 from keras_vae import files, presets  # noqa: E402
 

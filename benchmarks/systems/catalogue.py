@@ -61,6 +61,35 @@ SYSTEMS = (
         remark="Both priors were fitted after training, and the training images were binarised anew in each epoch.",
     ),
     System(
+        "S3",
+        "denoising: trained on corrupted inputs, scored against the clean ones",
+        "pictures of noisy digits, no number.",
+        script="denoising",
+        picture="denoised.png",
+        remark="Root mean squared errors of digits of 8x8 pixels between 0 and 1. [The guide](incomplete.md) explains "
+        "them.",
+    ),
+    System(
+        "S4",
+        "labels from few: clusters of a mixture prior that 1% or 2% of the labels name, and M2 (Kingma et al. 2014)",
+        "accuracy with 1,000 labels: M2 0.964, M1+M2 0.976.",
+        commands={
+            "mixture prior, 500 labels": "train mnist --variant vade --labels 500 --network mlp --latent-size 10 "
+            "--epochs 20 --eval-images 1000",
+            "mixture prior, 1,000 labels": "train mnist --variant vade --labels 1000 --network mlp --latent-size 10 "
+            "--epochs 20 --eval-images 1000",
+            "M2, 1,000 labels": "train mnist --variant m2 --labels 1000 --network mlp --latent-size 50 --epochs 10 "
+            "--eval-images 100 --eval-samples 20",
+        },
+        metrics={
+            "accuracy": "test accuracy",
+            "cluster_accuracy": "test accuracy of named clusters",
+            "latent_accuracy": "test accuracy of a classifier of z",
+        },
+        picture="samples.png",
+        remark="Rows beside the paper's are in [labels](labels.md#mnist).",
+    ),
+    System(
         "S5",
         "walks in latent space: interpolations, and one attribute that moves",
         "pictures, no number.",
@@ -105,6 +134,13 @@ SYSTEMS = (
         metrics={"elbo": "ELBO, nats", "kl": "KL, nats", "active_units": "active units"},
     ),
     System(
+        "S9",
+        "log p(x) of a new point, by samples of the prior and by importance sampling",
+        "no number; both are to agree within their error.",
+        script="new_point",
+        shown=("keras-vae score mnist_conv_2d digits/ --proposal both --samples 20000",),
+    ),
+    System(
         "S10",
         "a VAE of faces with batch normalisation (PyTorch-VAE's recipe)",
         "a loss curve and samples, no test number.",
@@ -146,6 +182,17 @@ SYSTEMS = (
         "domain than those of a beta-VAE of pixels.",
         script="darla",
         picture="darla.png",
+    ),
+    System(
+        "S14",
+        "a decoder judged by a discriminator's features (VAE-GAN), and the adversarial autoencoder",
+        "pictures, and densities that were fitted to samples, which compare with nothing here.",
+        commands={
+            "VAE-GAN": f"train mnist {MLP} --variant vae-gan",
+            "adversarial autoencoder": f"train mnist {MLP} --variant aae",
+        },
+        metrics={"squared_error": "squared error", "active_units": "active units"},
+        picture="samples.png",
     ),
     System(
         "S15",
