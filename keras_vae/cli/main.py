@@ -246,6 +246,7 @@ def _report(results, out):
         "log_likelihood": "log-likelihood",
         "kl": "KL",
         "log_prob": "log p(x)",
+        "baseline_log_prob": "its baseline",
         "bits_per_dim_elbo": "bits/dim (ELBO)",
         "bits_per_dim": "bits/dim",
         "active_units": "active units",
@@ -268,5 +269,8 @@ def _report(results, out):
             f"  {titles[name]:<16} {result['value']:>10.2f} {error:<8} {result['unit']:<9} "
             f"images: {result['images']}{drawn}"
         )
+    if "baseline_log_prob" in metrics and metrics["baseline_log_prob"]["value"] > metrics["log_prob"]["value"]:
+        print(f"A simpler model is better ({metrics['baseline_log_prob']['protocol'].split(';')[0]}).")
+        print("Try fewer --latent-size and a smaller --network, a --corruption, or more --epochs.")
     each = f", {results['seconds_per_epoch']:.3g} s each" if "seconds_per_epoch" in results else ""
     print(f"Epochs: {results['epochs']}{each}, {results['training_seconds']:.0f} s in all. Files: {out}/")

@@ -20,7 +20,8 @@ def save_images(out: Path, images: np.ndarray, model: "LatentVariableModel", col
     """Writes images in the units of a model's data.
 
     Args:
-        out: a .npy file for the array; a .png file for a grid, pixel by pixel; or a directory for a .png of each image.
+        out: a .npy file for the array; a .png file for a grid, pixel by pixel; or a directory for a .png of each image;
+            of rows of a table, a .csv file.
         images: (N, *X).
         model: the model.
         columns: images per row of the grid; None: about as many as rows.
@@ -29,6 +30,12 @@ def save_images(out: Path, images: np.ndarray, model: "LatentVariableModel", col
         save_array(out, images)
         return
     from keras_vae import data, plotting
+
+    if model.likelihood.data == "table":
+        frame = data.Schema(model.likelihood.columns).decode(images)
+        files.make_directory(out.parent)
+        files.replace(out, lambda partial: frame.to_csv(partial, index=False))
+        return
 
     plotting.save_pixels(data.to_levels(images, model.likelihood.data), out, columns)
 

@@ -15,7 +15,8 @@ def sample(name: str, out: Path, n: int, seed: int, temperature: float, label: i
     """Writes samples: the mean of p(x|z) for draws of z from the prior; without a label, of each class in turn."""
     model = models.load(name)
     y = _labels(model, label, n, in_turn=True)
-    images = model.sample(n, y=y, seed=seed, temperature=temperature)
+    # A row of means is none of a table.
+    images = model.sample(n, y=y, seed=seed, temperature=temperature, mean=model.likelihood.data != "table")
     save_images(out, images, model)
     say(out, as_json, shape=images.shape, seed=seed, temperature=temperature)
 
@@ -45,7 +46,8 @@ def reconstruct(name: str, images: Sequence[Path], out: Path, label: int | None,
     model = models.load(name)
     x = data.read_images(images, model)
     made = model.reconstruct(x, _labels(model, label, len(x)))
-    save_images(out, made if out.suffix == ".npy" else np.concatenate([x, made], axis=1), model)
+    alone = out.suffix == ".npy" or model.likelihood.data == "table"
+    save_images(out, made if alone else np.concatenate([x, made], axis=1), model)
     say(out, as_json, shape=made.shape)
 
 

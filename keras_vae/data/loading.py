@@ -1,9 +1,9 @@
-"""Every data set by one function: a name, a folder of images, or an .npz file."""
+"""Every data set by one function: a name, a folder of images, a table, or an .npz file."""
 
 import os
 from pathlib import Path
 
-from keras_vae.data import archive, folder, named
+from keras_vae.data import archive, folder, named, table
 from keras_vae.data.dataset import DataError, DataSet
 from keras_vae.names import nearest
 
@@ -22,14 +22,14 @@ def load(
     """Reads a data set into memory.
 
     Args:
-        name: one of `names()`, a folder of images (see `keras_vae.data.folder`), or an .npz file that
-            `keras_vae.data.save` wrote. A known name comes before a folder of the same name; "./mnist" is always the
-            folder.
+        name: one of `names()`, a folder of images (see `keras_vae.data.folder`), a table (.csv, .tsv, .parquet), or an
+            .npz file that `keras_vae.data.save` wrote. A known name comes before a folder of the same name, "./mnist"
+            being the folder.
         data_dir: data directory of tensorflow-datasets; None: TFDS_DATA_DIR, or the default of tensorflow-datasets. A
             file NAME.npz in it is read first, and needs no TensorFlow.
         image_size: height and width to which the images of a folder are resized; None: 64. Named data sets have fixed
             sizes.
-        seed: seed of the splits of a folder that has none. The splits of named data sets are fixed.
+        seed: seed of the splits of a folder that has none, or of a table. The splits of named data sets are fixed.
 
     Returns:
         The data set.
@@ -45,6 +45,10 @@ def load(
     path = Path(os.path.expanduser(name))
     if path.suffix == ".npz" and path.is_file():
         return archive.load(path)
+    if path.suffix in table.SUFFIXES and path.is_file():
+        if image_size is not None:
+            raise DataError(f"A table has no images: leave out `image_size`. Received: image_size={image_size!r}")
+        return table.load_table(path, seed)
     if name in names():
         dataset = _named(name, data_dir)
         if image_size not in (None, dataset.image_shape[0]):
@@ -70,7 +74,10 @@ def _named(name, data_dir):
 def _reason(name, path):
     """Why `name` is not a data set, with the nearest names."""
     if path.is_file():
-        return "This is a file, but a data set is a folder of images. Give the folder."
+        return (
+            "This is a file, but a data set is a folder of images, whose path to give, or a table: "
+            f"{', '.join(table.SUFFIXES)}."
+        )
     if path.name != name:
         return f"The folder {str(path)!r} does not exist (seen from {os.getcwd()!r})."
     near = nearest(name.lower(), names())

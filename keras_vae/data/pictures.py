@@ -11,6 +11,8 @@ import numpy as np
 
 from keras_vae.data.conversion import convert
 from keras_vae.data.dataset import DataError
+from keras_vae.data.table import SUFFIXES as TABLES
+from keras_vae.data.table import Schema, read_frame
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -109,7 +111,7 @@ def read_images(paths: Iterable[str | os.PathLike], model: "LatentVariableModel"
     Args:
         paths: pictures, folders of pictures, and .npy files of one image or of many. Arrays hold either 8-bit levels
             (uint8), which are converted as pictures are, or numbers in the units of the model's data. Where the model
-            sees binary images, levels are binarised with seed 0.
+            sees binary images, levels are binarised with seed 0. Of a model of a table, tables with its columns.
         model: the model; pictures are cropped and resized to its `image_shape`.
 
     Returns:
@@ -127,6 +129,8 @@ def read_images(paths: Iterable[str | os.PathLike], model: "LatentVariableModel"
 def read_named(paths: Iterable[str | os.PathLike], model: "LatentVariableModel") -> tuple[np.ndarray, list[str]]:
     """`read_images`, and where each image is from: "cat.png", or "cats.npy[3]" of an array of several."""
     paths = list(map(Path, paths))
+    if model.likelihood.data == "table":
+        return _read_rows(paths, Schema(model.likelihood.columns))
     files = [file for path in paths for file in (find(path) if path.is_dir() else [path])]
     arrays = [_read_file(file, model.image_shape) for file in files]
     if not arrays:
@@ -145,6 +149,26 @@ def read_named(paths: Iterable[str | os.PathLike], model: "LatentVariableModel")
     kind = model.likelihood.data
     binary = kind == "binary" and images.max(initial=0) <= 1
     return convert(images, kind, seed=0, binary=binary), names
+
+
+def _read_rows(paths, schema):
+    """Rows of tables, or of .npy files that hold them as numbers, and their places: "adult.csv[3]"."""
+    rows, names = [], []
+    for path in paths:
+        if path.suffix in TABLES:
+            try:
+                found = schema.encode(read_frame(path))
+            except ValueError as error:
+                raise error if isinstance(error, DataError) else DataError(f"{error} In {path}") from error
+        elif path.suffix == ".npy":
+            found = _read_file(path, (len(schema),))
+        else:
+            raise DataError(f"This model sees rows of a table: {', '.join((*TABLES, '.npy'))}. Received: {path}")
+        rows.append(found)
+        names += [f"{path}[{number}]" for number in range(len(found))]
+    if not rows:
+        raise DataError("There are no rows. Received: no files")
+    return np.concatenate(rows), names
 
 
 def _read_file(path, image_shape):

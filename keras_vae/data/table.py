@@ -1,5 +1,6 @@
 """Tables: which kind each column is, and rows as numbers and back."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import numpy as np
 
 from keras_vae import files
 from keras_vae.columns import COLUMN_KINDS, Column, as_columns
+from keras_vae.data.dataset import DataError, DataSet, Split
 from keras_vae.names import one_of
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 _MANY = 50
 # Counts are small numbers; larger ones, and years and codes that start high, are numbers like others.
 _LARGEST_COUNT = 10_000
+
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
 
 
 class Schema:
@@ -118,6 +123,59 @@ def schema(frame: "pd.DataFrame", **kinds: str) -> Schema:
     if not len(frame) or not len(frame.columns):
         raise ValueError(f"The table is empty. Received: shape {frame.shape}")
     return Schema([_column(str(name), frame[name], kinds.get(str(name))) for name in frame.columns])
+
+
+def read_frame(path: str | os.PathLike) -> "pd.DataFrame":
+    """The table of a file.
+
+    Raises:
+        DataError: for a file that is none.
+    """
+    import pandas as pd
+
+    path = Path(path)
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", skipinitialspace=True)
+    except (ValueError, ImportError, OSError) as error:
+        told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(f"This table cannot be read ({told}). Received: {path}") from error
+
+
+def load_table(path: str | os.PathLike, seed: int = 0) -> DataSet:
+    """The rows of a file in three splits, a tenth for validation and a tenth for tests, drawn at random.
+
+    The kinds of columns are those of all rows; means and standard deviations are those of training rows.
+
+    Raises:
+        DataError: for a file that is no table, or has too few rows or a column that no model can learn.
+    """
+    frame = read_frame(path)
+    try:
+        found = schema(frame)
+    except ValueError as error:
+        raise DataError(f"{error} In {path}") from error
+    if len(frame) < 10:
+        raise DataError(f"A table needs ten rows for its three splits. Received: {len(frame)} rows in {path}")
+    order = np.random.default_rng(seed).permutation(len(frame))
+    count = max(1, len(frame) // 10)
+    parts = [frame.iloc[np.sort(rows)] for rows in np.split(order, (count, 2 * count))]
+    test, validation, train = parts
+    found = Schema([_refitted(column, train[column.name]) for column in found])
+    splits = [Split(found.encode(part)) for part in (train, validation, test)]
+    return DataSet(Path(path).stem, False, *splits, schema=found)
+
+
+def _refitted(column, values):
+    """A column with the moments of other values."""
+    if column.kind in ("bernoulli", "categorical"):
+        return column
+    numbers = values.dropna().to_numpy("float64")
+    numbers = np.log(numbers) if column.kind == "log_normal" else numbers
+    # What is constant here has the scale of all rows.
+    scale = float(numbers.std()) if len(numbers) and numbers.std() > 0 else column.scale
+    return dataclasses.replace(column, loc=float(numbers.mean()) if len(numbers) else column.loc, scale=scale)
 
 
 def _column(name, values, kind):

@@ -20,6 +20,7 @@ def composed(
     model: str | names.Spec = "vae",
     suiting: dict[str, Any] | None = None,
     labels: dict[str, Any] | None = None,
+    columns: Any = None,
     **given: Any,
 ) -> Composed:
     """The model of a network and a kind that are named.
@@ -32,10 +33,15 @@ def composed(
         model: spec of the kind.
         suiting: arguments of the network that its spec may replace.
         labels: arguments of the kind that its spec may replace, for kinds that take them.
+        columns: of a table, for networks that see them in the place of a shape.
         **given: other arguments of all classes of models.
     """
     size, posterior = of_networks(posterior, latent_size)
-    networks = names.make("network", network, image_shape, size, **suiting or {})
+    parsed = names.Spec.parse(network) if isinstance(network, str) else network
+    of_columns = names.arguments(names.find("network", parsed.name))[0].name == "columns"
+    if of_columns and columns is None:
+        raise ValueError(f"This network is for tables: give `columns`, kv.data.schema(frame). Received: {network}")
+    networks = names.make("network", network, columns if of_columns else image_shape, size, **suiting or {})
     spec = names.Spec.parse(model) if isinstance(model, str) else model
     taken = [argument.name for argument in names.arguments(names.find("model", spec.name))]
     labels = {name: value for name, value in (labels or {}).items() if name in taken}

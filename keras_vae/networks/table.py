@@ -9,7 +9,7 @@ from keras import layers, ops
 
 from keras_vae.backend import Tensor
 from keras_vae.columns import as_columns
-from keras_vae.names import plain
+from keras_vae.names import known_as, plain
 from keras_vae.networks.hourglass import as_tuple, check_sizes, check_tuples
 
 
@@ -46,6 +46,7 @@ class Expanded(keras.layers.Layer):
         return (input_shape[0], sum(column.width for column in self._columns))
 
 
+@known_as("network", "table")
 def table(
     columns: Any,
     latent_size: int,

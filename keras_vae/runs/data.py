@@ -56,12 +56,16 @@ def holed(x: np.ndarray, share: float, split: int) -> np.ndarray:
 
 
 def seen(levels: np.ndarray, likelihood: Likelihood, images: data.DataSet) -> np.ndarray:
-    """Stored images of a data set as the likelihood sees them, binarised once if it is binary."""
+    """Stored images of a data set as the likelihood sees them, binarised once if it is binary; rows as they are."""
+    if images.schema is not None:
+        return levels
     return data.convert(levels, likelihood.data, BINARISATION_SEED, binary=images.binary)
 
 
-def mean_image(images: data.DataSet) -> np.ndarray:
-    """The mean training image, between 0 and 1, both excluded."""
+def mean_image(images: data.DataSet) -> np.ndarray | None:
+    """The mean training image, between 0 and 1, both excluded; a table has none."""
+    if images.schema is not None:
+        return None
     count = len(images.train)
     mean = np.mean(images.train.images, axis=0, dtype="float64") / (1 if images.binary else 255)
     return (count * mean + 0.5) / (count + 1)
@@ -91,6 +95,9 @@ def preprocessing(
     Returns:
         A phrase, or None for 8-bit levels as they are.
     """
+    if images.schema is not None:
+        there = f"; {np.isnan(images.test.images).mean():.1%} of values missing" if images.has_missing else ""
+        return f"real columns standardised by training rows, densities in the units of the table{there}"
     if missing:
         others = preprocessing(likelihood, images)
         return f"{others + ', and ' if others else ''}{missing:.3g} of all pixels missing at random, seed {HOLES_SEED}"

@@ -19,7 +19,7 @@ from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.linear import project
 from keras_vae.models.vae import VAE
 from keras_vae.priors import FittedMixture, NormalMixture, VampPrior
-from keras_vae.runs import data, labelling
+from keras_vae.runs import data, labelling, tables
 from keras_vae.runs.recipe import Recipe, UsageError
 from keras_vae.training.stream import evenly
 
@@ -120,7 +120,14 @@ def evaluate(
             **plain,
             "protocol": f"exponential of the entropy of codes, mean over batches of {EVALUATION_BATCH} images",
         }
-    if recipe.missing:
+    if vae.likelihood.data == "table":
+        results["baseline_log_prob"] = {
+            **_mean(tables.baseline(images.schema, images.train.images, chosen)),
+            **many,
+            "samples": 0,
+            "protocol": f"{tables.BASELINE}{seen}",
+        }
+    elif recipe.missing:
         whole = data.seen(evenly(extent.images, images.test.images), vae.likelihood, images)
         filled = vae.impute(chosen, samples=extent.samples, seed=recipe.seed)
         errors = np.divide(filled - whole, _scale(vae), dtype="float32")[np.isnan(chosen)]
@@ -196,7 +203,7 @@ def reconstruction_quality(
     Counts, which have no range, and images of which elements are missing have none of them. `y` are the labels of a
     conditional model.
     """
-    if vae.likelihood.data == "counts" or vae.missing:
+    if vae.likelihood.data in ("counts", "table") or vae.missing:
         return {}
     made = vae.reconstruct(x, y, batch_size=EVALUATION_BATCH)
     pair = [np.divide(a, _scale(vae), dtype="float32") for a in (x, made)]

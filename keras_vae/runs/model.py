@@ -6,11 +6,22 @@ import math
 import keras
 import numpy as np
 
-from keras_vae import backend, corruptions, likelihoods, names, networks, objectives, posteriors, priors, schedules
+from keras_vae import (
+    backend,
+    corruptions,
+    data,
+    likelihoods,
+    names,
+    networks,
+    objectives,
+    posteriors,
+    priors,
+    schedules,
+)
 from keras_vae.models.composed import Composed
 from keras_vae.models.hierarchical import of_networks
 from keras_vae.models.kinds import composed
-from keras_vae.runs.recipe import Recipe, understood
+from keras_vae.runs.recipe import Recipe, UsageError, understood
 
 _OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
 
@@ -26,7 +37,8 @@ def check(recipe: Recipe) -> None:
     understood(names.bound, "network", recipe.network, (1,), size)
     understood(functools.partial(names.bound, **_labels(1)), "model", recipe.model, ())
     understood(functools.partial(priors.get, **posterior.suiting), recipe.prior, posterior.latent_size)
-    understood(likelihoods.get, recipe.likelihood)
+    if not _of_table(recipe):
+        understood(likelihoods.get, recipe.likelihood)
     understood(corruptions.get, recipe.corruption)
     understood(learning_rate, recipe, 1)
     kept = ("last", "loss", "elbo", "log_likelihood", *understood(objective, recipe, 1).names)
@@ -96,7 +108,13 @@ def precision(recipe: Recipe) -> str:
 
 
 def build(
-    recipe: Recipe, image_shape: tuple[int, ...], steps: int, mean: np.ndarray | None, classes: int | None = None
+    recipe: Recipe,
+    image_shape: tuple[int, ...],
+    steps: int,
+    mean: np.ndarray | None,
+    classes: int | None = None,
+    schema: data.Schema | None = None,
+    missing: bool = False,
 ) -> Composed:
     """The compiled model: a `VAE`, of networks with groups of latents a `HierarchicalVAE`, or one of another kind.
 
@@ -108,13 +126,18 @@ def build(
         steps: in an epoch.
         mean: (*X), mean of the training images as the likelihood sees them.
         classes: how many the data set has; None: its images have no labels.
+        schema: the columns of a table; None: these are images.
+        missing: whether values of a table are missing.
 
     Raises:
         ValueError: for parts that do not fit each other or the images.
     """
     network = names.find("network", names.Spec.parse(recipe.network).name)
     suiting = _suiting(image_shape).get(network, {})
-    if recipe.missing and "missing" in [argument.name for argument in names.arguments(network)]:
+    if _of_table(recipe) and schema is None:
+        raise UsageError(f"The likelihood columns is for tables, {recipe.dataset} is none: take another --likelihood.")
+    missing = missing or bool(recipe.missing)
+    if missing and "missing" in [argument.name for argument in names.arguments(network)]:
         suiting["missing"] = True
     keras.utils.set_random_seed(recipe.seed)
     policy = keras.config.dtype_policy()
@@ -125,15 +148,16 @@ def build(
             image_shape,
             recipe.latent_size,
             suiting=suiting,
+            columns=None if schema is None else list(schema),
             model=recipe.model,
             labels=_labels(classes),
             posterior=recipe.posterior,
             prior=recipe.prior,
-            likelihood=recipe.likelihood,
+            likelihood=likelihood(recipe, schema),
             objective=objective(recipe, steps),
             seed=recipe.seed,
             corruption=recipe.corruption,
-            missing=bool(recipe.missing),
+            missing=missing,
         )
     finally:
         keras.config.set_dtype_policy(policy)
@@ -145,6 +169,22 @@ def build(
     # Small dense networks spend most of a step outside it.
     vae.compile(optimizer, steps_per_execution=16 if network is networks.mlp else 1)
     return vae
+
+
+def _of_table(recipe):
+    """Whether the likelihood is one of the columns of a table."""
+    return names.Spec.parse(recipe.likelihood).name == "columns"
+
+
+def likelihood(recipe: Recipe, schema: data.Schema | None = None) -> likelihoods.Likelihood | type:
+    """The likelihood of a recipe; of the columns of a table that is not read yet, its class.
+
+    Raises:
+        UsageError: for columns of what is no table.
+    """
+    if not _of_table(recipe):
+        return likelihoods.get(recipe.likelihood)
+    return likelihoods.Columns if schema is None else names.make("likelihood", recipe.likelihood, list(schema))
 
 
 def _labels(classes):

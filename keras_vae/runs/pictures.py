@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_vae import backend, data, draws, metrics, plotting
 from keras_vae.models.base import LatentVariableModel
-from keras_vae.runs import labelling
+from keras_vae.runs import labelling, tables
 from keras_vae.runs.directory import HISTORY
 from keras_vae.training.stream import evenly
 
@@ -66,7 +66,9 @@ def write(
         plotting.save(figure, out / name)
         pictures[out / name] = caption
 
-    if vae.label_shape is None or labels is not None:
+    if vae.likelihood.data == "table":
+        tables.write_samples(vae, out / "samples.csv", seed)
+    elif vae.label_shape is None or labels is not None:
         _write_samples(vae, save, seed)
         y = labelling.needed(vae, labels)
         shown, y = evenly(30, test), None if y is None else evenly(30, y)
@@ -77,14 +79,16 @@ def write(
     if vae.label_shape is None and len(vae.group_shapes) > 1:
         _write_levels(vae, save, seed)
     if _has_means(vae):
-        _write_latents(vae, save, test, labels, seed, directions)
+        if vae.likelihood.data != "table":
+            _write_decoded(vae, save, seed, directions)
+        _write_latents(vae, save, test, labels)
     # A run that stopped in its first epoch has none.
     if (out / HISTORY).exists():
         save("curves.png", plotting.curves(out / HISTORY), "Training and validation curves")
     return pictures
 
 
-def _write_latents(vae, save, test, labels, seed, directions):
+def _write_decoded(vae, save, seed, directions):
     """What is to be seen between and around latents."""
     z = _prior_draws(vae, 12, seed)
     if vae.latent_shape == (2,):
@@ -106,6 +110,9 @@ def _write_latents(vae, save, test, labels, seed, directions):
         moved = _decoded(vae, [z[:6] + amount * directions[name] for amount in amounts])
         caption = f"Six samples, one a row, moved along the direction of the attribute {name} by -2 to 2"
         save("attribute.png", plotting.image_grid(np.concatenate(moved), 9), caption)
+
+
+def _write_latents(vae, save, test, labels):
     means = vae.encode(test[:5000])
     means = np.reshape(means, (len(means), -1))
     if means.shape[1] == 1:

@@ -69,7 +69,8 @@ class Recipe:
     """
 
     dataset: str = _field(
-        "digits, mnist, fashion_mnist, binarized_mnist, cifar10, celeb_a64, a folder of images, or a recipe: zoo/NAME"
+        "digits, mnist, fashion_mnist, binarized_mnist, cifar10, celeb_a64, a folder of images, a table (.csv, .tsv, "
+        ".parquet), or a recipe: zoo/NAME"
     )
     epochs: int = _field("passes over the training images", 20, least=1)
     batch_size: int = _field("images in a step", 128, least=1)
@@ -188,6 +189,15 @@ _HINTS = typing.get_type_hints(Recipe)
 
 _GREY = {"epochs": 30, "eval_images": 1000}
 _PHOTOS = {"epochs": 30, "latent_size": 128, "likelihood": "discretized_logistic", "eval_images": 100}
+_TABLES = {
+    "epochs": 200,
+    "batch_size": 64,
+    "network": "table",
+    "latent_size": 8,
+    "likelihood": "columns",
+    "keep": "elbo",
+    "eval_images": 1000,
+}
 _DEFAULTS = {
     "digits": {"epochs": 150, "batch_size": 32, "network": "mlp", "latent_size": 16, "learning_rate": 2e-3},
     "mnist": _GREY,
@@ -196,11 +206,13 @@ _DEFAULTS = {
     "cifar10": _PHOTOS | {"likelihood": "discretized_logistic_mixture"},
 }
 # Fields whose default is the data set's.
-VARYING = {name for values in _DEFAULTS.values() for name in values}
+VARYING = {name for values in (*_DEFAULTS.values(), _TABLES) for name in values}
 
 
 def suiting(dataset: str) -> dict[str, Any]:
     """Entries that suit a data set."""
+    if Path(dataset).suffix in (".csv", ".tsv", ".parquet"):
+        return _TABLES
     return _DEFAULTS.get(dataset, _PHOTOS)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import keras
 
-from keras_vae import backend, files, likelihoods, presets
+from keras_vae import backend, files, presets
 from keras_vae.callbacks import Deadline, OutOfTime
 from keras_vae.models.linear import fit_pca
 from keras_vae.models.transfer import take_weights
@@ -118,7 +118,7 @@ def _run(recipe, out, about, ends, verbose, command, preset):
     """`run`, in a directory that is its own."""
     import_parts(recipe.imports)
     model.check(recipe)
-    images, train, evaluated = data.read(recipe, likelihoods.get(recipe.likelihood))
+    images, train, evaluated = data.read(recipe, model.likelihood(recipe))
     if verbose and recipe.precision == "auto":
         print(f"Precision: {model.precision(recipe)}, which is what suits this machine.")
     updates = recipe.epochs * train.steps
@@ -128,7 +128,9 @@ def _run(recipe, out, about, ends, verbose, command, preset):
             "need thousands: give more --epochs, or a smaller --batch-size."
         )
     classes = labelling.classes(recipe, images)
-    vae = model.build(recipe, images.image_shape, train.steps, data.mean_image(images), classes)
+    vae = model.build(
+        recipe, images.image_shape, train.steps, data.mean_image(images), classes, images.schema, images.has_missing
+    )
     train.y = labelling.taken(vae, train.y)
     labels = {split: labelling.needed(vae, getattr(images, split).labels) for split in evaluated}
     record = recording.load(vae, out, train.steps)
