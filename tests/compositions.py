@@ -12,6 +12,14 @@ import pytest
 import keras_vae as kv
 
 LATENT = 3
+# Of a table, one of each kind.
+COLUMNS = [
+    {"name": "a", "kind": "normal", "loc": 3.0, "scale": 2.0},
+    {"name": "b", "kind": "categorical", "categories": ["x", "y", "z"]},
+    {"name": "c", "kind": "counts", "loc": 4.0, "scale": 3.0},
+    {"name": "d", "kind": "bernoulli", "categories": [False, True]},
+    {"name": "e", "kind": "log_normal", "loc": 1.0, "scale": 0.5},
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +80,8 @@ class Composition:
             images = np.concatenate([images, np.roll(images, 1, axis=1), 255 - images], axis=-1)
         if self.signal:
             images = np.reshape(images, (len(images), -1, 1))
+        if self.likelihood().data == "table":
+            return self.likelihood().made_up(np.reshape(images, (len(images), -1))[:, 10 : 10 + len(COLUMNS)])
         images = kv.data.convert(images, self.likelihood().data)
         return holed(images) if self.given.get("missing") else images
 
@@ -409,6 +419,18 @@ COMPOSITIONS = (
         "test_labels.py::test_the_bound_of_few_labels_is_a_sum_over_the_classes",
         make=lambda shape, seed: kv.variants.get("m2")(shape, LATENT, classes=10, network="mlp:16", seed=seed),
         few=True,
+    ),
+    Composition(
+        "linear",
+        "test_linear.py::test_log_prob_is_scikit_learns_whatever_is_sampled",
+        likelihood=lambda: kv.likelihoods.Normal(),
+        network=lambda shape: kv.networks.linear(shape, LATENT),
+    ),
+    Composition(
+        "table",
+        "test_table.py::test_densities_are_those_of_the_table_in_its_units",
+        likelihood=lambda: kv.likelihoods.Columns(COLUMNS),
+        network=lambda shape: kv.networks.table(COLUMNS, LATENT, widths=(16,)),
     ),
     Composition("resnet", _PLAIN, network=lambda shape: kv.networks.resnet(shape, LATENT, widths=(4, 8), blocks=1)),
     Composition(

@@ -1,7 +1,7 @@
 """A VAE whose labels are latent where they are not known."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -100,10 +100,11 @@ class SemiSupervisedVAE(Composed):
         if not isinstance(posterior, Posterior):
             posterior = "diagonal_normal" if posterior is None else posterior
             posterior = posteriors.for_decoder(posterior, shapes.latent_size(decoder))
-        prior = priors.get(posterior.default_prior if prior is None else prior, posterior.size, posterior.codes)
+        prior = posterior.default_prior if prior is None else prior
+        prior = priors.get(prior, posterior.latent_size, **posterior.suiting)
         likelihood, objective = likelihoods.get(likelihood), objectives.get(objective)
         shapes.check_latents(posterior, prior)
-        if posterior.discrete or prior.uses_encoder or prior.label_shape not in (None, label):
+        if posterior.has_codes or prior.uses_encoder or prior.label_shape not in (None, label):
             raise ValueError(
                 "Beside the class, z is of real numbers, and its prior sees the one-hot class, or nothing. "
                 f"Received: posterior={posterior.spec!r}, prior={prior.spec!r}"
@@ -172,9 +173,12 @@ class SemiSupervisedVAE(Composed):
         (best,) = ops.unstack(ops.top_k(distribution.logits, 1)[1], 1, axis=-1)
         return ops.one_hot(best, self.classes, dtype="float32")
 
+    def _top(self):
+        raise ValueError(
+            f"The prior of z beside a class is trained, and not fitted afterwards. Received: {self.prior!r}"
+        )
+
     def _draw(self, proposal, samples, batch, seed):
-        if proposal != "posterior":
-            raise ValueError(f"All classes are summed over, by q(y|x). Received: proposal={proposal!r}")
         every = ops.eye(self.classes, dtype="float32")
         every = ops.tile(every, (samples // self.classes, 1))[:, None]
         return draws.Holding(super()._draw(proposal, samples, batch, seed), {0: every})
@@ -187,7 +191,7 @@ class SemiSupervisedVAE(Composed):
         training: bool = False,
         seed: Tensor | None = None,
         sample_weight: Tensor | None = None,
-        proposal: str = "posterior",
+        proposal: Literal["posterior", "prior"] = "posterior",
     ) -> Inference:
         """One pass as of any model, but that each of the K samples is taken for every class: (K * classes, B).
 

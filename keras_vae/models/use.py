@@ -361,6 +361,9 @@ class Use:
         inference = self.infer(x, y, samples=samples, seed=seed, **from_prior)
         if inference.weights is not None:
             log_weight = inference.log_term + ops.log(ops.cast(samples, "float32"))
+            if from_prior:
+                # But for labels, the first group, which are enumerated and not drawn.
+                log_weight = log_weight + sum(latent.log_ratio for latent in inference.latents[1:])
         else:
             log_weight = self._log_likelihood(inference)
             log_weight = log_weight if from_prior else log_weight - inference.log_ratio

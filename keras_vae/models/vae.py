@@ -227,7 +227,7 @@ class VAE(Composed):
         weights = {"sample_weight": sample_weight} if self.adapts else {}
         return self.posterior.distribution(features, prior, training, **weights), held
 
-    def classify(self, x: Any, y: Any = None, samples: int = 16, seed: int = 0, batch_size: int = 256) -> np.ndarray:
+    def classify(self, x: Any, y: Any = None, samples: int = 16, seed: int = 0, batch_size: int = 16) -> np.ndarray:
         """The cluster of each image: p(component|x) = E_q(z|x)[p(component|z)] of a prior that is a mixture.
 
         Args:
@@ -235,7 +235,7 @@ class VAE(Composed):
             y: (N, *label_shape), where the model is conditional.
             samples: of z for each image.
             seed: int; the noise of an image depends on it and on the image's number alone.
-            batch_size: how many are classified at a time.
+            batch_size: how many are classified at a time; each has noise of its own, so that many take long to trace.
 
         Returns:
             (N, components), probabilities.

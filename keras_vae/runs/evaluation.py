@@ -129,7 +129,7 @@ def evaluate(
         }
     elif recipe.missing:
         whole = data.seen(evenly(extent.images, images.test.images), vae.likelihood, images)
-        filled = vae.impute(chosen, samples=extent.samples, seed=recipe.seed)
+        filled = vae.impute(chosen, samples=extent.samples, y=given[0], seed=recipe.seed)
         errors = np.divide(filled - whole, _scale(vae), dtype="float32")[np.isnan(chosen)]
         results["imputation_rmse"] = {
             "value": float(np.sqrt(np.mean(errors**2))),
@@ -169,7 +169,7 @@ def _accuracies(vae, recipe, test, images):
         if isinstance(vae, VAE) and isinstance(vae.prior, (NormalMixture, FittedMixture, VampPrior)):
             names = metrics.named_clusters(vae.classify(x), labels[index])
             how = "p(component|x), each component named by the known labels in it"
-            guesses["cluster_accuracy"] = vae.classify(test, batch_size=EVALUATION_BATCH) @ names, how
+            guesses["cluster_accuracy"] = vae.classify(test) @ names, how
     truth = evenly(len(test), images.test.labels)
     chosen = f", as many of each class, chosen by seed {recipe.seed}" if recipe.labels else ""
     results = {}
