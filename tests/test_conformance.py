@@ -130,7 +130,8 @@ def test_every_composition_has_an_oracle_or_a_reason():
         module = __import__(file.removesuffix(".py"))
         assert callable(getattr(module, function, None)), composition
         if case:
-            cases = [set(map(str, mark.args[1])) for mark in getattr(module, function).pytestmark]
+            marks = [m for m in getattr(module, function).pytestmark if m.name == "parametrize"]
+            cases = [set(map(str, mark.args[1])) for mark in marks]
             assert any(case.removesuffix("]") in names for names in cases), composition
 
 
@@ -203,6 +204,8 @@ def test_labels_are_asked_for_where_they_count(served):
 
 
 def test_callbacks_draw_any_model(served, tmp_path):
+    if served.name == "table":
+        pytest.skip("rows of a table are no pictures")
     if served.signal:
         pytest.skip("a sequence is no picture")
     model = trained(served.name)[0]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 
 import keras
 import numpy as np
@@ -11,8 +12,13 @@ from keras import ops
 from scipy import stats
 
 import keras_vae as kv
+from keras_vae.cli import main as cli
 from keras_vae.networks.table import Expanded
 from keras_vae.parts import soft_clip
+from keras_vae.runs import model as model_of_runs
+from keras_vae.runs import run as experiment
+from keras_vae.runs import tables
+from keras_vae.runs.recipe import Recipe, UsageError
 
 ROWS = 400
 
@@ -267,3 +273,74 @@ def test_missing_values_are_filled_in(scale):
     assert not np.isnan(filled).any()
     np.testing.assert_array_equal(filled[~np.isnan(holes)], holes[~np.isnan(holes)])
     assert np.isfinite(vae.log_prob(holes, samples=5, seed=0)).all()
+
+
+@pytest.fixture(scope="module")
+def run_of_a_table(tmp_path_factory):
+    """A run of a .csv file with missing values."""
+    folder = tmp_path_factory.mktemp("table")
+    holes = TABLE.mask(np.random.default_rng(0).uniform(size=TABLE.shape) < 0.05)
+    holes.to_csv(folder / "people.csv", index=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "_export", lambda *_: None)
+        results = experiment.run(
+            folder / "people.csv", folder / "run", epochs=3, eval_samples=10, precision="float32", verbose=False
+        )
+    return folder, holes, results
+
+
+def test_a_run_of_a_file_has_rows_and_a_baseline(run_of_a_table):
+    folder, _, results = run_of_a_table
+    metrics = results["metrics"]
+    assert metrics["log_prob"]["images"] == metrics["baseline_log_prob"]["images"] == 40
+    assert "squared_error" not in metrics and "of values missing" in results["preprocessing"]
+    assert results["training_images"] == 320
+    rows = pd.read_csv(folder / "run" / "samples.csv")
+    assert list(rows.columns) == list(TABLE.columns) and set(rows["town"]) <= {"Aarau", "Bern", "Chur"}
+
+
+def test_commands_read_and_write_tables(run_of_a_table, capsys):
+    folder, holes, _ = run_of_a_table
+    holes[:5].to_csv(folder / "new.csv", index=False)
+    assert cli.main(["score", str(folder / "run"), str(folder / "new.csv"), "--samples", "5", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    vae = kv.VAE.from_preset(folder / "run")
+    x = kv.data.Schema(vae.likelihood.columns).encode(holes[:5])
+    np.testing.assert_allclose(told["log_prob"], vae.log_prob(x, samples=5, seed=0), rtol=1e-5)
+    assert told["images"][3].endswith("new.csv[3]")
+    assert cli.main(["sample", str(folder / "run"), "-n", "4", "--out", str(folder / "made.csv")]) == 0
+    assert pd.read_csv(folder / "made.csv").shape == (4, 7)
+    holes[:5].assign(town="Zug").to_csv(folder / "other.csv", index=False)
+    assert cli.main(["score", str(folder / "run"), str(folder / "other.csv")]) != 0
+    assert "values that the schema does not know" in capsys.readouterr().err
+
+
+def test_files_that_are_no_tables(tmp_path):
+    for content, message in (
+        ("", "cannot be read"),
+        ("a,b\n1,2\n1,3\n", "'a' has one value"),
+        ("a\n1\n2\n", "ten rows"),
+    ):
+        (tmp_path / "t.csv").write_text(content)
+        with pytest.raises(kv.data.DataError, match=message):
+            kv.data.load(tmp_path / "t.csv")
+    with pytest.raises(UsageError, match="is for tables"):
+        model_of_runs.build(Recipe("digits", likelihood="columns", network="mlp:4"), (8, 8, 1), 1, None)
+
+
+def test_the_baseline_is_a_gaussian_and_frequencies():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(5, 2, 4000), "b": rng.integers(3, size=4000).astype(str)})
+    frame["c"] = frame["a"] + rng.normal(0, 1, 4000)
+    schema = kv.data.schema(frame, a="normal", c="normal")
+    x = schema.encode(frame)
+    test = frame[:50].copy()
+    test.loc[:9, "a"] = np.nan
+    test.loc[5:14, "b"] = np.nan
+    found = tables.baseline(schema, x, schema.encode(test))
+    covariance = np.cov(frame[["a", "c"]].T)
+    expected = np.log(1 / 3) * test["b"].notna().to_numpy()
+    both = stats.multivariate_normal(frame[["a", "c"]].mean(), covariance)
+    alone = stats.norm(frame["c"].mean(), np.sqrt(covariance[1, 1]))
+    expected = expected + np.where(test["a"].isna(), alone.logpdf(test["c"]), both.logpdf(test[["a", "c"]].fillna(0)))
+    np.testing.assert_allclose(found, expected, atol=0.06)

@@ -63,10 +63,10 @@ _WEIGHT = _number(float, lambda value: value >= 0, "a number of at least 0")
 
 def _images_out(text):
     """An argparse type: where images are written."""
-    if Path(text).suffix.lower() in ("", ".npy", ".png"):
+    if Path(text).suffix.lower() in ("", ".npy", ".png", ".csv"):
         return Path(text)
     raise argparse.ArgumentTypeError(
-        f"images are written to a .npy file, a .png file or a directory. Received: {text!r}"
+        f"images are written to a .npy file, a .png file or a directory, rows to a .csv file. Received: {text!r}"
     )
 
 

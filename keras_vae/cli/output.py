@@ -31,6 +31,8 @@ def save_images(out: Path, images: np.ndarray, model: "LatentVariableModel", col
         return
     from keras_vae import data, plotting
 
+    if (out.suffix == ".csv") != (model.likelihood.data == "table"):
+        raise ValueError(f"Rows of tables are written to .csv files, and images to others. Received: --out {out}")
     if model.likelihood.data == "table":
         frame = data.Schema(model.likelihood.columns).decode(images)
         files.make_directory(out.parent)
