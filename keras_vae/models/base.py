@@ -2,14 +2,13 @@
 
 import math
 import random
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import backend, corruptions, distributions, draws, export, presets
+from keras_vae import backend, distributions, draws
 from keras_vae.backend import Tensor
 from keras_vae.inference import Inference, Latent, joined
 from keras_vae.likelihoods import Likelihood
@@ -17,13 +16,15 @@ from keras_vae.models.changes import Renewed, Settings
 from keras_vae.models.functions import Functions
 from keras_vae.models.imputation import Imputation
 from keras_vae.models.scale import LatentScale
+from keras_vae.models.seen import Seen
+from keras_vae.models.stored import Stored
 from keras_vae.models.train import Train
 from keras_vae.models.use import Use
 from keras_vae.objectives import Objective
 from keras_vae.parts import frozen, unchanging
 
 
-class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
+class LatentVariableModel(Use, Imputation, Seen, Stored, Train, Renewed, keras.Model):
     """Base class: training, evaluation and use of a model with latent variables.
 
     A subclass makes its networks and parts, calls `_set_up`, and says how to `run`; all else follows.
@@ -59,12 +60,6 @@ class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
     _group_shapes: tuple[tuple[int, ...], ...] | None = None
     label_shape: tuple[int, ...] | None = None
     labels_optional: bool = False
-    missing: bool = False
-    corruption: corruptions.Corruption | keras.layers.Layer | None = None
-    target: str | None = None
-    _target_shape: tuple[int, ...] | None = None
-    # Whether the encoder is told which elements are there.
-    _takes_mask: bool = False
     kl_names: tuple[str, ...] = ()
     classes: int | None = None
     latent_scale: LatentScale | None = None
@@ -100,16 +95,6 @@ class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
         for name in wanted:
             if name not in self.trackers:
                 self.trackers[name] = keras.metrics.Mean(name=name)
-
-    @property
-    def target_shape(self) -> tuple[int, ...]:
-        """Shape of one example of what is scored: *X, unless the model has targets of another shape."""
-        return self.image_shape if self._target_shape is None else self._target_shape
-
-    @property
-    def takes_y(self) -> bool:
-        """Whether there is something beside x: labels or targets."""
-        return self.target is not None or self.label_shape is not None
 
     @property
     def has_codes(self) -> bool:
@@ -241,41 +226,6 @@ class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
             seen=seen,
         )
 
-    def _clipped(self, x):
-        clipped = ops.clip(x, 0.0, 1.0)
-        return ops.where(ops.isnan(x), x, clipped) if self.missing else clipped
-
-    def _corrupted(self, x, seed):
-        if isinstance(self.corruption, corruptions.Corruption):
-            corrupted = self.corruption.corrupted(x, seed, self.likelihood.data)
-        else:
-            corrupted = ops.cast(self.corruption(x, training=True), "float32")
-        # What is missing stays so.
-        return ops.where(ops.isnan(x), x, corrupted) if self.missing else corrupted
-
-    def network_inputs(self, x: Tensor) -> list[tuple[Tensor, tuple[int, ...]]]:
-        """What the encoder takes of x, without labels, each with the shape of one example.
-
-        Args:
-            x: (B, *X), float32, NaN where an element is missing.
-
-        Returns:
-            x in the units of networks, 0 where it is missing; and, where the encoder takes it, a mask, 1 where it is
-            there.
-        """
-        if not self.missing:
-            return [(self.likelihood.network_input(x), self.image_shape)]
-        there = ops.logical_not(ops.isnan(x))
-        # Twice, since a gradient passes both.
-        seen = ops.where(there, self.likelihood.network_input(ops.where(there, x, 0.0)), 0.0)
-        inputs = [seen, ops.cast(there, "float32")] if self._takes_mask else [seen]
-        return [(value, self.image_shape) for value in inputs]
-
-    def _pseudo_inputs(self, inputs):
-        """Inputs in the units of networks, none of them missing, as `network_inputs` gives them."""
-        inputs = [inputs, ops.ones_like(inputs)] if self._takes_mask else [inputs]
-        return [(value, self.image_shape) for value in inputs]
-
     def _draw(self, proposal, samples, batch, seed):
         """Where latents come from in training and scoring."""
         return {"posterior": draws.FromPosterior, "prior": draws.FromPrior}[proposal](samples, batch, seed)
@@ -332,119 +282,3 @@ class LatentVariableModel(Use, Imputation, Train, Renewed, keras.Model):
 
     def _decode(self, z, y=None):
         return self._image(self.run(draws.Given(z), y=y)[1])
-
-    def in_float32(self) -> "LatentVariableModel":
-        """The model itself if it computes in float32; otherwise a copy that does, with the same weights, not compiled.
-
-        The weights of mixed precision are in float32. A copy runs where bfloat16 is slow, and gives the same numbers on
-        every machine.
-        """
-        if all(layer.compute_dtype == "float32" for layer in self._flatten_layers()):
-            return self
-        return self.bare(_with_policy(self.get_config(), keras.DTypePolicy("float32")))
-
-    def bare(self, config: dict | None = None) -> "LatentVariableModel":
-        """A copy of what was learnt, without an optimizer: the same weights and latent scale, not compiled.
-
-        Args:
-            config: of the copy; None: that of the model.
-        """
-        copy = type(self).from_config(self.get_config() if config is None else config)
-        copy.set_weights(self.get_weights())
-        copy.latent_scale = self.latent_scale
-        return copy
-
-    def export(self, filepath: str | Path, format: str = "tf_saved_model", **kwargs: Any) -> None:
-        """Writes the model to a directory, for serving where keras_vae is not installed; see `keras_vae.export`.
-
-        Args:
-            filepath: the directory.
-            format: "tf_saved_model", with all endpoints; or "onnx", a file for each of encode, decode and serve.
-        """
-        if format not in export.FORMATS or kwargs:
-            raise ValueError(
-                f"`format` is {' or '.join(map(repr, export.FORMATS))}, and there are no other options. "
-                f"Received: format={format!r}, {kwargs}"
-            )
-        export.FORMATS[format](self, filepath)
-
-    def save_to_preset(self, directory: str | Path, **described: Any) -> None:
-        """Writes the model to a directory that `from_preset` loads, for others to use.
-
-        Args:
-            directory: where; it is made if need be.
-            **described: what else it holds, see `keras_vae.presets.save`: about, data, recipe, results, history.
-        """
-        presets.save(self, directory, **described)
-
-    def push_to_hub(self, repo: str, **options: Any) -> str:
-        """Uploads the model as a preset to the Hugging Face Hub, where `from_preset("hf://user/repo")` finds it.
-
-        Args:
-            repo: "user/repo"; it is made if need be.
-            **options: private, token, commit_message, and what `save_to_preset` takes; see `keras_vae.presets.push`.
-
-        Returns:
-            The URL of the commit.
-
-        Raises:
-            PresetError: if the preset cannot be uploaded.
-            ImportError: if huggingface_hub is not installed.
-        """
-        return presets.push(self, repo, **options)
-
-    @classmethod
-    def from_preset(cls, name: str | Path) -> "LatentVariableModel":
-        """The model of a preset, its weights verified, not compiled.
-
-        Args:
-            name: "mnist_mlp", an entry of the zoo; a directory; or "hf://user/repo", "hf://user/repo@revision".
-
-        Raises:
-            PresetError: if there is none of this name, or for a file that is missing, damaged, or of a newer format.
-            ValueError: if it is a model of another class.
-
-        Example: `kv.VAE.from_preset("mnist_mlp").sample(16)`.
-        """
-        model = presets.load(name)
-        if not isinstance(model, cls):
-            raise ValueError(
-                f"The preset is no {cls.__name__}: load it by {type(model).__name__}.from_preset. Received: {name}"
-            )
-        return model
-
-    # State
-
-    def _seed_states(self):
-        others = {id(v) for v in (*self.weights, *self.objective.held)}
-        return [v for v in self.non_trainable_variables if id(v) not in others]
-
-    def save_own_variables(self, store: Any) -> None:
-        super().save_own_variables(store)
-        # Keras saves no seed's state, and a resumed run would draw its noise again from the beginning.
-        for index, variable in enumerate(self._seed_states()):
-            store[f"seed_{index}"] = variable
-        if self.latent_scale is not None:
-            for name, value in vars(self.latent_scale).items():
-                store[f"latent_{name}"] = value
-
-    def load_own_variables(self, store: Any) -> None:
-        seeds = {key: store[key] for key in store.keys() if key.startswith("seed_")}  # noqa: SIM118 (no real mapping)
-        scale = {key: store[key] for key in store.keys() if key.startswith("latent_")}  # noqa: SIM118
-        others = {key: store[key] for key in store.keys() if key not in seeds | scale}  # noqa: SIM118
-        super().load_own_variables(others)
-        scale = {key.removeprefix("latent_"): np.array(value, "float32") for key, value in scale.items()}
-        self.latent_scale = LatentScale(**scale) if scale else None
-        states = self._seed_states()
-        if len(states) == len(seeds):
-            for index, variable in enumerate(states):
-                variable.assign(seeds[f"seed_{index}"])
-
-
-def _with_policy(config, policy):
-    """A serialised model with another dtype policy in all of its layers."""
-    if isinstance(config, dict):
-        if str(config.get("class_name")).endswith("DTypePolicy"):
-            return keras.dtype_policies.serialize(policy)
-        return {key: _with_policy(value, policy) for key, value in config.items()}
-    return [_with_policy(value, policy) for value in config] if isinstance(config, list) else config

@@ -1,0 +1,130 @@
+"""Models as files: copies, presets, exports."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+import numpy as np
+
+from keras_vae import export, presets
+from keras_vae.models.scale import LatentScale
+
+
+class Stored:
+    """What is written of a model, and made of what was written; mixed into `LatentVariableModel`."""
+
+    def in_float32(self) -> Self:
+        """The model itself if it computes in float32; otherwise a copy that does, with the same weights, not compiled.
+
+        The weights of mixed precision are in float32. A copy runs where bfloat16 is slow, and gives the same numbers on
+        every machine.
+        """
+        if all(layer.compute_dtype == "float32" for layer in self._flatten_layers()):
+            return self
+        return self.bare(_with_policy(self.get_config(), keras.DTypePolicy("float32")))
+
+    def bare(self, config: dict | None = None) -> Self:
+        """A copy of what was learnt, without an optimizer: the same weights and latent scale, not compiled.
+
+        Args:
+            config: of the copy; None: that of the model.
+        """
+        copy = type(self).from_config(self.get_config() if config is None else config)
+        copy.set_weights(self.get_weights())
+        copy.latent_scale = self.latent_scale
+        return copy
+
+    def export(self, filepath: str | Path, format: str = "tf_saved_model", **kwargs: Any) -> None:
+        """Writes the model to a directory, for serving where keras_vae is not installed; see `keras_vae.export`.
+
+        Args:
+            filepath: the directory.
+            format: "tf_saved_model", with all endpoints; or "onnx", a file for each of encode, decode and serve.
+        """
+        if format not in export.FORMATS or kwargs:
+            raise ValueError(
+                f"`format` is {' or '.join(map(repr, export.FORMATS))}, and there are no other options. "
+                f"Received: format={format!r}, {kwargs}"
+            )
+        export.FORMATS[format](self, filepath)
+
+    def save_to_preset(self, directory: str | Path, **described: Any) -> None:
+        """Writes the model to a directory that `from_preset` loads, for others to use.
+
+        Args:
+            directory: where; it is made if need be.
+            **described: what else it holds, see `keras_vae.presets.save`: about, data, recipe, results, history.
+        """
+        presets.save(self, directory, **described)
+
+    def push_to_hub(self, repo: str, **options: Any) -> str:
+        """Uploads the model as a preset to the Hugging Face Hub, where `from_preset("hf://user/repo")` finds it.
+
+        Args:
+            repo: "user/repo"; it is made if need be.
+            **options: private, token, commit_message, and what `save_to_preset` takes; see `keras_vae.presets.push`.
+
+        Returns:
+            The URL of the commit.
+
+        Raises:
+            PresetError: if the preset cannot be uploaded.
+            ImportError: if huggingface_hub is not installed.
+        """
+        return presets.push(self, repo, **options)
+
+    @classmethod
+    def from_preset(cls, name: str | Path) -> Self:
+        """The model of a preset, its weights verified, not compiled.
+
+        Args:
+            name: "mnist_mlp", an entry of the zoo; a directory; or "hf://user/repo", "hf://user/repo@revision".
+
+        Raises:
+            PresetError: if there is none of this name, or for a file that is missing, damaged, or of a newer format.
+            ValueError: if it is a model of another class.
+
+        Example: `kv.VAE.from_preset("mnist_mlp").sample(16)`.
+        """
+        model = presets.load(name)
+        if not isinstance(model, cls):
+            raise ValueError(
+                f"The preset is no {cls.__name__}: load it by {type(model).__name__}.from_preset. Received: {name}"
+            )
+        return model
+
+    # State
+
+    def _seed_states(self):
+        others = {id(v) for v in (*self.weights, *self.objective.held)}
+        return [v for v in self.non_trainable_variables if id(v) not in others]
+
+    def save_own_variables(self, store: Any) -> None:
+        super().save_own_variables(store)
+        # Keras saves no seed's state, and a resumed run would draw its noise again from the beginning.
+        for index, variable in enumerate(self._seed_states()):
+            store[f"seed_{index}"] = variable
+        if self.latent_scale is not None:
+            for name, value in vars(self.latent_scale).items():
+                store[f"latent_{name}"] = value
+
+    def load_own_variables(self, store: Any) -> None:
+        seeds = {key: store[key] for key in store.keys() if key.startswith("seed_")}  # noqa: SIM118 (no real mapping)
+        scale = {key: store[key] for key in store.keys() if key.startswith("latent_")}  # noqa: SIM118
+        others = {key: store[key] for key in store.keys() if key not in seeds | scale}  # noqa: SIM118
+        super().load_own_variables(others)
+        scale = {key.removeprefix("latent_"): np.array(value, "float32") for key, value in scale.items()}
+        self.latent_scale = LatentScale(**scale) if scale else None
+        states = self._seed_states()
+        if len(states) == len(seeds):
+            for index, variable in enumerate(states):
+                variable.assign(seeds[f"seed_{index}"])
+
+
+def _with_policy(config, policy):
+    """A serialised model with another dtype policy in all of its layers."""
+    if isinstance(config, dict):
+        if str(config.get("class_name")).endswith("DTypePolicy"):
+            return keras.dtype_policies.serialize(policy)
+        return {key: _with_policy(value, policy) for key, value in config.items()}
+    return [_with_policy(value, policy) for value in config] if isinstance(config, list) else config
