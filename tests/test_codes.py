@@ -484,6 +484,7 @@ def test_one_sample_is_scored_where_all_are_alike(fitted, monkeypatch):
     assert made("one_hot:classes=4").deterministic is False and made("point").deterministic
 
 
+@pytest.mark.long
 def test_codes_of_levels_go_all_the_way(tmp_path):
     vae = made("residual_quantizer:levels=2,codes=5,vector=4,shared=true,decay=0.9", likelihood="discretized_logistic")
     assert vae.latent_shape == (3, 2) and vae.prior.spec == "uniform_codes:codes=5" and vae.codes == 5

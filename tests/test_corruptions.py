@@ -97,6 +97,7 @@ def test_the_clean_image_is_scored_and_noise_is_of_training_alone():
         np.testing.assert_array_equal(before, np.array(after))
 
 
+@pytest.mark.long
 def test_a_layer_of_ones_own_and_what_is_set_later(tmp_path):
     vae = made(keras.layers.GaussianNoise(0.5, seed=1))
     losses = [vae.fit(BINARY, epochs=1, verbose=0, shuffle=False).history["loss"][0]]

@@ -110,7 +110,7 @@ def test_the_network_stays_as_it_is(tmp_path):
 def test_numbers_that_compare_with_nothing_say_so():
     result = {"value": 1.0, "unit": "nats", "split": "test", "images": 2, "samples": 1}
     result["protocol"] = f"importance sampling; 8-bit levels / 255, not dequantised{evaluation._NO_DENSITY}"
-    config = {"about": {"name": "x"}, "data": {}, "recipe": {}, "model": {"registered_name": ""}}
+    config = {"about": {"name": "x"}, "data": {}, "recipe": {}, "model": {"registered_name": "", "config": {}}}
     weights = {"file": "", "sha256": "", "parameters": 1}
     said = cards.text(config, {"metrics": {"elbo": result}, "weights": weights})
     assert "1 ‡" in said and "‡ The likelihood is a distance" in said and "†" not in said

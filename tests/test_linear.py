@@ -52,6 +52,7 @@ def test_samples_have_the_moments_of_the_data(data, fitted):
     np.testing.assert_allclose(covariance, pca.get_covariance(), atol=5e-3)
 
 
+@pytest.mark.long
 def test_a_linear_vae_that_is_trained_reaches_it():
     """Lucas et al. 2019: the ELBO of a linear VAE has no maximum but that of the likelihood."""
     rng = np.random.default_rng(0)

@@ -260,7 +260,7 @@ def test_a_network_sees_categories_as_vectors():
     np.testing.assert_allclose(seen[:, 6], np.log1p(x[:, 4]) - np.log1p(SCHEMA["visits"].loc), rtol=1e-5)
 
 
-@pytest.mark.parametrize("scale", ["per_row", "learned"])
+@pytest.mark.parametrize("scale", ["per_row", pytest.param("learned", marks=pytest.mark.long)])
 def test_missing_values_are_filled_in(scale):
     keras.utils.set_random_seed(0)
     likelihood = kv.likelihoods.Columns(SCHEMA, scale=scale)
