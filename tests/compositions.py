@@ -157,8 +157,14 @@ WRITTEN = ("bernoulli", "colour_mixture", "two_levels", "conditional", "few_labe
 
 
 def over(compositions, chosen=REPRESENTATIVES):
-    """Parameters of a test of what costs much: representatives, and by `--run-all` all compositions."""
-    return [pytest.param(c, id=c.name, marks=() if c.name in chosen else pytest.mark.long) for c in compositions]
+    """Parameters of a test of what costs much: representatives, fewer on JAX, and by `--run-all` all compositions."""
+
+    def marks(name):
+        if name in WRITTEN and name in chosen:
+            return ()
+        return pytest.mark.long_on_jax if name in chosen else pytest.mark.long
+
+    return [pytest.param(c, id=c.name, marks=marks(c.name)) for c in compositions]
 
 
 _DENSITIES = "test_oracles.py::test_likelihoods_are_log_densities"

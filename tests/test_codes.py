@@ -504,6 +504,7 @@ def test_codes_of_levels_go_all_the_way(tmp_path):
     np.testing.assert_array_equal(loaded.sample(3, seed=0), vae.sample(3, seed=0))
 
 
+@pytest.mark.long_on_jax
 def test_a_prior_is_fitted_to_the_codes_of_a_frozen_model(tmp_path):
     vae = made("vector_quantizer:codes=6,vector=4", likelihood="discretized_logistic")
     vae.fit(digits()[:64], batch_size=32, verbose=0)

@@ -77,6 +77,7 @@ def made(corruption, networks=None):
     return vae
 
 
+@pytest.mark.long_on_jax
 def test_the_clean_image_is_scored_and_noise_is_of_training_alone():
     vae, other = made("masking:rate=1"), made(None)
     inferences = [m.infer(ops.convert_to_tensor(BINARY), training=True, seed=SEED) for m in (vae, other)]

@@ -108,6 +108,7 @@ def test_a_run_killed_between_history_and_state(finished, tmp_path, monkeypatch)
     assert (out / "history.csv").read_bytes() == (uninterrupted / "history.csv").read_bytes()
 
 
+@pytest.mark.long_on_jax
 def test_a_run_killed_during_its_evaluation(finished, tmp_path):
     uninterrupted, results = finished
     out = tmp_path / "digits"

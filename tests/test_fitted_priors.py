@@ -88,6 +88,7 @@ def bounds(vae):
     return [float(keras.ops.mean(bound)) for bound in (inference.elbo, inference.log_mean_weight)]
 
 
+@pytest.mark.long_on_jax
 def test_a_fitted_prior_is_the_models(trained, tmp_path):
     before, samples = bounds(trained), trained.sample(16, seed=0)
     gained = []
@@ -186,6 +187,7 @@ def test_a_prior_with_weights_is_trained():
     np.testing.assert_allclose(np.array(prior.offset), z.mean(axis=0), atol=0.05)
 
 
+@pytest.mark.long_on_jax
 def test_a_file_has_no_optimizer_of_other_weights(tmp_path):
     vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 2, widths=(4,)), seed=0)
     vae.compile(keras.optimizers.Adam(1e-3))

@@ -119,6 +119,7 @@ def fitted():
     return vae, vae.fit(X, batch_size=16, epochs=2, validation_data=X[:8], verbose=0).history
 
 
+@pytest.mark.long_on_jax
 def test_it_goes_all_the_way(fitted, tmp_path):
     vae, history = fitted
     assert vae.prior.spec == "joint:codes=10,coded=2" and vae.latent_shape == (4,) and vae.latent_dtype == "float32"

@@ -337,6 +337,7 @@ def test_labels_are_taken_as_the_model_has_them():
 KINDS = ("m2", "conditional")
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize("kind", ["m2", pytest.param("conditional", marks=pytest.mark.long)])
 def test_a_run_with_labels(kind, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(experiment, "_export", lambda *_: None)

@@ -100,6 +100,7 @@ def plain(missing=False, networks=None, **given):
     return vae
 
 
+@pytest.mark.long_on_jax
 def test_a_model_of_full_images_is_the_plain_one():
     models = [plain(missing) for missing in (False, True)]
     losses = [vae.fit(BINARY, batch_size=16, epochs=2, verbose=0).history["loss"] for vae in models]
@@ -247,6 +248,7 @@ def test_nan_is_refused_where_it_has_no_meaning(trained):
         trained.encode(HOLED * 255)
 
 
+@pytest.mark.long_on_jax
 def test_other_models_take_what_is_missing():
     networks = kv.networks.ladder(SHAPE, 2, ((2, 1, 1),), widths=(2, 2), missing=True)
     ladder = kv.HierarchicalVAE(*networks, missing=True, seed=0)

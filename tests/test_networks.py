@@ -37,6 +37,7 @@ def output(model, x, training=False):
     return keras.ops.convert_to_numpy(model(x, training=training))
 
 
+@pytest.mark.long_on_jax
 @every_network
 def test_features_have_the_promised_shape_and_do_not_depend_on_the_batch(builder, shape, kwargs):
     encoder, decoder = build(builder, shape, kwargs)

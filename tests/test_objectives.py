@@ -596,6 +596,7 @@ def test_the_discriminator_goes_on_where_it_was(tmp_path):
     assert np.linalg.svd(np.reshape(kernel, (-1, kernel.shape[-1])))[1][0] == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize(
     "objective",
     [

@@ -97,6 +97,7 @@ def test_samples_have_the_radial_moments_of_quadrature():
     np.testing.assert_allclose(near, 0.5 * far, rtol=1e-3)
 
 
+@pytest.mark.long_on_jax
 def test_the_point_is_the_location_and_densities_are_those_of_maps_and_inverses():
     posterior = kv.posteriors.WrappedNormal(2, curvature=2.0)
     keras.utils.set_random_seed(0)

@@ -44,6 +44,7 @@ def run(capsys, *arguments, code=0):
     return said.err if code else said.out
 
 
+@pytest.mark.long_on_jax
 def test_a_run_is_a_model(trained, pictures, tmp_path, capsys):
     complete, killed = trained.parent, tmp_path / "killed"
     shutil.copytree(complete, killed)

@@ -154,6 +154,7 @@ def test_an_objective_that_is_put_in_is_used_and_logs_its_own_terms():
     assert "iwae" not in vae.fit(BINARY, epochs=1, verbose=0).history
 
 
+@pytest.mark.long
 def test_another_decoder_is_used_and_needs_compile():
     vae = used(make(), BINARY)
     count = vae.count_params()
@@ -217,6 +218,7 @@ def test_attributes_of_networks_are_used():
     assert vae.fit(BINARY, epochs=1, verbose=0).history["kl"][0] > kl + 0.1
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
 def test_quantised_weights_are_used():
     vae = used(make(), BINARY)
