@@ -24,19 +24,20 @@ def ring(count, seed=0):
     return (np.stack([np.cos(angle), np.sin(angle)], axis=1) * 3 + rng.normal(0, 0.1, (count, 2)) + 5).astype("float32")
 
 
-def fitted(sampler, data, epochs):
+def fitted(data, epochs, **arguments):
+    keras.utils.set_random_seed(0)
+    sampler = kv.samplers.FlowMatching((2,), **SMALL, **arguments)
     z = data[0] if isinstance(data, list) else data
     sampler.normalization.adapt(z)
-    keras.utils.set_random_seed(0)
     steps = epochs * (len(z) // 256)
-    sampler.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-2, steps)))
+    sampler.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(5e-3, steps)))
     sampler.fit(data, batch_size=256, epochs=epochs, verbose=0)
     return sampler
 
 
 @pytest.fixture(scope="module")
 def of_ring():
-    return fitted(kv.samplers.FlowMatching((2,), **SMALL), ring(2048), 60)
+    return fitted(ring(2048), 60)
 
 
 def test_the_exact_velocity_leads_to_the_exact_distribution(monkeypatch):
@@ -77,8 +78,7 @@ def test_labels_ask_for_clusters_and_guidance_goes_further():
     rng = np.random.default_rng(0)
     label = rng.integers(2, size=2048)
     z = (np.where(label, 2.0, -2.0)[:, None] + rng.normal(0, 0.5, (2048, 2))).astype("float32")
-    sampler = kv.samplers.FlowMatching((2,), label_shape=(2,), **SMALL)
-    fitted(sampler, [z, np.eye(2, dtype="float32")[label]], 40)
+    sampler = fitted([z, np.eye(2, dtype="float32")[label]], 40, label_shape=(2,))
     for wanted, mean in ((0, -2), (1, 2)):
         y = np.eye(2, dtype="float32")[np.full(300, wanted)]
         np.testing.assert_allclose(sampler.draw(Latents(2), 300, y, seed=0)[0].mean(axis=0), mean, atol=0.35)
