@@ -222,14 +222,15 @@ print(*({"keras", "tensorflow", "jax", "numpy"} & set(sys.modules)))
     for arguments in (["--help"], ["train", "--help"], ["parts", "--help"], ["train", "digits", "--epochs", "0"]):
         assert imported(*arguments)[0] == set()
     assert "no option --epoch, did you mean --epochs" in imported("train", "digits", "--epoch", "3")[1]
-    # Nor do failures that can be told without.
+    # Nor do failures that can be told without; runs/digits may be there.
+    out = "--out", tmp_path / "new"
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine.txt").touch()
     for *arguments, said in (
         ("train", "minst", "did you mean 'mnist'"),
-        ("train", "digits", "--import", "gone.py", "gone.py"),
-        ("train", "digits", "--likelihood", "bernouli", "Did you mean 'bernoulli'"),
-        ("train", "digits", "--posterior", "diagonal_normal:flor=1", "Did you mean 'floor'"),
+        ("train", "digits", *out, "--import", "gone.py", "gone.py"),
+        ("train", "digits", *out, "--likelihood", "bernouli", "Did you mean 'bernoulli'"),
+        ("train", "digits", *out, "--posterior", "diagonal_normal:flor=1", "Did you mean 'floor'"),
         ("train", "digits", "--out", tmp_path / "run", "--resume"),
         ("train", "digits", "--out", tmp_path / "new", "--preset", ROOT / "zoo" / "mnist_mlp", "--overwrite"),
         ("sample", "mnist_mpl", "--out", "x.png", "Did you mean 'mnist_mlp'"),
