@@ -9,10 +9,10 @@ alpha. M1+M2 is an M2 of the posterior means of M1, with a Normal likelihood of 
 """
 
 import argparse
-import re
 import time
 from pathlib import Path
 
+import guides
 import keras
 
 import keras_vae as kv
@@ -21,7 +21,6 @@ from keras_vae.runs import labelling
 from keras_vae.runs.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
-BEGIN, END = "<!-- benchmarks/few_labels.py -->", "<!-- end -->"
 # Error in percent, Kingma et al. 2014, table 1.
 PUBLISHED = {"m2": {100: 11.97, 600: 4.94, 1000: 3.60}, "m1+m2": {100: 3.33, 600: 2.59, 1000: 2.40}}
 TITLES = {"m1": "M1, logistic regression", "m2": "M2", "m1+m2": "M1+M2"}
@@ -84,14 +83,6 @@ def table(done: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def write(text: str) -> None:
-    """Puts the table into the guide."""
-    guide = ROOT / "docs" / "labels.md"
-    old = guide.read_text(encoding="utf-8")
-    new = re.sub(f"({re.escape(BEGIN)}\n).*?({re.escape(END)})", rf"\g<1>{text}\n\g<2>", old, flags=re.DOTALL)
-    files.replace(guide, lambda partial: partial.write_text(new, encoding="utf-8"))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/few_labels"))
@@ -106,7 +97,7 @@ def main() -> None:
         done.append(row)
         print(row, flush=True)
         files.write_json(path, done)
-        write(table(done))
+        guides.write("few_labels.py", "labels.md", table(done))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ units. The table of docs/tables.md is written anew.
 """
 
 import argparse
-import re
-from pathlib import Path
 
+import guides
 import keras
 import numpy as np
 import pandas as pd
@@ -19,10 +18,7 @@ from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
 import keras_vae as kv
-from keras_vae import files
 
-GUIDE = Path(__file__).resolve().parent.parent / "docs" / "tables.md"
-BEGIN, END = "<!-- benchmarks/tables.py -->", "<!-- end -->"
 TABLES = {
     "breast cancer": datasets.load_breast_cancer,
     "wine": datasets.load_wine,
@@ -86,10 +82,7 @@ def main() -> None:
     for name in TABLES:
         lines.append(row(name, options.epochs))
         print(lines[-1], flush=True)
-    text = "\n".join(lines)
-    old = GUIDE.read_text(encoding="utf-8")
-    new = re.sub(f"({re.escape(BEGIN)}\n).*?({re.escape(END)})", rf"\g<1>{text}\n\g<2>", old, flags=re.DOTALL)
-    files.replace(GUIDE, lambda partial: partial.write_text(new, encoding="utf-8"))
+    guides.write("tables.py", "tables.md", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ have no density.
 """
 
 import argparse
-import re
 import statistics
 import time
 from pathlib import Path
 
 import contest
+import guides
 
 from keras_vae import files, variants
 from keras_vae.runs import prior
@@ -39,7 +39,6 @@ OTHERS = {"likelihood", "network", "model"}
 COMPARED = tuple(name for name in variants.list() if not OTHERS & variants.get(name).parts.keys())
 # Units that the papers' own defaults, made for other sizes, are replaced by.
 SIZES = {"factor-vae": {"widths": (200, 200)}}
-BEGIN, END = "<!-- benchmarks/variants.py -->", "<!-- end -->"
 
 
 def finished(out: Path) -> dict | None:
@@ -115,14 +114,6 @@ def table(out: Path, seeds: int) -> str:
     return "\n".join(lines)
 
 
-def write(text: str) -> None:
-    """Puts a table into the guide."""
-    guide = ROOT / "docs" / "variants.md"
-    old = guide.read_text(encoding="utf-8")
-    new = re.sub(f"({re.escape(BEGIN)}\n).*?({re.escape(END)})", rf"\g<1>{text}\n\g<2>", old, flags=re.DOTALL)
-    files.replace(guide, lambda partial: partial.write_text(new, encoding="utf-8"))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/variants"))
@@ -137,8 +128,8 @@ def main() -> None:
             print(f"{name}, seed {seed}", flush=True)
             train(name, seed, options.out / f"{name}-{seed}", options.epochs)
             speed(name, options.out / f"{name}.json")
-            write(table(options.out, options.seeds))
-    write(table(options.out, options.seeds))
+            guides.write("variants.py", "variants.md", table(options.out, options.seeds))
+    guides.write("variants.py", "variants.md", table(options.out, options.seeds))
 
 
 if __name__ == "__main__":

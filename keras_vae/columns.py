@@ -6,6 +6,8 @@ from typing import Any
 
 from keras_vae.names import check_number, one_of
 
+# Of files that hold tables.
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 COLUMN_KINDS = ("normal", "log_normal", "bernoulli", "categorical", "counts")
 
 

@@ -34,9 +34,8 @@ def save_images(out: Path, images: np.ndarray, model: "LatentVariableModel", col
     if (out.suffix == ".csv") != (model.likelihood.data == "table"):
         raise ValueError(f"Rows of tables are written to .csv files, and images to others. Received: --out {out}")
     if model.likelihood.data == "table":
-        frame = data.Schema(model.likelihood.columns).decode(images)
         files.make_directory(out.parent)
-        files.replace(out, lambda partial: frame.to_csv(partial, index=False))
+        data.Schema(model.likelihood.columns).write(images, out)
         return
 
     plotting.save_pixels(data.to_levels(images, model.likelihood.data), out, columns)

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from keras_vae.columns import TABLE_SUFFIXES
 from keras_vae.data import archive, folder, named, table
 from keras_vae.data.dataset import DataError, DataSet
 from keras_vae.names import nearest
@@ -45,7 +46,7 @@ def load(
     path = Path(os.path.expanduser(name))
     if path.suffix == ".npz" and path.is_file():
         return archive.load(path)
-    if path.suffix in table.SUFFIXES and path.is_file():
+    if path.suffix in TABLE_SUFFIXES and path.is_file():
         if image_size is not None:
             raise DataError(f"A table has no images: leave out `image_size`. Received: image_size={image_size!r}")
         return table.load_table(path, seed)
@@ -76,7 +77,7 @@ def _reason(name, path):
     if path.is_file():
         return (
             "This is a file, but a data set is a folder of images, whose path to give, or a table: "
-            f"{', '.join(table.SUFFIXES)}."
+            f"{', '.join(TABLE_SUFFIXES)}."
         )
     if path.name != name:
         return f"The folder {str(path)!r} does not exist (seen from {os.getcwd()!r})."

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_vae.columns import TABLE_SUFFIXES
 from keras_vae.data.conversion import convert
 from keras_vae.data.dataset import DataError
-from keras_vae.data.table import SUFFIXES as TABLES
 from keras_vae.data.table import Schema, read_frame
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _read_rows(paths, schema):
     """Rows of tables, or of .npy files that hold them as numbers, and their places: "adult.csv[3]"."""
     rows, names = [], []
     for path in paths:
-        if path.suffix in TABLES:
+        if path.suffix in TABLE_SUFFIXES:
             try:
                 found = schema.encode(read_frame(path))
             except ValueError as error:
@@ -163,7 +163,9 @@ def _read_rows(paths, schema):
         elif path.suffix == ".npy":
             found = _read_file(path, (len(schema),))
         else:
-            raise DataError(f"This model sees rows of a table: {', '.join((*TABLES, '.npy'))}. Received: {path}")
+            raise DataError(
+                f"This model sees rows of a table: {', '.join((*TABLE_SUFFIXES, '.npy'))}. Received: {path}"
+            )
         rows.append(found)
         names += [f"{path}[{number}]" for number in range(len(found))]
     if not rows:

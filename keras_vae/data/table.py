@@ -23,9 +23,6 @@ _MANY = 50
 _LARGEST_COUNT = 10_000
 
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
-
-
 class Schema:
     """The columns of a table, and how rows are written as numbers.
 
@@ -88,6 +85,11 @@ class Schema:
         if x.ndim != 2 or x.shape[1] != len(self):
             raise ValueError(f"Expected rows of {len(self)} columns. Received: shape {x.shape}")
         return pd.DataFrame({column.name: _decoded(column, x[:, i]) for i, column in enumerate(self)})
+
+    def write(self, x: np.ndarray, path: str | os.PathLike) -> None:
+        """Writes rows that were written as numbers, (N, C), to a .csv file."""
+        frame = self.decode(x)
+        files.replace(Path(path), lambda partial: frame.to_csv(partial, index=False))
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes it as JSON."""

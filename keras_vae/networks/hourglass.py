@@ -65,6 +65,15 @@ def encoder_inputs(image_shape: tuple[int, ...], missing: bool) -> tuple[Any, ke
     return [image, mask], layers.Concatenate(name="encoder_joined")([image, mask])
 
 
+def dense_layers(
+    x: keras.KerasTensor, widths: tuple[int, ...], activation: str | Callable, name: str
+) -> keras.KerasTensor:
+    """`x` behind dense layers of these widths, which are called `NAME_dense_0` and so on."""
+    for i, width in enumerate(widths):
+        x = layers.Dense(width, activation=activation, name=f"{name}_dense_{i}")(x)
+    return x
+
+
 def hourglass(
     image_shape: tuple[int, ...],
     latent_size: int | tuple[int, ...],

@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from keras_vae.names import known_as, plain
-from keras_vae.networks.hourglass import as_tuple, check_sizes, check_tuples, encoder_inputs
+from keras_vae.networks.hourglass import as_tuple, check_sizes, check_tuples, dense_layers, encoder_inputs
 
 
 @known_as("network", "mlp")
@@ -46,14 +46,9 @@ def mlp(
     check_tuples(image_shape=image_shape, widths=widths)
     check_sizes(latent_size=latent_size)
 
-    def stack(x, widths, name):
-        for i, width in enumerate(widths):
-            x = layers.Dense(width, activation=activation, name=f"{name}_dense_{i}")(x)
-        return x
-
     inputs, x = encoder_inputs(image_shape, missing)
     z = layers.Input((latent_size,), name="decoder_input")
     pixels = layers.Flatten(name="encoder_flatten")(x)
-    encoder = keras.Model(inputs, stack(pixels, widths, "encoder"), name="encoder")
-    decoder = keras.Model(z, stack(z, widths[::-1], "decoder"), name="decoder")
+    encoder = keras.Model(inputs, dense_layers(pixels, widths, activation, "encoder"), name="encoder")
+    decoder = keras.Model(z, dense_layers(z, widths[::-1], activation, "decoder"), name="decoder")
     return encoder, decoder

@@ -10,7 +10,7 @@ from keras import layers, ops
 from keras_vae.backend import Tensor
 from keras_vae.columns import as_columns
 from keras_vae.names import known_as, plain
-from keras_vae.networks.hourglass import as_tuple, check_sizes, check_tuples
+from keras_vae.networks.hourglass import as_tuple, check_sizes, check_tuples, dense_layers
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -78,17 +78,12 @@ def table(
     check_tuples(widths=widths)
     check_sizes(latent_size=latent_size)
 
-    def stack(x, widths, name):
-        for i, width in enumerate(widths):
-            x = layers.Dense(width, activation=activation, name=f"{name}_dense_{i}")(x)
-        return x
-
     row = layers.Input((len(columns),), name="encoder_input")
     z = layers.Input((latent_size,), name="decoder_input")
     inputs, seen = row, Expanded([dataclasses.asdict(column) for column in columns], name="encoder_expanded")(row)
     if missing:
         mask = layers.Input((len(columns),), name="encoder_mask")
         inputs, seen = [row, mask], layers.Concatenate(name="encoder_joined")([seen, mask])
-    encoder = keras.Model(inputs, stack(seen, widths, "encoder"), name="encoder")
-    decoder = keras.Model(z, stack(z, widths[::-1], "decoder"), name="decoder")
+    encoder = keras.Model(inputs, dense_layers(seen, widths, activation, "encoder"), name="encoder")
+    decoder = keras.Model(z, dense_layers(z, widths[::-1], activation, "decoder"), name="decoder")
     return encoder, decoder

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from keras_vae import names
+from keras_vae.columns import TABLE_SUFFIXES
 
 
 class UsageError(ValueError):
@@ -211,7 +212,7 @@ VARYING = {name for values in (*_DEFAULTS.values(), _TABLES) for name in values}
 
 def suiting(dataset: str) -> dict[str, Any]:
     """Entries that suit a data set."""
-    if Path(dataset).suffix in (".csv", ".tsv", ".parquet"):
+    if Path(dataset).suffix in TABLE_SUFFIXES:
         return _TABLES
     return _DEFAULTS.get(dataset, _PHOTOS)
 

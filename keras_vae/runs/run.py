@@ -174,7 +174,7 @@ def _run(recipe, out, about, ends, verbose, command, preset):
             "metrics": evaluation.evaluate(vae, recipe, evaluated["test"], images, verbose, extent),
             "epochs": done,
             "epochs_planned": recipe.epochs,
-            **{name: about[name] for name in ("epochs_before",) if name in about},
+            **({"epochs_before": about["epochs_before"]} if "epochs_before" in about else {}),
             "epoch_kept": int(vae.step) // train.steps,
             **({"seconds_per_epoch": statistics.median(seconds)} if seconds else {}),
             "training_seconds": round(sum(seconds) + record.get("seconds", 0), 3),

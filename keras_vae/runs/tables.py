@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
-from keras_vae import files
 from keras_vae.data import Schema
 from keras_vae.models.base import LatentVariableModel
 
@@ -19,8 +18,7 @@ _REAL = ("normal", "log_normal", "counts")
 
 def write_samples(vae: LatentVariableModel, path: Path, seed: int) -> None:
     """Writes rows that are drawn from the model, with names and types of the columns, to a .csv file."""
-    frame = Schema(vae.likelihood.columns).decode(vae.sample(ROWS, mean=False, seed=seed))
-    files.replace(path, lambda partial: frame.to_csv(partial, index=False))
+    Schema(vae.likelihood.columns).write(vae.sample(ROWS, mean=False, seed=seed), path)
 
 
 def baseline(schema: Schema, train: np.ndarray, test: np.ndarray) -> np.ndarray:
