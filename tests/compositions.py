@@ -153,7 +153,7 @@ REPRESENTATIVES = (
 
 
 # Those that are written to files with other layers and operations than the rest.
-WRITTEN = ("bernoulli", "colour_mixture", "two_levels", "conditional", "few_labels", "vamp_iaf", "fitted_mixture")
+WRITTEN = ("colour_mixture", "two_levels", "few_labels", "vamp_iaf", "fitted_mixture")
 
 
 def over(compositions, chosen=REPRESENTATIVES):

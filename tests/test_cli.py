@@ -143,6 +143,7 @@ def test_minutes_end_a_run_in_time(finished, tmp_path):
     assert rows[:common] == history(finished[0])[:common]
 
 
+@pytest.mark.long
 def test_ctrl_c_says_how_to_go_on(tmp_path):
     out = tmp_path / "digits"
     process = subprocess.Popen(
@@ -257,6 +258,7 @@ assert keras_vae.VAE is keras.saving.get_registered_object("keras_vae>VAE") is k
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "start",
     [

@@ -261,6 +261,7 @@ def test_batches_and_samples_keep_their_axes():
         assert array(log_prob(samples[:, k, b], alone)) == pytest.approx(of_samples[:, k, b], rel=REORDERED)
 
 
+@pytest.mark.long_on_jax
 def test_is_a_tfp_distribution_to_other_tfp_distributions():
     given = parameters(2, 3)
     distribution = DiscretizedLogisticMixture(**given)

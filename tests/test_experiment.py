@@ -108,7 +108,7 @@ def test_a_run_killed_between_history_and_state(finished, tmp_path, monkeypatch)
     assert (out / "history.csv").read_bytes() == (uninterrupted / "history.csv").read_bytes()
 
 
-@pytest.mark.long_on_jax
+@pytest.mark.long
 def test_a_run_killed_during_its_evaluation(finished, tmp_path):
     uninterrupted, results = finished
     out = tmp_path / "digits"
@@ -222,6 +222,7 @@ def test_a_killed_run_with_averages_goes_on_to_the_bit(full, tmp_path, monkeypat
         np.testing.assert_array_equal(here, there)
 
 
+@pytest.mark.long
 def test_a_complete_run_still_writes_the_preset_that_it_lacks(full, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(full[0], out)

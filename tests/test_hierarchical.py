@@ -237,6 +237,7 @@ def test_one_group_is_a_vae_to_the_last_bit():
         np.testing.assert_array_equal(theirs, ours)
 
 
+@pytest.mark.long_on_jax
 def test_the_kl_of_a_residual_posterior_is_tfps(inference):
     tfd = np_tfp.distributions
     for latent in inference.latents:
@@ -342,6 +343,7 @@ def test_a_model_of_one_group_holds_it():
     assert vae.group_shapes == ((3,),) and len(vae.split(z)) == 1
 
 
+@pytest.mark.long_on_jax
 def test_a_pass_goes_from_the_top_down(model, inference):
     # What lies below a group does not matter to it, what lies above does.
     x = tensor(binary(6))
@@ -369,6 +371,7 @@ def test_a_prior_of_the_encoders_posteriors_is_that_of_the_top():
     assert below.prior.batch_shape == (1, 2)
 
 
+@pytest.mark.long_on_jax
 def test_a_hierarchy_takes_labels(tmp_path):
     # Those of the networks are the top prior's, too.
     vae = linear(0.7, labels=3, prior="conditional_normal")[0]
@@ -396,6 +399,7 @@ def test_a_hierarchy_takes_labels(tmp_path):
             kv.HierarchicalVAE(vae.encoder, vae.decoder, vae.groups, prior=prior)
 
 
+@pytest.mark.long_on_jax
 def test_a_prior_of_the_top_is_fitted(tmp_path):
     vae = linear(0.7, sizes=(3, 2))[0]
     # Posteriors that are off the prior, whatever x is.

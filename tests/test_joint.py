@@ -49,6 +49,7 @@ def test_the_kl_is_the_sum_of_both_parts(pair):
     assert q.event_shape == prior.event_shape == (4,) and z.shape == (3, 5, 4)
 
 
+@pytest.mark.long_on_jax
 def test_each_part_is_what_it_is_alone(pair):
     posterior, prior, features = pair
     q, p, seed = posterior.distribution(features), prior.distribution(), ops.convert_to_tensor(seed_pair(3))

@@ -142,6 +142,7 @@ def bounds_by_hand(vae, x, y, inference):
     return bounds, special.log_softmax(logits, axis=-1)
 
 
+@pytest.mark.long_on_jax
 def test_the_bound_of_few_labels_is_a_sum_over_the_classes(few):
     vae, x, y = few
     assert (y < 0).sum() == 2 and vae.classes == 10

@@ -160,6 +160,7 @@ def conditional(linear, x):
     ]
 
 
+@pytest.mark.long_on_jax
 def test_imputed_means_and_draws_are_those_given_what_is_there(linear, rows):
     vae = linear[0]
     filled = vae.impute(rows, samples=20000, seed=0)

@@ -207,6 +207,7 @@ def test_zero_weights_teach_nothing():
             np.testing.assert_array_equal(was, now)
 
 
+@pytest.mark.long
 def test_equal_seeds_give_equal_runs_and_others_do_not():
     first, second, third = (make(seed).fit(X, epochs=3, verbose=0).history["loss"] for seed in (0, 0, 1))
     assert first == second
@@ -455,6 +456,7 @@ class TestOrder:
         assert int(vae.step) == 8
 
 
+@pytest.mark.long
 def test_backup_and_restore_resumes_bit_equal(tmp_path):
     """Keras' own callback, in one process; a killed process is tested with the command line."""
 
@@ -487,6 +489,7 @@ def test_weights_alone_reload(tmp_path):
     np.testing.assert_array_equal(other.log_prob(X, samples=2, seed=0), vae.log_prob(X, samples=2, seed=0))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="on JAX several steps are a Python loop")
 def test_fit_chooses_how_many_steps_are_made_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(execution, "SEVERAL", 16)

@@ -206,6 +206,7 @@ assert not any(module.startswith("keras_vae") for module in sys.modules)
 """
 
 
+@pytest.mark.long_on_jax
 def test_networks_load_in_a_fresh_process_that_does_not_know_keras_vae(tmp_path):
     arrays, models = {}, []
     for case in CASES:

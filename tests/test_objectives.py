@@ -515,6 +515,7 @@ def of_images(loc, decoder):
 MEANS, DECODER = np.random.default_rng(6).normal(size=(4, 2)), np.random.default_rng(8).normal(size=(2, 3))
 
 
+@pytest.mark.long_on_jax
 def test_a_discriminator_of_images_and_the_decoder_have_a_game():
     gradients = {}
     for weight in (0.0, 2.0):

@@ -32,7 +32,7 @@ def enlarging():
     return vae
 
 
-@pytest.mark.long_on_jax
+@pytest.mark.long
 def test_with_x_for_a_target_it_is_the_plain_model():
     plain, pairs = paired(), paired(target="y")
     losses = [

@@ -53,6 +53,7 @@ def test_the_exact_velocity_leads_to_the_exact_distribution(monkeypatch):
     np.testing.assert_allclose(ops.convert_to_numpy(sampler._follow(noise)), 0.3 * noise, rtol=0.02)
 
 
+@pytest.mark.long
 def test_it_learns_what_no_gaussian_is(of_ring):
     z, _ = of_ring.draw(Latents(2), 1000, seed=0)
     radius = np.linalg.norm(z - 5, axis=1)
@@ -86,6 +87,7 @@ def test_labels_ask_for_clusters_and_guidance_goes_further():
     assert 0.2 < (free[:, 0] > 0).mean() < 0.8
 
 
+@pytest.mark.long_on_jax
 def test_a_model_samples_by_it():
     keras.utils.set_random_seed(0)
     x = np.random.default_rng(0).integers(0, 2, (64, 8, 8, 1)).astype("float32")

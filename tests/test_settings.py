@@ -145,6 +145,7 @@ def test_a_prior_that_is_put_in_is_used():
     assert_as_new(vae, make, BINARY)
 
 
+@pytest.mark.long
 def test_an_objective_that_is_put_in_is_used_and_logs_its_own_terms():
     vae = used(make(), BINARY)
     vae.objective = "iwae:5"
@@ -219,6 +220,7 @@ def test_attributes_of_networks_are_used():
 
 
 @pytest.mark.long
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
 def test_quantised_weights_are_used():
     vae = used(make(), BINARY)
@@ -277,6 +279,7 @@ def test_a_part_of_two_models_is_warned_of():
         make(vae.likelihood)
 
 
+@pytest.mark.long
 def test_several_changes_within_one_fit_arrive():
     scales = iter([0.3, 0.2, 0.1])
     vae = make("normal:scale=1.0")

@@ -213,6 +213,7 @@ def _moments(counts):
     return r, r / (r + mean)
 
 
+@pytest.mark.long_on_jax
 def test_samples_are_a_table(fitted):
     vae, _ = fitted
     for mean in (True, False):
@@ -221,6 +222,7 @@ def test_samples_are_a_table(fitted):
         assert (table["visits"] >= 0).all() and (table["income"] > 0).all()
 
 
+@pytest.mark.long_on_jax
 def test_saved_models_know_their_columns(fitted, tmp_path):
     vae, _ = fitted
     x = SCHEMA.encode(TABLE.iloc[:5])
@@ -290,6 +292,7 @@ def run_of_a_table(tmp_path_factory):
     return folder, holes, results
 
 
+@pytest.mark.long_on_jax
 def test_a_run_of_a_file_has_rows_and_a_baseline(run_of_a_table):
     folder, _, results = run_of_a_table
     metrics = results["metrics"]

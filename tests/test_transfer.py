@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from conftest import in_full
 
 import keras_vae as kv
 from keras_vae import presets
@@ -49,7 +50,7 @@ def test_nothing_that_fits_is_an_error():
         take_weights(made(widths=(5, 4)), kv.VAE(*kv.networks.conv((8, 8, 1), 2, widths=(4,))))
 
 
-def test_runs_begin_with_the_weights_of_others(tmp_path, capsys):
+def test_runs_begin_with_the_weights_of_others(tmp_path, capsys, request):
     fields = {"network": "mlp:widths=[16]", "latent_size": 4, "epochs": 2, "eval_samples": 5, "precision": "float32"}
     first = experiment.run("digits", tmp_path / "first", verbose=False, **fields)
     second = experiment.run("digits", tmp_path / "second", start=str(tmp_path / "first"), **fields)
@@ -59,8 +60,9 @@ def test_runs_begin_with_the_weights_of_others(tmp_path, capsys):
     assert history["val_elbo"][0] > presets.read_results(tmp_path / "first" / "results.json")["history"]["val_elbo"][0]
     assert "which had 2 epochs: 4 in all" in (tmp_path / "second" / "README.md").read_text()
     assert recorder.trained(tmp_path / "second")[1] == 4
-    again = experiment.run("digits", tmp_path / "second", resume=True, verbose=False, epochs=3)
-    assert again["epochs_before"] == 2 and again["epochs"] == 3
+    if in_full(request.config):
+        again = experiment.run("digits", tmp_path / "second", resume=True, verbose=False, epochs=3)
+        assert again["epochs_before"] == 2 and again["epochs"] == 3
     # Its parts are those of the model that it begins with.
     less = {name: fields[name] for name in ("epochs", "eval_samples", "precision")}
     assert plan("digits", tmp_path / "new", start=str(tmp_path / "first"), **less).recipe.network == "mlp:widths=[16]"

@@ -46,6 +46,7 @@ def with_known_weights(model, heads, raw):
     return model
 
 
+@pytest.mark.long_on_jax
 def test_bounds_of_split_gradients_are_those_of_any_model():
     model = TwoLevels((6,), sizes=(2, 1), scale=1.0, seed=0)
     x, seed = tensor(np.random.default_rng(0).normal(size=(4, 6))), ops.convert_to_tensor(seed_pair(0))
