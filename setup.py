@@ -39,7 +39,10 @@ setup(
         "docs": ["pdoc>=16"],
         # What the benchmarks compare with.
         "bench": ["jax>=0.10", "pythae>=0.1.2", "torch"],
+        # Data sets of the Hugging Face Hub.
+        "hf": ["datasets>=4"],
         "dev": [
+            "datasets>=4",
             "jax>=0.10",
             "tf2onnx>=1.17",
             "onnxruntime",

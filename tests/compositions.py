@@ -433,6 +433,11 @@ COMPOSITIONS = (
         network=lambda shape: kv.networks.linear(shape, LATENT),
     ),
     Composition(
+        "standardized",
+        "test_standardized.py::test_it_is_the_likelihood_of_standardised_data_in_the_units_of_the_data",
+        likelihood=lambda: kv.likelihoods.Standardized("student_t"),
+    ),
+    Composition(
         "table",
         "test_table.py::test_densities_are_those_of_the_table_in_its_units",
         likelihood=lambda: kv.likelihoods.Columns(COLUMNS),

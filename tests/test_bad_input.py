@@ -53,7 +53,7 @@ BAD = {
     "beyond_the_unit_interval": ("continuous_bernoulli", np.full((2, 8, 8, 1), 1.01), "0, 1"),
     "too_large_for_float32": ("normal", np.full((2, 8, 8, 1), 1e200), "too large for float32"),
     "counts_for_normal": ("normal", np.arange(128, dtype="uint16").reshape(2, 8, 8, 1), "Standardise|by 255"),
-    "twelve_bits_for_normal": ("normal", np.linspace(0, 4095, 128).reshape(2, 8, 8, 1), "Standardise.*4095"),
+    "twelve_bits_for_normal": ("normal", np.linspace(0, 4095, 128).reshape(2, 8, 8, 1), "standardized.*4095"),
     "twelve_bits_for_levels": ("categorical", np.arange(128).reshape(2, 8, 8, 1) * 32, "65535"),
     "masked": ("normal", np.ma.masked_greater(UNIT, 0.9), "masked"),
     "a_dictionary": ("bernoulli", {"image": BINARY}, r"x\['image'\]"),
@@ -175,7 +175,7 @@ def test_other_units_than_those_of_training_are_refused():
 
 
 def test_large_values_are_warned_of():
-    with pytest.warns(UserWarning, match=r"standardise.*largest 255"):
+    with pytest.warns(UserWarning, match=r"standardized.*largest 255"):
         make("normal").fit(UNIT * 255, verbose=0)
 
 

@@ -374,12 +374,12 @@ def test_what_cannot_be_read_as_images(tmp_path):
     for name, says in (
         ("cut.png", "damaged"),
         ("text.png", "neither a picture"),
-        ("empty.npy", "not an array"),
+        ("empty.npy", "holds no arrays"),
         ("empty", "no images"),
     ):
         with pytest.raises(data.DataError, match=rf"{says}.*Received: .*{name}"):
             data.read_images([tmp_path / name], unit)
-    with pytest.raises(data.DataError, match=r"\.npy file\. Received: .*text\.png"):
+    with pytest.raises(data.DataError, match=r"such as \.npy\. Received: .*text\.png"):
         data.read_images([tmp_path / "text.png"], seen((64, 1), "real"))
     with pytest.raises(FileNotFoundError):
         data.read_images([tmp_path / "gone.png"], unit)
@@ -546,3 +546,35 @@ def test_levels_of_a_csv_file_are_converted():
 def test_a_column_of_labels_is_one_label_an_image():
     split = data.Split(np.zeros((3, 2, 2, 1), "uint8"), np.array([[2], [0], [1]]))
     np.testing.assert_array_equal(split.labels, [2, 0, 1])
+
+
+def test_what_a_folder_holds_is_said(tmp_path):
+    folder_of(tmp_path, range(0, 200, 20))
+    save(np.zeros((30, 60, 3), "uint8"), tmp_path / "wide.jpg")
+    save(np.full((10, 10), 4095, "uint16"), tmp_path / "deep.png")
+    for name in ("notes.txt", "photo.heic", ".hidden.txt"):
+        (tmp_path / name).touch()
+    save(np.zeros((10, 10), "uint8"), tmp_path / "masks" / "wide.png")
+    said = "\n".join(data.load(tmp_path, image_size=8).notes)
+    for told in (
+        r"\d sizes, from .* to 60x30",
+        "central square that is kept is 50% to 100%",
+        r"modes: L 11, I;16 1, RGB 1",
+        "16-bit pictures are nearly black, at most 16 of 255",
+        r"1\d pictures have one colour",
+        "1 pictures look like masks of others.*masks/wide",
+        r"left out.*1 \.heic, 1 \.txt",
+    ):
+        assert re.search(told, said), (told, said)
+
+
+@pytest.mark.parametrize("names", [("Train", "Test", "Valid"), ("training", "TEST", "dev")])
+def test_folders_of_splits_in_any_spelling(tmp_path, names):
+    for index, name in enumerate(names):
+        folder_of(tmp_path, range(100 * index, 100 * index + 3), f"{name}/a")
+    dataset = data.load(tmp_path)
+    assert [levels_of(split)[0] for split in (dataset.train, dataset.test, dataset.validation)] == [0, 100, 200]
+    assert dataset.class_names == ("a",) and "1 classes in training: a 3" in repr(dataset)
+    (tmp_path / "tr").mkdir()
+    with pytest.raises(data.DataError, match="Two folders are for train"):
+        data.load(tmp_path)

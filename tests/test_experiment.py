@@ -24,7 +24,7 @@ from keras_vae.models.vae import VAE
 from keras_vae.runs import data as run_data
 from keras_vae.runs import directory, evaluation, model, pictures, recorder
 from keras_vae.runs import run as experiment
-from keras_vae.runs.recipe import FIELDS, Recipe, UsageError, import_parts, written
+from keras_vae.runs.recipe import FIELDS, Recipe, UsageError, import_parts, suiting, written
 from keras_vae.training.averages import ValidatedAverage
 
 # In float32, so that the model which is tested is the one that was trained, compiled functions and all.
@@ -869,3 +869,40 @@ def test_a_preset_is_replaced_only_if_told(full, tmp_path):
     directory.check_preset(preset, dataclasses.replace(recipe, epochs=9, data_dir="elsewhere"))
     with pytest.raises(UsageError):
         directory.check_preset(preset, dataclasses.replace(recipe, seed=1))
+
+
+@pytest.fixture(scope="module")
+def run_of_arrays(tmp_path_factory):
+    """A run of vectors in a .npy file, of three factors in units of their own."""
+    folder, rng = tmp_path_factory.mktemp("arrays"), np.random.default_rng(0)
+    x = rng.normal(size=(400, 2)) @ rng.normal(size=(2, 6)) + 0.3 * rng.normal(size=(400, 6))
+    np.save(folder / "x.npy", 40 * x + 300)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "_export", lambda *_: None)
+        run = experiment.run(
+            folder / "x.npy", folder / "run", network="mlp:[32]", epochs=40, eval_samples=20, verbose=False
+        )
+    return folder, run
+
+
+def test_a_run_of_arrays_is_in_their_units(run_of_arrays, capsys):
+    folder, results = run_of_arrays
+    metrics = results["metrics"]
+    assert metrics["log_prob"]["value"] == pytest.approx(metrics["baseline_log_prob"]["value"], abs=2)
+    assert "squared_error" not in metrics and "units of the data" in results["preprocessing"]
+    samples, x = np.load(folder / "run" / "samples.npy"), np.load(folder / "x.npy")
+    assert np.abs(samples.mean(axis=0) - x.mean(axis=0)).max() < 40
+    assert cli.main(["score", str(folder / "run"), str(folder / "x.npy"), "--samples", "5", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    vae = VAE.from_preset(folder / "run")
+    np.testing.assert_allclose(told["log_prob"], vae.log_prob(x, samples=5, seed=0), rtol=1e-4)
+    assert cli.main(["sample", str(folder / "run"), "-n", "4", "--out", str(folder / "made.png")]) != 0
+    assert "write them to a .npy file" in capsys.readouterr().err
+
+
+def test_what_suits_data_follows_from_how_much_there_is():
+    few, many = (suiting("photos", ("pictures", count)) for count in (10, 100_000))
+    assert few["batch_size"] == 8 and few["epochs"] == 500
+    assert many["batch_size"] == 128 and many["epochs"] == 30
+    some = suiting("photos", ("pictures", 300))
+    assert 3000 <= some["epochs"] * -(-300 // some["batch_size"]) < 3300

@@ -341,7 +341,7 @@ def test_the_baseline_is_a_gaussian_and_frequencies():
     test = frame[:50].copy()
     test.loc[:9, "a"] = np.nan
     test.loc[5:14, "b"] = np.nan
-    found = tables.baseline(schema, x, schema.encode(test))
+    found = tables.of_table(schema, x, schema.encode(test))
     covariance = np.cov(frame[["a", "c"]].T)
     expected = np.log(1 / 3) * test["b"].notna().to_numpy()
     both = stats.multivariate_normal(frame[["a", "c"]].mean(), covariance)

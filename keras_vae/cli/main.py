@@ -64,8 +64,10 @@ def _check(command, options, imports):
             fit.check(*(options[key] for key in ("name", "spec", "preset", "overwrite")))
         if command == "export":
             export.check(*(options[key] for key in ("name", "out", "format", "overwrite")))
+    from keras_vae import data
+
     for path in (*options.get("images", ()), *(options[key] for key in ("a", "b") if key in options)):
-        path.stat()
+        data.parted(path)[0].stat()
 
 
 def _train(options, argv, started):

@@ -1,11 +1,13 @@
 """Data sets by name, folders of images, picture files, and the conversions that likelihoods need."""
 
 from keras_vae.data.archive import save
+from keras_vae.data.arrays import parted
 from keras_vae.data.celeb_a64 import prepare_celeb_a64
 from keras_vae.data.conversion import convert, to_levels
 from keras_vae.data.dataset import DataError, DataSet, Split
-from keras_vae.data.loading import load, names
-from keras_vae.data.pictures import read_images, read_named
+from keras_vae.data.examples import from_arrays
+from keras_vae.data.loading import load, look, names
+from keras_vae.data.reading import read_images, read_named
 from keras_vae.data.table import Schema, schema
 
 __all__ = [
@@ -14,8 +16,11 @@ __all__ = [
     "Schema",
     "Split",
     "convert",
+    "from_arrays",
     "load",
+    "look",
     "names",
+    "parted",
     "prepare_celeb_a64",
     "read_images",
     "read_named",

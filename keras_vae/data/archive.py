@@ -39,6 +39,15 @@ def save(dataset: DataSet, path: str | os.PathLike) -> None:
     files.replace(Path(path), write)
 
 
+def is_one(path: Path) -> bool:
+    """Whether a file is one that `save` wrote, damaged or not."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return "name.npy" in file.namelist() or not any(name.endswith(".npy") for name in file.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return path.is_file()
+
+
 def load(path: str | os.PathLike) -> DataSet:
     """Reads a data set that `save` wrote.
 

@@ -23,7 +23,7 @@ def _levels(images, seed):
     return images
 
 
-def _zeros_and_ones(images, seed):
+def _as_floats(images, seed):
     return images.astype("float32")
 
 
@@ -33,9 +33,10 @@ _FROM_LEVELS = {
     "open unit interval": _open_unit_interval,
     "8-bit levels": _levels,
     "counts": _levels,
+    "numbers": _as_floats,
     "real": _unit_interval,
 }
-_FROM_BINARY = dict.fromkeys(("binary", "unit interval", "counts", "real"), _zeros_and_ones)
+_FROM_BINARY = dict.fromkeys(("binary", "unit interval", "counts", "numbers", "real"), _as_floats)
 
 
 def convert(images: np.ndarray, kind: str, seed: int = 0, *, binary: bool = False) -> np.ndarray:
@@ -44,8 +45,8 @@ def convert(images: np.ndarray, kind: str, seed: int = 0, *, binary: bool = Fals
     Args:
         images: levels 0 to 255, or 0 and 1 if `binary`, in integers (uint8, or int64 as of a CSV file).
         kind: "binary" (0 and 1; a level v becomes 1 with probability v / 255), "unit interval" (v / 255),
-            "open unit interval" ((v + 0.5) / 256, never 0 or 1), "8-bit levels" and "counts" (unchanged) or "real"
-            (v / 255).
+            "open unit interval" ((v + 0.5) / 256, never 0 or 1), "8-bit levels" and "counts" (unchanged), "numbers" (as
+            float32) or "real" (v / 255).
         seed: seed of the binarisation; the same images and seed give the same bits.
         binary: whether the images come from a binary data set (`DataSet.binary`); their values are then kept.
 
@@ -93,4 +94,6 @@ def to_levels(images: np.ndarray, kind: str) -> np.ndarray:
     Returns:
         uint8, of the same shape.
     """
-    return np.clip(np.rint(images * (1 if kind in ("8-bit levels", "counts") else 255)), 0, 255).astype("uint8")
+    return np.clip(np.rint(images * (1 if kind in ("8-bit levels", "counts", "numbers") else 255)), 0, 255).astype(
+        "uint8"
+    )

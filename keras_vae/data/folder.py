@@ -1,21 +1,22 @@
 """A folder of images as a data set.
 
 Images are found in all sub-folders, in the order of their relative paths; hidden files are left out. Sub-folders
-`train/` with `test/`, `validation/` or `val/` are the splits. A split without a folder gets a tenth of the training
-images, drawn by the seed. If every image lies in an immediate sub-folder (of its split), that folder is its class.
+`train/` with `test/`, or `validation/` (`Valid`, `val`, `dev`), are the splits. A split without a folder gets a tenth
+of the training images, drawn by the seed. If every image lies in an immediate sub-folder (of its split), that folder is
+its class.
 """
 
+import collections
 import os
+import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from keras_vae.data import pictures
+from keras_vae.data import pictures, splits
 from keras_vae.data.dataset import DataError, DataSet, Split
-
-_SPLIT_OF = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 
 
 def load_folder(path: str | os.PathLike, image_size: int | None = None, seed: int = 0) -> DataSet:
@@ -28,7 +29,8 @@ def load_folder(path: str | os.PathLike, image_size: int | None = None, seed: in
         seed: seed of the draw of the splits that have no folder.
 
     Returns:
-        A `DataSet` of RGB images, or of grey ones if all are grey. Images that cannot be read are left out, with a
+        A `DataSet` of RGB images, or of grey ones if all are grey; its notes say which sizes and modes there were, how
+        much the crop left of them, and which files were left out. Images that cannot be read are left out, with a
         warning.
 
     Raises:
@@ -43,23 +45,39 @@ def load_folder(path: str | os.PathLike, image_size: int | None = None, seed: in
     decoded = _decode_all(folder, [file for _, file in found], size)
     readable = [i for i, image in enumerate(decoded) if image is not None]
 
-    members = _members({split: [i for i in readable if found[i][0] == split] for split in roots}, seed)
+    given = {split: np.array([i for i in readable if found[i][0] == split], "int64") for split in roots}
+    members = splits.members(given, seed)
     if not all(map(len, members.values())):
         counts = ", ".join(f"{len(rows)} for {split}" for split, rows in members.items())
         raise DataError(f"Too few readable images for three splits ({counts}). Received: name={str(path)!r}")
     shape = (size, size, max(decoded[i].shape[-1] for i in readable))
-    labels = _labels([file.relative_to(roots[split]).parts for split, file in found])
+    names, labels = _labels([file.relative_to(roots[split]).parts for split, file in found])
+    notes = _notes(folder, [found[i][1] for i in readable], [decoded[i] for i in readable])
 
     def split_of(rows):
         images = np.stack([np.broadcast_to(decoded[i], shape) for i in rows])
         return Split(images, None if labels is None else labels[rows])
 
-    return DataSet(str(path), False, **{split: split_of(rows) for split, rows in members.items()})
+    made = {split: split_of(rows) for split, rows in members.items()}
+    return DataSet(str(path), False, **made, class_names=names, notes=tuple(notes))
+
+
+def count(path: Path) -> int:
+    """About how many pictures of a folder there are to train on."""
+    roots = _split_roots(path)
+    found = len(pictures.find(roots["train"]))
+    return found if len(roots) == 3 else found * 4 // 5
 
 
 def _split_roots(folder):
     """Split -> its folder; everything is "train" if the folder is not split."""
-    roots = {split: folder / name for name, split in _SPLIT_OF.items() if (folder / name).is_dir()}
+    roots = {}
+    for place in sorted(folder.iterdir()):
+        split = splits.CALLED.get(place.name.lower())
+        if split is not None and place.is_dir():
+            if split in roots:
+                raise DataError(f"Two folders are for {split}: {roots[split].name} and {place.name}, in {folder}")
+            roots[split] = place
     return roots if "train" in roots and len(roots) > 1 else {"train": folder}
 
 
@@ -87,19 +105,50 @@ def _decode_all(folder, files, size):
     return decoded
 
 
-def _members(given, seed):
-    """Split -> indices of its images; each split that is not given gets a tenth of the training images."""
-    missing = [split for split in ("validation", "test") if split not in given]
-    train = np.random.default_rng(seed).permutation(given["train"]) if missing else given["train"]
-    tenth = max(1, round(len(train) / 10))
-    members = dict(given)
-    for split in missing:
-        members[split], train = train[:tenth], train[tenth:]
-    return members | {"train": train}
-
-
 def _labels(parts):
-    """Index of each image's sub-folder, or None if not every image lies in an immediate sub-folder."""
+    """Sub-folders, and the index of each image's; None where not every image lies in an immediate sub-folder."""
     if any(len(p) != 2 for p in parts):
-        return None
-    return np.unique([folder for folder, _ in parts], return_inverse=True)[1].astype("int64")
+        return None, None
+    names, labels = np.unique([folder for folder, _ in parts], return_inverse=True)
+    return tuple(map(str, names)), labels.astype("int64")
+
+
+# What is said of them
+
+
+def _notes(folder, files, decoded):
+    """What a user may not know of the pictures in a folder."""
+    sizes, modes = zip(*map(pictures.header, files), strict=True)
+    if len(set(sizes)) > 1:
+        (width, height), often = collections.Counter(sizes).most_common(1)[0]
+        least, most = min(sizes), max(sizes)
+        yield (
+            f"{len(set(sizes))} sizes, from {least[0]}x{least[1]} to {most[0]}x{most[1]}, most often {width}x{height} "
+            f"({often:,} pictures)"
+        )
+    kept = [min(size) / max(size) for size in sizes]
+    if min(kept) < 1:
+        yield f"the central square that is kept is {min(kept):.0%} to {max(kept):.0%} of a picture"
+    if len(set(modes)) > 1:
+        yield "modes: " + ", ".join(f"{mode} {number:,}" for mode, number in collections.Counter(modes).most_common())
+    deep = [image for image, mode in zip(decoded, modes, strict=True) if mode.startswith("I")]
+    if deep and (brightest := max(int(image.max()) for image in deep)) <= 16:
+        yield (
+            f"the 16-bit pictures are nearly black, at most {brightest} of 255: multiply levels of 10 or 12 bits by 64 "
+            "or 16 first"
+        )
+    if blank := sum(bool((image == image[:1, :1]).all()) for image in decoded):
+        yield f"{blank:,} pictures have one colour throughout"
+    if masks := _masks(folder, files):
+        yield f"{len(masks):,} pictures look like masks of others, and are trained on like others: {masks[0]}, ..."
+    if left := pictures.others(folder):
+        told = ", ".join(f"{number:,} {suffix}" for suffix, number in left.items())
+        yield f"left out, since they are no pictures that Pillow reads: {told}"
+
+
+def _masks(folder, files):
+    """Those that lie beside other pictures as their masks: in a folder of masks, or named after another one."""
+    names = [str(file.relative_to(folder).with_suffix("")).lower() for file in files]
+    word = r"(?:masks?|seg(?:mentations?)?|annotations?|gt|ground_?truth)"
+    found = [name for name in names if re.search(rf"(^|/){word}/|[_.-]{word}$", name)]
+    return found if len(found) < len(names) else []

@@ -9,6 +9,7 @@ from keras_vae.likelihoods.counts import Multinomial, NegativeBinomial, Poisson,
 from keras_vae.likelihoods.discrete import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture
 from keras_vae.likelihoods.features import MultiScaleSSIM, Perceptual
 from keras_vae.likelihoods.from_function import FromFunction
+from keras_vae.likelihoods.standardized import Standardized
 
 __all__ = [
     "LOG_SCALE_BOUND",
@@ -29,6 +30,7 @@ __all__ = [
     "Normal",
     "Perceptual",
     "Poisson",
+    "Standardized",
     "StudentT",
     "ZeroInflatedNegativeBinomial",
     "get",

@@ -54,6 +54,13 @@ class Likelihood(Part):
             low, high = min(low, self.seen_range[0]), max(high, self.seen_range[1])
         self.seen_range = (low, high)
 
+    def check_stream(self) -> None:
+        """Refuses to be trained on a stream, of which no array is seen first, where that needs one.
+
+        Raises:
+            ValueError: saying what to do.
+        """
+
     def get_config(self) -> dict:
         seen = {} if self.seen_range is None else {"seen_range": list(self.seen_range)}
         return {**super().get_config(), **seen}

@@ -16,12 +16,13 @@ class _LocationScale(Averaging):
     """Independent densities around a location that the decoder gives.
 
     Args:
-        scale: "learned", one for all pixels; "per_pixel", given by the decoder; "optimal", the one that maximises the
-            likelihood of the batch in training, and its moving average otherwise; or a positive number, which weighs
-            the errors against the KL: 1, say, is far too much for values in [0, 1], and collapses the posterior.
+        scale: "learned", one for all pixels; "per_column", one learned for each element of a vector, or each channel;
+            "per_pixel", given by the decoder; "optimal", the one that maximises the likelihood of the batch in
+            training, and its moving average otherwise; or a positive number, which weighs the errors against the KL: 1,
+            say, is far too much for values in [0, 1], and collapses the posterior.
     """
 
-    MODES = ("learned", "per_pixel", "optimal")
+    MODES = ("learned", "per_column", "per_pixel", "optimal")
 
     def __init__(self, scale: float | str = "learned", **kwargs: Any):
         super().__init__(**kwargs)
@@ -31,8 +32,9 @@ class _LocationScale(Averaging):
 
     def build(self, features_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> None:
         super().build(features_shape, event_shape)
-        if self.scale == "learned":
-            self.log_scale = self.add_weight(name="log_scale", shape=(), initializer="zeros")
+        if self.scale in ("learned", "per_column"):
+            shape = () if self.scale == "learned" else self.event_shape[-1:]
+            self.log_scale = self.add_weight(name="log_scale", shape=shape, initializer="zeros")
 
     def distribution(
         self,
@@ -48,7 +50,7 @@ class _LocationScale(Averaging):
     def _scale(self, loc, raw, x, training, sample_weight):
         if self.scale == "per_pixel":
             return ops.exp(soft_clip(raw[0], -LOG_SCALE_BOUND, LOG_SCALE_BOUND))
-        if self.scale == "learned":
+        if self.scale in ("learned", "per_column"):
             return ops.exp(soft_clip(self.log_scale, -LOG_SCALE_BOUND, LOG_SCALE_BOUND))
         if self.scale == "optimal":
             return ops.power(self._optimal_moment(loc, x, training, sample_weight), 1.0 / self.power)
@@ -71,8 +73,9 @@ class Normal(_LocationScale):
     """Independent Normal pixels; with a fixed scale s, squared errors divided by 2 s^2, plus the constants.
 
     Args:
-        scale: the standard deviation: "learned", one for all pixels; "per_pixel", given by the decoder; "optimal", the
-            root mean squared error of the batch in training, and its moving average otherwise; or a positive number.
+        scale: the standard deviation: "learned", one for all pixels; "per_column", one learned for each element of a
+            vector, or each channel; "per_pixel", given by the decoder; "optimal", the root mean squared error of the
+            batch in training, and its moving average otherwise; or a positive number.
 
     Reference: Rybkin, Daniilidis and Levine 2021, "Simple and effective VAE training with calibrated decoders"
     (optimal: section 3.2).
@@ -86,8 +89,9 @@ class Laplace(_LocationScale):
     """Independent Laplace pixels; with a fixed scale, absolute errors divided by it, plus the constants.
 
     Args:
-        scale: "learned", one for all pixels; "per_pixel", given by the decoder; "optimal", the mean absolute error of
-            the batch in training, and its moving average otherwise; or a positive number.
+        scale: "learned", one for all pixels; "per_column", one learned for each element of a vector, or each channel;
+            "per_pixel", given by the decoder; "optimal", the mean absolute error of the batch in training, and its
+            moving average otherwise; or a positive number.
     """
 
     family, power = tfd.Laplace, 1
@@ -96,7 +100,7 @@ class Laplace(_LocationScale):
 class _FixedForm(_LocationScale):
     """Families whose best scale has no closed form."""
 
-    MODES = ("learned", "per_pixel")
+    MODES = ("learned", "per_column", "per_pixel")
 
 
 @register()
@@ -105,7 +109,8 @@ class StudentT(_FixedForm):
 
     Args:
         freedom: degrees of freedom; the tails of small ones are the heavier. The variance is infinite up to 2.
-        scale: "learned", one for all pixels; "per_pixel", given by the decoder; or a positive number.
+        scale: "learned", one for all pixels; "per_column", one learned for each element of a vector, or each channel;
+            "per_pixel", given by the decoder; or a positive number.
 
     Reference: Takahashi, Iwata, Yamanaka, Yamada and Yagi 2018, "Student-t variational autoencoder for robust density
     estimation".
@@ -133,7 +138,8 @@ class LogCosh(_FixedForm):
 
     Args:
         sharpness: a.
-        scale: "learned", one for all pixels; "per_pixel", given by the decoder; or a positive number.
+        scale: "learned", one for all pixels; "per_column", one learned for each element of a vector, or each channel;
+            "per_pixel", given by the decoder; or a positive number.
 
     Reference: Chen, Chen, Guo and Xiao 2019, "Log hyperbolic cosine loss improves variational auto-encoder"; here
     normalised.

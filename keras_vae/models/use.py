@@ -212,6 +212,18 @@ class Use:
             chunks.append(draw(temperature, seeds, *given))
         return np.concatenate([ops.convert_to_numpy(c) for c in chunks])[:n]
 
+    def draw(self, n: int, **options: Any) -> np.ndarray:
+        """Data drawn from p(x|z), for z drawn from the prior: bits, levels, whole numbers of counts, rows of a table.
+
+        Args:
+            n: how many.
+            **options: y, seed, temperature, batch_size, given, as of `sample`.
+
+        Returns:
+            (n, *X), in the units of the likelihood's data.
+        """
+        return self.sample(n, mean=False, **options)
+
     def _held(self, given, n):
         """{number of a group: z, (n, *D)}, checked, from the top."""
         held, groups = {}, self.group_shapes if given else ()

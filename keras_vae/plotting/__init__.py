@@ -3,7 +3,7 @@
 Figures are made without pyplot: they need no display, and do not stay in memory.
 """
 
-from keras_vae.plotting.arrays import NotFiniteError
+from keras_vae.plotting.arrays import NotFiniteError, can_show
 from keras_vae.plotting.charts import curves, latent_scatter, unit_kl
 from keras_vae.plotting.files import save, save_gif, save_pixels
 from keras_vae.plotting.grids import (
@@ -19,6 +19,7 @@ from keras_vae.plotting.latents import PROJECTIONS, neighbourhood_latents, plane
 __all__ = [
     "PROJECTIONS",
     "NotFiniteError",
+    "can_show",
     "curves",
     "image_grid",
     "interpolation_grid",

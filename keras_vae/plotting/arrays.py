@@ -8,6 +8,11 @@ class NotFiniteError(ValueError):
     """An array to be drawn contains NaN or infinite values."""
 
 
+def can_show(shape: tuple[int, ...]) -> bool:
+    """Whether an example can be shown: a picture, (H, W, 1) or (H, W, 3), or a signal, (length, channels)."""
+    return (len(shape) == 3 and shape[-1] in (1, 3)) or (len(shape) == 2 and (shape[0] != shape[1] or shape[0] == 1))
+
+
 def checked_images(name: str, images: ArrayLike) -> np.ndarray:
     """Returns images or signals as a float64 array, images in [0, 1]."""
     images = np.asarray(images)

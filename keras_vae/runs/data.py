@@ -41,6 +41,11 @@ def read(recipe: Recipe, likelihood: Likelihood) -> tuple[data.DataSet, ArrayFee
     return images, train, {name: holed(x, recipe.missing, i + 1) for i, (name, x) in enumerate(evaluated.items())}
 
 
+def is_own(recipe: Recipe) -> bool:
+    """Whether the data are a user's own, of which nothing is known before they are read."""
+    return recipe.dataset not in data.names()
+
+
 def holed(x: np.ndarray, share: float, split: int) -> np.ndarray:
     """Images of which each element is missing with the probability `share`, by the seed of all runs.
 
@@ -56,15 +61,15 @@ def holed(x: np.ndarray, share: float, split: int) -> np.ndarray:
 
 
 def seen(levels: np.ndarray, likelihood: Likelihood, images: data.DataSet) -> np.ndarray:
-    """Stored images of a data set as the likelihood sees them, binarised once if it is binary; rows as they are."""
-    if images.schema is not None:
+    """Stored images of a data set as the likelihood sees them, binarised once if it is binary; numbers as they are."""
+    if images.raw:
         return levels
     return data.convert(levels, likelihood.data, BINARISATION_SEED, binary=images.binary)
 
 
 def mean_image(images: data.DataSet) -> np.ndarray | None:
-    """The mean training image, between 0 and 1, both excluded; a table has none."""
-    if images.schema is not None:
+    """The mean training image, between 0 and 1, both excluded; a table and other numbers have none."""
+    if images.raw:
         return None
     count = len(images.train)
     mean = np.mean(images.train.images, axis=0, dtype="float64") / (1 if images.binary else 255)
@@ -95,9 +100,12 @@ def preprocessing(
     Returns:
         A phrase, or None for 8-bit levels as they are.
     """
-    if images.schema is not None:
+    if images.raw:
         there = f"; {np.isnan(images.test.images).mean():.1%} of values missing" if images.has_missing else ""
-        return f"real columns standardised by training rows, densities in the units of the table{there}"
+        if images.schema is not None:
+            return f"real columns standardised by training rows, densities in the units of the table{there}"
+        said = {"numbers": "standardised by training examples, densities in the units of the data"}
+        return f"{said.get(likelihood.data, 'numbers as they are')}{there}"
     if missing:
         others = preprocessing(likelihood, images)
         return f"{others + ', and ' if others else ''}{missing:.3g} of all pixels missing at random, seed {HOLES_SEED}"
@@ -118,4 +126,4 @@ def preprocessing(
 
 
 def _is_dynamic(likelihood, images):
-    return likelihood.data == "binary" and not images.binary
+    return likelihood.data == "binary" and not (images.binary or images.raw)

@@ -120,13 +120,10 @@ def evaluate(
             **plain,
             "protocol": f"exponential of the entropy of codes, mean over batches of {EVALUATION_BATCH} images",
         }
-    if vae.likelihood.data == "table":
-        results["baseline_log_prob"] = {
-            **_mean(tables.baseline(images.schema, images.train.images, chosen)),
-            **many,
-            "samples": 0,
-            "protocol": f"{tables.BASELINE}{seen}",
-        }
+    if images.raw:
+        if (simple := tables.baseline(images, chosen)) is not None:
+            values, what = simple
+            results["baseline_log_prob"] = {**_mean(values), **many, "samples": 0, "protocol": f"{what}{seen}"}
     elif recipe.missing:
         whole = data.seen(evenly(extent.images, images.test.images), vae.likelihood, images)
         filled = vae.impute(chosen, samples=extent.samples, y=given[0], seed=recipe.seed)
@@ -200,10 +197,10 @@ def reconstruction_quality(
 ) -> dict[str, np.ndarray]:
     """{name: (N,) numbers} of the reconstructions of `x`: squared error and, unless binary, PSNR and SSIM.
 
-    Counts, which have no range, and images of which elements are missing have none of them. `y` are the labels of a
+    Numbers in units of their own and images of which elements are missing have none of them. `y` are the labels of a
     conditional model.
     """
-    if vae.likelihood.data in ("counts", "table") or vae.missing:
+    if vae.likelihood.data in ("counts", "numbers", "table") or vae.missing:
         return {}
     made = vae.reconstruct(x, y, batch_size=EVALUATION_BATCH)
     pair = [np.divide(a, _scale(vae), dtype="float32") for a in (x, made)]

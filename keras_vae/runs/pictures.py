@@ -46,6 +46,7 @@ def write(
     labels: np.ndarray | None,
     seed: int,
     directions: dict[str, np.ndarray],
+    class_names: tuple[str, ...] | None = None,
 ) -> dict[Path, str]:
     """Writes the pictures of a run; of a conditional model without known labels, only the curves.
 
@@ -54,6 +55,7 @@ def write(
         out: the run directory, with its history.csv if an epoch is done.
         test: test images as the likelihood sees them.
         labels: (N,) of the test images, or None.
+        class_names: of the labels, or None.
         seed: of what is sampled.
         directions: {name: direction in latent space} of attributes.
 
@@ -66,22 +68,24 @@ def write(
         plotting.save(figure, out / name)
         pictures[out / name] = caption
 
-    if vae.likelihood.data == "table":
-        tables.write_samples(vae, out / "samples.csv", seed)
-    elif vae.label_shape is None or labels is not None:
-        _write_samples(vae, save, seed)
+    raw = vae.likelihood.data in ("counts", "numbers", "table")
+    shows = plotting.can_show(vae.image_shape) and not (raw and len(vae.image_shape) == 3)
+    if (raw or not shows) and vae.label_shape is None:
+        tables.write_samples(vae, out, seed)
+    if shows and (vae.label_shape is None or labels is not None):
+        _write_samples(vae, save, seed, class_names)
         y = labelling.needed(vae, labels)
         shown, y = evenly(30, test), None if y is None else evenly(30, y)
         # What is missing is black, and filled in.
         filled = {"row_names": ("given", "filled in")} if vae.missing else {}
         pair = (np.nan_to_num(shown), vae.impute(shown, y=y)) if vae.missing else (shown, vae.reconstruct(shown, y))
         plotting.save(plotting.reconstruction_grid(*pair, **filled), out / "reconstructions.png")
-    if vae.label_shape is None and len(vae.group_shapes) > 1:
+    if shows and vae.label_shape is None and len(vae.group_shapes) > 1:
         _write_levels(vae, save, seed)
     if _has_means(vae):
-        if vae.likelihood.data != "table":
+        if shows:
             _write_decoded(vae, save, seed, directions)
-        _write_latents(vae, save, test, labels)
+        _write_latents(vae, save, test, labels, class_names)
     # A run that stopped in its first epoch has none.
     if (out / HISTORY).exists():
         save("curves.png", plotting.curves(out / HISTORY), "Training and validation curves")
@@ -112,17 +116,20 @@ def _write_decoded(vae, save, seed, directions):
         save("attribute.png", plotting.image_grid(np.concatenate(moved), 9), caption)
 
 
-def _write_latents(vae, save, test, labels):
+def _write_latents(vae, save, test, labels, class_names):
     means = vae.encode(test[:5000])
     means = np.reshape(means, (len(means), -1))
     if means.shape[1] == 1:
         # A line, for want of a second dimension.
         means = np.pad(means, ((0, 0), (0, 1)))
     labels = None if labels is None else labels[:5000]
+    # More have no legend.
+    if labels is not None and class_names is not None and len(class_names) <= 20:
+        labels = np.array(class_names)[labels]
     save("latent.png", plotting.latent_scatter(means, labels), f"Posterior means of {len(means):,} test images")
 
 
-def _write_samples(vae, save, seed):
+def _write_samples(vae, save, seed, class_names):
     """Samples; of a model that takes labels, a row for each of its classes, of which no more than 20 are shown."""
     caption = f"Uncurated samples, seed {seed}: each tile is the mean of p(x|z) for a z drawn from the prior"
     if vae.label_shape is None:
@@ -130,7 +137,8 @@ def _write_samples(vae, save, seed):
         return
     shown = np.arange(min(20, vae.classes or vae.label_shape[0]))
     y = labelling.taken(vae, np.repeat(shown, 10))
-    grid = plotting.image_grid(vae.sample(len(y), y=y, seed=seed), 10, row_names=[f"y = {label}" for label in shown])
+    names = [f"y = {label}" if class_names is None else class_names[label] for label in shown]
+    grid = plotting.image_grid(vae.sample(len(y), y=y, seed=seed), 10, row_names=names)
     save("samples.png", grid, f"{caption.replace('p(x|z)', 'p(x|z, y)')}, the class y being that of the row")
 
 

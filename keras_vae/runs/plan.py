@@ -47,10 +47,14 @@ def plan(
             results = None
     else:
         directory.check_new(out)
-        defaults = suiting(given["dataset"]) | _as_started(given) if defaults is None else defaults
+        defaults = (
+            suiting(given["dataset"], data.look(given["dataset"], given.get("data_dir"))) | _as_started(given)
+            if defaults is None
+            else defaults
+        )
         baseline = given.get("baseline", defaults.get("baseline"))
         recipe = Recipe.of(defaults | BASELINES.get(baseline, {}) | given)
-    if recipe.dataset not in data.names() and not Path(recipe.dataset).expanduser().exists():
+    if recipe.dataset not in data.names() and data.look(recipe.dataset, recipe.data_dir) is None:
         understood(data.load, recipe.dataset)
     find_parts(recipe.imports)
     if recipe.start is not None:

@@ -119,6 +119,8 @@ def _run(recipe, out, about, ends, verbose, command, preset):
     import_parts(recipe.imports)
     model.check(recipe)
     images, train, evaluated = data.read(recipe, model.likelihood(recipe))
+    if verbose and data.is_own(recipe):
+        print(images)
     if verbose and recipe.precision == "auto":
         print(f"Precision: {model.precision(recipe)}, which is what suits this machine.")
     updates = recipe.epochs * train.steps
@@ -187,7 +189,9 @@ def _run(recipe, out, about, ends, verbose, command, preset):
             "precision": model.precision(recipe),
         }
         directions = pictures.attribute_directions(vae, images.train, extent.test if extent.cut else None)
-        shown = pictures.write(vae, out, evaluated["test"], images.test.labels, recipe.seed, directions)
+        shown = pictures.write(
+            vae, out, evaluated["test"], images.test.labels, recipe.seed, directions, images.class_names
+        )
         recording.save_tested(vae, out)
         _export(vae, out, verbose)
         facts = {

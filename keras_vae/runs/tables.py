@@ -1,28 +1,54 @@
-"""What a run of a table has in the place of pictures: rows that are drawn, and a baseline."""
+"""What a run of numbers has in the place of pictures: examples that are drawn, and a baseline."""
 
 from pathlib import Path
 
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
-from keras_vae.data import Schema
+from keras_vae.data import DataSet, Schema
 from keras_vae.models.base import LatentVariableModel
 
 ROWS = 100
-BASELINE = (
-    "a Gaussian with full covariance of the real columns and counts, and the frequencies of the categories, fitted to "
-    "training rows; a missing value is the column's mean"
-)
+_GAUSSIAN = "a Gaussian with full covariance{}, fitted to training examples; a missing value is the mean of its column"
+_OF_COLUMNS = " of the real columns and counts, and the frequencies of the categories"
 _REAL = ("normal", "log_normal", "counts")
+# Numbers of an example, beyond which a covariance takes too long.
+_LARGEST = 2000
 
 
-def write_samples(vae: LatentVariableModel, path: Path, seed: int) -> None:
-    """Writes rows that are drawn from the model, with names and types of the columns, to a .csv file."""
-    Schema(vae.likelihood.columns).write(vae.sample(ROWS, mean=False, seed=seed), path)
+def write_samples(vae: LatentVariableModel, out: Path, seed: int) -> None:
+    """Writes examples that are drawn from the model to a directory: samples.csv of a table's rows, or samples.npy."""
+    drawn = vae.draw(ROWS, seed=seed)
+    if vae.likelihood.data == "table":
+        Schema(vae.likelihood.columns).write(drawn, out / "samples.csv")
+    else:
+        np.save(out / "samples.npy", drawn)
 
 
-def baseline(schema: Schema, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """log p of rows, (N,) nats, by what is simplest: see `BASELINE`. It is in the units of the table, as a model's is.
+def baseline(images: DataSet, test: np.ndarray) -> tuple[np.ndarray, str] | None:
+    """log p of examples, (N,) nats, by what is simplest, and what that is; None where there is nothing so simple.
+
+    It is in the units of the data, as a model's is.
+
+    Args:
+        images: the data set, whose training split it is fitted to.
+        test: other examples, (N, *X); where a number is missing it does not count.
+    """
+    train = images.train.images
+    if images.schema is not None:
+        return of_table(images.schema, train, test), _GAUSSIAN.format(_OF_COLUMNS)
+    if images.numbers != "numbers" or train[0].size > _LARGEST:
+        return None
+    train, test = (np.reshape(x, (len(x), -1)).astype("float64") for x in (train, test))
+    loc, scale = np.nanmean(train, axis=0), np.nanstd(train, axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    train, test = ((x - loc) / scale for x in (train, test))
+    units = np.where(np.isnan(test), 0, np.log(scale)).sum(axis=1)
+    return _gaussian(np.nan_to_num(train), test) - units, _GAUSSIAN.format("")
+
+
+def of_table(schema: Schema, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """log p of rows of a table, (N,) nats.
 
     Args:
         schema: the columns.
@@ -36,9 +62,7 @@ def baseline(schema: Schema, train: np.ndarray, test: np.ndarray) -> np.ndarray:
     if real:
         means = np.nanmean(train[:, real], axis=0)
         seen = np.where(np.isnan(train[:, real]), means, train[:, real]).astype("float64")
-        gaussian = GaussianMixture(1, reg_covar=1e-4).fit(seen)
-        moments = gaussian.means_[0], gaussian.covariances_[0]
-        total += _marginal(*moments, test[:, real].astype("float64"), there[:, real])
+        total += _gaussian(seen, test[:, real].astype("float64"))
     for number, column in enumerate(columns):
         values, known = test[:, number], there[:, number]
         if column.kind in _REAL:
@@ -52,11 +76,13 @@ def baseline(schema: Schema, train: np.ndarray, test: np.ndarray) -> np.ndarray:
     return total
 
 
-def _marginal(mean, covariance, x, there):
-    """The log-density of the elements that are there, of a Gaussian: (N,)."""
+def _gaussian(train, x):
+    """The log-density of the elements that are there, of a Gaussian that is fitted: (N,)."""
     from scipy.stats import multivariate_normal
 
-    found = np.zeros(len(x))
+    gaussian = GaussianMixture(1, reg_covar=1e-4).fit(train)
+    mean, covariance = gaussian.means_[0], gaussian.covariances_[0]
+    found, there = np.zeros(len(x)), ~np.isnan(x)
     for pattern in np.unique(there, axis=0):
         if pattern.any():
             rows = (there == pattern).all(axis=1)

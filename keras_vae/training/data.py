@@ -84,6 +84,7 @@ def for_fit(
             model.likelihood.see(feed.y if model.target else feed.x)
     else:
         _check_stream(given)
+        model.likelihood.check_stream()
         stream = batches.wrap(given.x, classes=class_weight is not None)
         if class_weight is not None and isinstance(stream, types.GeneratorType):
             # Keras has no class weights for generators.

@@ -13,6 +13,7 @@ KINDS = {
     "8-bit levels": "8-bit levels: whole numbers from 0 to 255",
     "counts": "counts: whole numbers of at least 0",
     "table": "rows of a table, as kv.data.schema(frame).encode(frame) gives them",
+    "numbers": "numbers in any units, which the model standardises",
     "real": "real numbers of moderate size, such as pixels in [0, 1]",
 }
 _BITS = "12- and 16-bit levels are divided by 4095 and 65535, 8-bit ones by 255."
@@ -29,7 +30,7 @@ _ADVICE = {
         "divide them by 255 for 'continuous_bernoulli' or 'normal' ((x + 0.5) / 256 for 'beta'), or binarise them for "
         "'bernoulli' (keras_vae.data.convert does each)."
     ),
-    "real": "Use likelihood='normal' or 'laplace' for real numbers, or scale them to [0, 1].",
+    "real": "Use likelihood='standardized' for numbers in any units, or 'normal' or 'laplace' for moderate ones.",
 }
 
 
@@ -103,6 +104,8 @@ def _supports(kind, x, low, high):
         return bool(low >= -_ROUNDING and high <= 1 + _ROUNDING)
     if kind == "open unit interval":
         return bool(low > 0 and high < 1)
+    if kind == "numbers":
+        return True
     # Whole numbers in integers are counts, levels or classes, but for a mask.
     return max(-low, high) <= LARGEST and (x.dtype.kind not in "iu" or (low >= 0 and high <= 1))
 
@@ -163,7 +166,10 @@ def check_values(x: np.ndarray, likelihood: Any, whole: bool = False, missing: b
             f"none above {_LARGEST_COUNT:,}. Use likelihood='normal' or 'student_t' for other numbers."
         )
     elif found == "real" and max(-low, high) > 1:
-        advice = f"Standardise real numbers, (x - x.mean(0)) / x.std(0), for 'normal' or 'laplace', as float32. {_BITS}"
+        advice = (
+            "Use likelihood='standardized' for numbers in any units: the model standardises them, and gives densities "
+            f"and samples in those units. {_BITS}"
+        )
         if _supports("counts", x, low, high):
             advice += " Counts have likelihoods of their own: 'poisson', 'negative_binomial', 'multinomial'."
     raise ValueError(
@@ -173,11 +179,11 @@ def check_values(x: np.ndarray, likelihood: Any, whole: bool = False, missing: b
 
 
 def _check_range(low, high, likelihood, whole):
-    if likelihood.data != "real":
+    if likelihood.data not in ("real", "numbers"):
         return
-    if whole and max(-low, high) > LARGE:
+    if whole and likelihood.data == "real" and max(-low, high) > LARGE:
         warnings.warn(
-            f"Values as large as these are hard to train on: standardise them, (x - x.mean(0)) / x.std(0). {_BITS} "
+            f"Values as large as these are hard to train on: use likelihood='standardized'. {_BITS} "
             f"Received: smallest {low}, largest {high}",
             stacklevel=2,
         )

@@ -1,0 +1,28 @@
+"""The three splits of what has none, or not all of them."""
+
+import numpy as np
+
+NAMES = ("train", "validation", "test")
+# What people call them, in lower case.
+CALLED = {
+    **dict.fromkeys(("train", "training", "tr"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "te"), "test"),
+}
+
+
+def members(given: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """Split -> indices of its examples; each split that is not given gets a tenth of the training examples.
+
+    Args:
+        given: {split: indices}, "train" among them.
+        seed: of the draw.
+    """
+    missing = [split for split in ("validation", "test") if split not in given]
+    train = np.asarray(given["train"])
+    train = np.random.default_rng(seed).permutation(train) if missing else train
+    tenth = max(1, round(len(train) / 10))
+    found = dict(given)
+    for split in missing:
+        found[split], train = train[:tenth], train[tenth:]
+    return found | {"train": train}
