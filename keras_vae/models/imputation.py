@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_vae import backend, distributions
 from keras_vae.backend import tfd
+from keras_vae.models.streams import over_streams
 from keras_vae.models.use import first_of
 from keras_vae.names import check_whole
 
@@ -14,6 +15,7 @@ from keras_vae.names import check_whole
 class Imputation:
     """Filling in by importance sampling, in the rounds of `Use`; mixed into `LatentVariableModel`."""
 
+    @over_streams
     def impute(
         self,
         x: Any,
@@ -32,7 +34,8 @@ class Imputation:
         by its weight. Both are exact for ever more `samples`.
 
         Args:
-            x: (N, *X), NaN where an element is missing; a model made with `missing=True` takes it.
+            x: (N, *X), NaN where an element is missing; a model made with `missing=True` takes it. Or a stream of
+                batches, for each of which it is yielded.
             samples: K, importance samples from q(z|x) for each image.
             y: (N, *label_shape), where the model is conditional.
             draws: M, draws for each image; None: the mean.

@@ -13,6 +13,7 @@ from keras_vae.inference import joined
 from keras_vae.models import shapes
 from keras_vae.models.functions import padded, power_of_two
 from keras_vae.models.scale import LatentScale
+from keras_vae.models.streams import over_streams
 from keras_vae.names import check_number, check_whole, one_of
 from keras_vae.samplers import Sampler
 from keras_vae.training import checks
@@ -34,11 +35,12 @@ class Use:
     def _labels(self, y, count):
         return checks.checked_labels(y, count, self.label_shape, self.labels_optional, self.classes)
 
+    @over_streams
     def encode(self, x: Any, y: Any = None, batch_size: int = 256, standardized: bool = False) -> np.ndarray:
         """The point that stands for each image, the posterior's mean as a rule, (N, *latent_shape).
 
         Args:
-            x: (N, *X).
+            x: (N, *X); or a stream of batches, for each of which it is yielded.
             y: (N, *label_shape), where the model is conditional.
             batch_size: how many are encoded at a time.
             standardized: whether latents have mean 0 and standard deviation 1 over the data, by `latent_scale`.
@@ -92,11 +94,12 @@ class Use:
             )
         return self.latent_scale
 
+    @over_streams
     def decode(self, z: Any, y: Any = None, batch_size: int = 256, standardized: bool = False) -> np.ndarray:
         """The image of each latent, (N, *X), in the units of the likelihood's data.
 
         Args:
-            z: (N, *latent_shape), as `encode` returns them.
+            z: (N, *latent_shape), as `encode` returns them; or a stream of batches, for each of which it is yielded.
             y: (N, *label_shape), where the model is conditional.
             batch_size: how many are decoded at a time.
             standardized: whether they are as `encode(..., standardized=True)` returns them.
@@ -115,11 +118,12 @@ class Use:
         z = scale.restored(z) if standardized else z
         return self._functions.map(self._decode, int(batch_size), z, self._labels(y, len(z)))
 
+    @over_streams
     def reconstruct(self, x: Any, y: Any = None, batch_size: int = 256) -> np.ndarray:
         """Each image by way of the point that stands for it, (N, *X), in the units of the likelihood's data.
 
         Args:
-            x: (N, *X).
+            x: (N, *X); or a stream of batches, for each of which it is yielded.
             y: (N, *label_shape), where the model is conditional.
             batch_size: how many are made at a time.
         """
@@ -280,6 +284,7 @@ class Use:
             draws = [self.likelihood.distribution(block).sample(seed=seeds[i]) for i, block in enumerate(blocks)]
         return ops.concatenate([ops.cast(draw, "float32") for draw in draws])
 
+    @over_streams
     def log_prob(
         self,
         x: Any,
@@ -298,7 +303,8 @@ class Use:
         prior explain an image.
 
         Args:
-            x: (N, *X); where elements may be missing, it is log p of those that are there.
+            x: (N, *X); where elements may be missing, it is log p of those that are there. Or a stream of batches, for
+                each of which it is yielded: the numbers are those of one array.
             samples: K, importance samples for each image; of a posterior that is one point, one is drawn.
             y: (N, *label_shape), where the model is conditional; then it is log p(x|y). Targets, where the model scores
                 them: then it is log p(y), by samples of q(z|x).

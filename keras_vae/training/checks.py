@@ -179,6 +179,9 @@ class Batches:
             return (batch for batches in ((first,), (self._checked(b, classes) for b in stream)) for batch in batches)
         if hasattr(stream, "element_spec") and hasattr(stream, "enumerate"):
             return self._wrap_tf_data(stream, classes)
+        if hasattr(stream, "__iter__") and hasattr(stream, "__len__"):
+            # Loaders of torch, grain and others.
+            return self.wrap(_Loaded(stream), classes)
         return stream
 
     def _parts(self, batch, classes):
@@ -265,6 +268,25 @@ class Batches:
             return batch
 
         return dataset.map(checked)
+
+
+class _Loaded(keras.utils.PyDataset):
+    """The batches of a loader, which come in their order alone."""
+
+    def __init__(self, loader):
+        super().__init__()
+        self._loader, self._batches, self._next = loader, iter(()), None
+
+    @property
+    def num_batches(self):
+        return len(self._loader)
+
+    def __getitem__(self, index):
+        if index != self._next:
+            self._batches = iter(self._loader)
+        self._next = index + 1
+        batch = next(self._batches)
+        return tuple(map(np.asarray, batch)) if isinstance(batch, (list, tuple)) else np.asarray(batch)
 
 
 class _Checked(keras.utils.PyDataset):

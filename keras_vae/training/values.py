@@ -1,6 +1,8 @@
 """What values a likelihood may see, and how users give them."""
 
+import itertools
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -59,8 +61,8 @@ def as_array(x: Any) -> np.ndarray:
         )
     if not is_array(x):
         raise ValueError(
-            "Expected an array: a stream (tf.data, PyDataset, generator) is used batch by batch, e.g. "
-            "np.concatenate([vae.encode(batch) for batch in stream]). "
+            "Expected an array: a stream (tf.data, PyDataset, generator) is used batch by batch, and its labels are in "
+            "its batches. "
             f"Received: {type(x).__name__}"
         )
     if np.ma.is_masked(x):
@@ -76,6 +78,24 @@ def as_array(x: Any) -> np.ndarray:
         with np.errstate(over="ignore"):
             return x.astype("float32")
     return x
+
+
+def is_stream(x: Any) -> bool:
+    """Whether `x` yields batches: a tf.data.Dataset, a PyDataset, a generator, a loader of another library."""
+    if is_array(x) or isinstance(x, (dict, str, tuple)):
+        return False
+    return isinstance(x, keras.utils.PyDataset) or hasattr(x, "__iter__")
+
+
+def batches(stream: Any) -> Iterator[Any]:
+    """The batches of one pass over a stream, tuples or arrays, in numpy."""
+    if isinstance(stream, keras.utils.PyDataset):
+        numbers = itertools.count() if stream.num_batches is None else range(stream.num_batches)
+        stream = map(stream.__getitem__, numbers)
+    elif hasattr(stream, "as_numpy_iterator"):
+        stream = stream.as_numpy_iterator()
+    for batch in stream:
+        yield tuple(batch) if isinstance(batch, list) else batch
 
 
 def _is_sparse(x):

@@ -1,0 +1,91 @@
+"""What is done to arrays, done to streams of batches: the same numbers, whatever the batches are."""
+
+import keras
+import numpy as np
+import pytest
+from compositions import BY_NAME
+
+ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, x, y=None, size=5):
+        super().__init__()
+        self.x, self.y, self.size = x, y, size
+
+    def __len__(self):
+        return -(-len(self.x) // self.size)
+
+    def __getitem__(self, index):
+        rows = slice(index * self.size, (index + 1) * self.size)
+        return (self.x[rows],) if self.y is None else (self.x[rows], self.y[rows])
+
+
+class Loader:
+    """What other libraries have: iterable again and again, of a length."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __iter__(self):
+        return (list(self.batches[index]) for index in range(len(self.batches)))
+
+
+def streams(x, y=None):
+    yield Batches(x, y)
+    yield Loader(Batches(x, y, size=4))
+    yield (Batches(x, y)[index] for index in range(-(-len(x) // 5)))
+    if ON_TENSORFLOW:
+        import tensorflow as tf
+
+        yield tf.data.Dataset.from_tensor_slices((x,) if y is None else (x, y)).batch(3)
+
+
+@pytest.fixture(scope="module", params=["bernoulli", "conditional"])
+def vae(request):
+    return BY_NAME[request.param].model(), BY_NAME[request.param].data(12)
+
+
+def test_numbers_are_those_of_one_array(vae):
+    model, (x, *y) = vae
+    y = y[0] if y else None
+    uses = {
+        "encode": model.encode(x, y),
+        "reconstruct": model.reconstruct(x, y),
+        "log_prob": model.log_prob(x, 6, y, seed=3),
+    }
+    for name, expected in uses.items():
+        given = {"samples": 6, "seed": 3} if name == "log_prob" else {}
+        for stream in streams(x, y):
+            found = list(getattr(model, name)(stream, **given))
+            assert len(found) > 1
+            np.testing.assert_allclose(np.concatenate(found), expected, rtol=1e-5, atol=1e-4)
+    if y is None:
+        z = uses["encode"]
+        np.testing.assert_allclose(np.concatenate(list(model.decode(z[i : i + 4] for i in (0, 4, 8)))), model.decode(z))
+        # One seed for a whole stream.
+        twice = np.concatenate(list(model.log_prob(Batches(np.repeat(x[:1], 10, axis=0)), samples=2)))
+        assert len(np.unique(twice)) > 5
+
+
+def test_what_a_stream_has_not_beside_it(vae):
+    model, (x, *_) = vae
+    with pytest.raises(ValueError, match=r"Received: keys, beside x of type Batches"):
+        model.log_prob(Batches(x), keys=np.arange(12))
+
+
+def test_loaders_of_other_libraries_are_checked_and_trained_on():
+    model = BY_NAME["bernoulli"].model()
+    x = BY_NAME["bernoulli"].images(12)
+    model.fit(Loader(Batches(x)), epochs=2, validation_data=Loader(Batches(x)), verbose=0)
+    assert int(model.step) == 6
+    assert model.evaluate(Loader(Batches(x)), verbose=0, return_dict=True)["elbo"] < 0
+    levels = Loader(Batches(np.arange(12 * 64).reshape(12, 8, 8, 1) % 256))
+    for use in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match="Bernoulli expects binary"):
+            use(levels, verbose=0)
+    with pytest.raises(ValueError, match="empty"):
+        model.fit(Loader(Batches(x[:0])), verbose=0)
