@@ -200,8 +200,8 @@ def test_forms_of_arrays():
 
 
 def test_a_stream_in_the_place_of_an_array_says_how_to_go_on():
-    for use in (shared().encode, shared().log_prob, shared().reconstruct):
-        with pytest.raises(ValueError, match=r"np\.concatenate.*Received: generator"):
+    for use in (shared().posterior_of, shared().fit_latent_scale, shared().fit_prior):
+        with pytest.raises(ValueError, match=r"take streams.*Received: generator"):
             use(batch for batch in [BINARY])
 
 

@@ -357,10 +357,15 @@ def test_read_images_converts_levels_and_keeps_numbers(tmp_path):
     unit = seen((4, 4, 1), "unit interval")
     np.testing.assert_allclose(data.read_images([tmp_path / "a"], unit)[:, 0, 0, 0], [0.2, 1.0])
     np.testing.assert_array_equal(data.read_images([str(tmp_path / "one.npy")], unit), np.full((1, 4, 4, 1), 0.25))
-    with pytest.raises(data.DataError, match=r"one kind.*Received: float32 .*, uint8"):
+    with pytest.raises(data.DataError, match=r"one kind.*Received: levels in .*numbers in .*one\.npy"):
         data.read_images([tmp_path / "a", tmp_path / "one.npy"], unit)
     bits = data.read_images([tmp_path / "a"], seen((4, 4, 1), "binary"))
-    np.testing.assert_array_equal(bits, data.convert(np.stack([flat(51), flat(255)])[..., None], "binary", seed=0))
+    # Each by itself: the same whatever is read beside it.
+    alone = [data.convert(flat(level)[None, ..., None], "binary", seed=0) for level in (51, 255)]
+    np.testing.assert_array_equal(bits, np.concatenate(alone))
+    given = data.Given([tmp_path / "a"], seen((4, 4, 1), "binary"))
+    np.testing.assert_array_equal(np.concatenate([given[1:2], given[0:1]]), bits[::-1])
+    assert len(given) == 2 and given.name(1).endswith("white.png")
 
 
 def test_what_cannot_be_read_as_images(tmp_path):

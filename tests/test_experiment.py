@@ -13,12 +13,14 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from keras_vae import data, files, likelihoods, metrics, names, presets, schedules
 from keras_vae.callbacks import Deadline
 from keras_vae.cli import arguments
 from keras_vae.cli import main as cli
+from keras_vae.data import reading
 from keras_vae.files import Table
 from keras_vae.models.vae import VAE
 from keras_vae.runs import data as run_data
@@ -898,6 +900,37 @@ def test_a_run_of_arrays_is_in_their_units(run_of_arrays, capsys):
     np.testing.assert_allclose(told["log_prob"], vae.log_prob(x, samples=5, seed=0), rtol=1e-4)
     assert cli.main(["sample", str(folder / "run"), "-n", "4", "--out", str(folder / "made.png")]) != 0
     assert "write them to a .npy file" in capsys.readouterr().err
+
+
+def test_results_of_many_are_written_as_they_come(run_of_arrays, tmp_path, capsys, monkeypatch):
+    folder, _ = run_of_arrays
+    given = [str(folder / "run"), str(folder / "x.npy")]
+    monkeypatch.setattr(reading, "_AT_ONCE", 150)
+    score, calls = VAE.log_prob, []
+
+    def interrupted(self, *arguments, **options):
+        calls.append(options["keys"])
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return score(self, *arguments, **options)
+
+    monkeypatch.setattr(VAE, "log_prob", interrupted)
+    command = ["score", *given, "--samples", "4", "--json", "--out"]
+    assert cli.main([*command, str(tmp_path / "s.csv")]) == 130
+    assert "150 of 400 are done: the same command goes on" in capsys.readouterr().err
+    assert not (tmp_path / "s.csv").exists()
+    # Half a row more, as of a disk that was full.
+    with open(tmp_path / "s.csv.partial", "ab") as file:
+        file.write(b"1234")
+    assert cli.main([*command, str(tmp_path / "s.csv")]) == 0
+    assert [len(keys) for keys in calls] == [150, 150, 150, 100] and calls[2][0] == 150
+    assert [path.name for path in tmp_path.iterdir()] == ["s.csv"]
+    scores = pd.read_csv(tmp_path / "s.csv", float_precision="round_trip")
+    assert list(scores.columns) == ["image", "log_prob", "standard_error"] and scores["image"][7].endswith("x.npy[7]")
+    vae, x = VAE.from_preset(folder / "run"), np.load(folder / "x.npy")
+    np.testing.assert_array_equal(scores["log_prob"], score(vae, x, samples=4, seed=0))
+    assert cli.main(["encode", *given, "--out", str(tmp_path / "z.npy")]) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), vae.encode(x), rtol=1e-4, atol=1e-5)
 
 
 def test_what_suits_data_follows_from_how_much_there_is():

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from compositions import BY_NAME
 
+from keras_vae.training import stream as streaming
+
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
@@ -89,3 +91,13 @@ def test_loaders_of_other_libraries_are_checked_and_trained_on():
             use(levels, verbose=0)
     with pytest.raises(ValueError, match="empty"):
         model.fit(Loader(Batches(x[:0])), verbose=0)
+
+
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="on JAX batches are made of the array itself")
+def test_large_arrays_are_not_copied(monkeypatch):
+    losses = []
+    for most in (streaming._COPIED, 0):
+        monkeypatch.setattr(streaming, "_COPIED", most)
+        model = BY_NAME["conditional"].model()
+        losses.append(model.fit(*BY_NAME["conditional"].data(12), batch_size=5, epochs=2, verbose=0).history["loss"])
+    assert losses[0] == losses[1]

@@ -70,6 +70,19 @@ def _images_out(text):
     )
 
 
+_RESULTS_OUT = (
+    "a .npy, .csv or .parquet file, written as results come: memory does not grow with the number of images, and the "
+    "same command goes on after an interruption"
+)
+
+
+def _results_out(text):
+    """An argparse type: where results of many images are written."""
+    if Path(text).suffix.lower() in (".npy", ".csv", ".parquet"):
+        return Path(text)
+    raise argparse.ArgumentTypeError(f"results are written to a .npy, .csv or .parquet file. Received: {text!r}")
+
+
 def _understood(read):
     """An argparse type of a function of text, whose ValueError says what cannot be meant."""
 
@@ -267,7 +280,7 @@ def _add_pretrained(commands):
             nargs="+",
             type=Path,
             metavar="IMAGES",
-            help="pictures, folders of them, or .npy files; 8-bit levels are converted to what the model sees",
+            help="pictures, folders of them, files of arrays or tables, read as those of training were",
         )
 
     def add_label(add, help="class of all images, for a model that takes labels: 3"):
@@ -369,10 +382,13 @@ def _add_pretrained(commands):
     )
     add_images(add)
     add_label(add)
-    add("--out", type=Path, help="a .npy file")
+    add("--out", type=_results_out, help=_RESULTS_OUT)
     _add_json(add)
     add = command(
-        "score", "print log p(x) of images, in nats, by importance sampling", "mnist_mlp digits/ --samples 5000"
+        "score",
+        "print log p(x) of images, in nats, by importance sampling",
+        "mnist_mlp digits/ --samples 5000",
+        "runs/photos photos/ --out scores.csv",
     )
     add_images(add)
     add("--samples", type=_COUNT, default=500, help="importance samples for each image (500)")
@@ -384,6 +400,7 @@ def _add_pretrained(commands):
     )
     add("--seed", type=_SEED, default=0, help="of the samples (0)")
     add_label(add)
+    add("--out", type=_results_out, help=_RESULTS_OUT)
     _add_json(add)
     add = command(
         "export",

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_vae import files
-from keras_vae.cli import models
-from keras_vae.cli.output import save_array, save_images, say
+from keras_vae.cli import bulk, models
+from keras_vae.cli.output import save_images, say
 
 
 def sample(name: str, out: Path, n: int, seed: int, temperature: float, label: int | None, as_json: bool) -> None:
@@ -95,12 +95,18 @@ def encode(name: str, images: Sequence[Path], out: Path | None, label: int | Non
     from keras_vae import data
 
     model = models.load(name)
+    if out is not None:
+        given, shape = data.Given(images, model), tuple(model.latent_shape)
+
+        def encoded(x, _):
+            return np.reshape(model.encode(x, _labels(model, label, len(x))), (len(x), -1))
+
+        columns = [f"z{unit}" for unit in range(math.prod(shape))]
+        bulk.write(out, given, encoded, columns, {"encode": name, "label": label}, shape, verbose=not as_json)
+        say(out, as_json, shape=(len(given), *shape))
+        return
     x = data.read_images(images, model)
     z = model.encode(x, _labels(model, label, len(x)))
-    if out is not None:
-        save_array(out, z)
-        say(out, as_json, shape=z.shape)
-        return
     if as_json:
         print(files.json_text({"latents": z.tolist()}))
         return
@@ -109,17 +115,28 @@ def encode(name: str, images: Sequence[Path], out: Path | None, label: int | Non
 
 
 def score(
-    name: str, images: Sequence[Path], samples: int, proposal: str, seed: int, label: int | None, as_json: bool
+    name: str,
+    images: Sequence[Path],
+    out: Path | None,
+    samples: int,
+    proposal: str,
+    seed: int,
+    label: int | None,
+    as_json: bool,
 ) -> None:
     """Prints log p(x) of each image in nats, and bits per dimension if the likelihood is a mass over levels.
 
-    By samples of the posterior, of the prior, or of both, and whether the two agree.
+    By samples of the posterior, of the prior, or of both, and whether the two agree. With a file for them, they are
+    written as they come.
     """
     from keras_vae import data, metrics
 
     model = models.load(name)
-    x, names = data.read_named(images, model)
     proposals = ("posterior", "prior") if proposal == "both" else (proposal,)
+    if out is not None:
+        _write_scores(model, data.Given(images, model), out, samples, proposals, seed, label, as_json, name)
+        return
+    x, names = data.read_named(images, model)
     y = _labels(model, label, len(x))
     found = {p: model.log_prob(x, samples=samples, y=y, seed=seed, proposal=p, errors=True) for p in proposals}
     log_prob, errors = found[proposals[0]]
@@ -143,6 +160,25 @@ def score(
             print(f"mean {value.mean():.4f} ± {error:.2g} nats, {len(value)} images, {samples} samples of z each{by}")
     if compared is not None:
         print(_verdict(compared, len(names)))
+
+
+def _write_scores(model, given, out, samples, proposals, seed, label, as_json, name):
+    from keras_vae import metrics
+
+    def scored(x, keys):
+        y, columns = _labels(model, label, len(x)), []
+        for proposal in proposals:
+            options = {"samples": samples, "y": y, "seed": seed, "keys": keys, "proposal": proposal}
+            columns += model.log_prob(x, errors=True, **options)
+        if model.likelihood.discrete:
+            columns.append(metrics.bits_per_dim(columns[0], math.prod(model.image_shape)))
+        return np.stack(columns, axis=1)
+
+    columns = [f"{what}{by}" for by in ("", "_by_prior")[: len(proposals)] for what in ("log_prob", "standard_error")]
+    columns += ["bits_per_dim"] if model.likelihood.discrete else []
+    made_by = {"score": name, "samples": samples, "proposals": list(proposals), "seed": seed, "label": label}
+    bulk.write(out, given, scored, columns, made_by, verbose=not as_json)
+    say(out, as_json, images=len(given), samples=samples, seed=seed, columns=columns)
 
 
 def _verdict(compared, count):

@@ -100,7 +100,7 @@ def read_like(name: str | os.PathLike, shape: tuple[int, ...], kind: str) -> np.
         x, _ = _oriented(*(None if array is None else array.read() for array in pair))
         x = x[None] if x.shape in (shape, shape[:-1] if shape[-1] == 1 else shape) else x
         x, _ = _as_split(x, None, path)
-        held = None if kind in _RAW else _kind(x)
+        held = None if kind in RAW else _kind(x)
         # Floats are in the model's units already, unless it sees levels, or they are levels divided by 255.
         if x.dtype.kind in "biu" or kind == "8-bit levels" or (held == "levels" and x.max() <= 1):
             if held == "binary":
@@ -112,7 +112,7 @@ def read_like(name: str | os.PathLike, shape: tuple[int, ...], kind: str) -> np.
 
 
 # Kinds of data that are not made of levels.
-_RAW = ("counts", "numbers", "table")
+RAW = ("counts", "numbers", "table")
 
 
 # Which array is what

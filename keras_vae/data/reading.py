@@ -1,9 +1,10 @@
 """What a trained model is given: pictures, arrays and tables, in the units that it was trained in."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,132 @@ from keras_vae.data.table import Schema, read_frame
 
 if TYPE_CHECKING:
     from keras_vae.models.base import LatentVariableModel
+
+# Pictures that are read at a time.
+_AT_ONCE = 64
+
+
+class _Source(NamedTuple):
+    """A file: how many examples it holds, whether they are levels, and a function that reads some of them."""
+
+    path: Path
+    count: int
+    levels: bool
+    read: Callable[[int, int], np.ndarray]
+
+
+class Given:
+    """Examples for a model, which are read when they are asked for, `given[start:stop]`: (N, *X), in its units.
+
+    An example is the same whatever is read beside it. Where the model sees binary images, a level v is 1 with
+    probability v / 255, by the same thresholds for all images.
+
+    Args:
+        paths: see `read_images`.
+        model: the model.
+
+    Raises:
+        DataError: if there are no examples, if they differ in shape or kind, or if a file cannot be read.
+        OSError: if a file cannot be opened.
+    """
+
+    def __init__(self, paths: Iterable[str | os.PathLike], model: "LatentVariableModel"):
+        self._kind, self._shape = model.likelihood.data, tuple(model.image_shape)
+        self._schema = Schema(model.likelihood.columns) if self._kind == "table" else None
+        paths = list(map(Path, paths))
+        files = [file for path in paths for file in (pictures.find(path) if path.is_dir() else [path])]
+        self._sources = [self._source(file) for file in files]
+        if not sum(source.count for source in self._sources):
+            what = "rows" if self._schema else "images"
+            raise DataError(f"There are no {what}. Received: {', '.join(map(str, paths)) or 'no files'}")
+        if len({source.levels for source in self._sources}) > 1:
+            kinds = [next(s for s in self._sources if s.levels == levels) for levels in (True, False)]
+            raise DataError(
+                "Images must be of one kind. Received: "
+                + ", ".join(f"{'levels' if s.levels else 'numbers'} in {s.path}" for s in kinds)
+            )
+        self._starts = np.cumsum([0, *(source.count for source in self._sources)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def name(self, index: int) -> str:
+        """Where an example is from: "cat.png", or "cats.npy[3]" of a file of several."""
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
+        source = self._sources[number]
+        alone = source.count == 1 and self._schema is None
+        return str(source.path) if alone else f"{source.path}[{index - self._starts[number]}]"
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        start, stop, _ = rows.indices(len(self))
+        first, last = np.searchsorted(self._starts, (start, stop - 1), side="right") - 1
+        chosen = range(first, last + 1)
+
+        def read(number):
+            begin, source = self._starts[number], self._sources[number]
+            return source.read(max(0, start - begin), min(source.count, stop - begin))
+
+        if len(chosen) == 1:
+            return read(first)
+        with ThreadPoolExecutor() as pool:
+            return np.concatenate(list(pool.map(read, chosen)))
+
+    def blocks(self, start: int = 0) -> Iterator[np.ndarray]:
+        """The examples from `start` on, so many at a time as take little memory."""
+        size = max(1, min(_AT_ONCE, len(self)))
+        return (self[begin : begin + size] for begin in range(start, len(self), size))
+
+    def _source(self, path):
+        if self._schema is not None:
+            return self._rows(path)
+        if arrays.is_file(path):
+            array = examples.read_like(path, self._shape, self._kind)
+            self._check_shape(array, path)
+            levels = array.dtype == np.uint8 and self._kind not in examples.RAW
+            binary = levels and self._kind == "binary" and array.max(initial=0) <= 1
+            seen = (lambda start, stop: self._seen(array[start:stop], binary)) if levels else None
+            return _Source(path, len(array), levels, seen or (lambda start, stop: array[start:stop]))
+        if len(self._shape) != 3 or self._shape[-1] not in (1, 3):
+            raise DataError(
+                f"This model sees arrays of shape {self._shape}, which a picture cannot be: give a file of arrays, "
+                f"such as .npy. Received: {path}"
+            )
+        path.stat()
+        return _Source(path, 1, True, lambda *_: self._picture(path))
+
+    def _check_shape(self, array, path):
+        if array.shape[1:] != self._shape:
+            expected = ", ".join(map(str, ("N", *self._shape)))
+            raise DataError(f"This model sees arrays of shape ({expected}). Received: shape {array.shape} in {path}")
+
+    def _picture(self, path):
+        try:
+            levels = pictures.read(path, *self._shape)[None]
+        except pictures.Unreadable as error:
+            raise DataError(
+                f"This is neither a picture nor a file of arrays, or it is damaged ({error}). Received: {path}"
+            ) from error
+        return self._seen(levels, self._kind == "binary" and levels.max() <= 1)
+
+    def _seen(self, levels, binary):
+        if self._kind != "binary" or binary:
+            return convert(levels, self._kind, binary=binary)
+        return np.concatenate([convert(image[None], self._kind) for image in levels])
+
+    def _rows(self, path):
+        if path.suffix in TABLE_SUFFIXES:
+            try:
+                found = self._schema.encode(read_frame(path))
+            except ValueError as error:
+                raise error if isinstance(error, DataError) else DataError(f"{error} In {path}") from error
+        elif arrays.is_file(path):
+            found = examples.read_like(path, self._shape, "table")
+            self._check_shape(found, path)
+        else:
+            raise DataError(
+                f"This model sees rows of a table: {', '.join((*TABLE_SUFFIXES, '.npy'))}. Received: {path}"
+            )
+        return _Source(path, len(found), False, lambda start, stop: found[start:stop])
 
 
 def read_images(paths: Iterable[str | os.PathLike], model: "LatentVariableModel") -> np.ndarray:
@@ -36,69 +163,10 @@ def read_images(paths: Iterable[str | os.PathLike], model: "LatentVariableModel"
 
     Example: `vae.reconstruct(kv.data.read_images(["faces/"], vae))`.
     """
-    return read_named(paths, model)[0]
+    return Given(paths, model)[:]
 
 
 def read_named(paths: Iterable[str | os.PathLike], model: "LatentVariableModel") -> tuple[np.ndarray, list[str]]:
     """`read_images`, and where each image is from: "cat.png", or "cats.npy[3]" of an array of several."""
-    paths = list(map(Path, paths))
-    if model.likelihood.data == "table":
-        return _read_rows(paths, Schema(model.likelihood.columns))
-    files = [file for path in paths for file in (pictures.find(path) if path.is_dir() else [path])]
-    read_ones = [_read_file(file, model.image_shape, model.likelihood.data) for file in files]
-    if not read_ones:
-        raise DataError(f"There are no images. Received: {', '.join(map(str, paths))}")
-    if len({a.dtype == np.uint8 for a in read_ones}) > 1 or len({a.shape[1:] for a in read_ones}) > 1:
-        found = sorted({f"{a.dtype} {a.shape[1:]}" for a in read_ones})
-        raise DataError(f"Images must have one shape and be of one kind. Received: {', '.join(found)}")
-    images = read_ones[0] if len(read_ones) == 1 else np.concatenate(read_ones)
-    names = [
-        str(file) if len(array) == 1 else f"{file}[{index}]"
-        for file, array in zip(files, read_ones, strict=True)
-        for index in range(len(array))
-    ]
-    if images.dtype != np.uint8:
-        return images, names
-    kind = model.likelihood.data
-    binary = kind == "binary" and images.max(initial=0) <= 1
-    return convert(images, kind, seed=0, binary=binary), names
-
-
-def _read_rows(paths, schema):
-    """Rows of tables, or of .npy files that hold them as numbers, and their places: "adult.csv[3]"."""
-    rows, names = [], []
-    for path in paths:
-        if path.suffix in TABLE_SUFFIXES:
-            try:
-                found = schema.encode(read_frame(path))
-            except ValueError as error:
-                raise error if isinstance(error, DataError) else DataError(f"{error} In {path}") from error
-        elif arrays.is_file(path):
-            found = _read_file(path, (len(schema),), "table")
-        else:
-            raise DataError(
-                f"This model sees rows of a table: {', '.join((*TABLE_SUFFIXES, '.npy'))}. Received: {path}"
-            )
-        rows.append(found)
-        names += [f"{path}[{number}]" for number in range(len(found))]
-    if not rows:
-        raise DataError("There are no rows. Received: no files")
-    return np.concatenate(rows), names
-
-
-def _read_file(path, image_shape, kind):
-    """(N, *X): uint8 levels, or numbers in the units of data of a kind, as they are in a file of arrays."""
-    if arrays.is_file(path):
-        return examples.read_like(path, image_shape, kind)
-    if len(image_shape) != 3 or image_shape[-1] not in (1, 3):
-        raise DataError(
-            f"This model sees arrays of shape {image_shape}, which a picture cannot be: give a file of arrays, "
-            "such as .npy. "
-            f"Received: {path}"
-        )
-    try:
-        return pictures.read(path, *image_shape)[None]
-    except pictures.Unreadable as error:
-        raise DataError(
-            f"This is neither a picture nor a file of arrays, or it is damaged ({error}). Received: {path}"
-        ) from error
+    given = Given(paths, model)
+    return given[:], [given.name(index) for index in range(len(given))]

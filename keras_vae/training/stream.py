@@ -14,6 +14,10 @@ if backend.NAME == "tensorflow":
     import tensorflow as tf
 
 
+# Bytes of an array up to which TensorFlow has a copy.
+_COPIED = 2**28
+
+
 class ArrayFeed:
     """Arrays in batches, in an order that is a function of (seed, step) alone, so that a later run goes on exactly.
 
@@ -132,11 +136,11 @@ class ArrayFeed:
         binarize = self.binarize
         # Host memory: a data set that fits there may not fit on the GPU.
         with tf.device("CPU:0"):
-            arrays = [None if a is None else tf.convert_to_tensor(a) for a in (self.x, self.y, self.sample_weight)]
+            rows = [None if a is None else _rows(a) for a in (self.x, self.y, self.sample_weight)]
 
         def batch(index, order, sizes, start):
             chosen = order[index, : sizes[index]]
-            x, y, weight = (None if a is None else tf.gather(a, chosen) for a in arrays)
+            x, y, weight = (None if given is None else given(chosen) for given in rows)
             seed = tf.stack([tf.cast(self.seed, tf.int64), start + index])
             if self.flip:
                 # A stream beside that of the binarisation, which is the same with flips and without.
@@ -163,6 +167,22 @@ class ArrayFeed:
         as_it_is = tf.autograph.experimental.do_not_convert
         stream = tf.data.Dataset.range(1).flat_map(as_it_is(one_epoch))
         return stream.apply(tf.data.experimental.assert_cardinality(self.batches)).prefetch(2)
+
+
+def _rows(array):
+    """A function that gives rows of an array by their indices, of a copy, or of what is large of the array itself."""
+    if array.nbytes <= _COPIED:
+        held = tf.convert_to_tensor(array)
+        return lambda chosen: tf.gather(held, chosen)
+    # A memory map is read where a batch needs it.
+    dtype = tf.as_dtype(array.dtype)
+
+    def rows(chosen):
+        found = tf.numpy_function(lambda index: np.ascontiguousarray(array[index]), [chosen], dtype)
+        found.set_shape((None, *array.shape[1:]))
+        return found
+
+    return rows
 
 
 class _Batches(keras.utils.PyDataset):

@@ -61,8 +61,8 @@ def as_array(x: Any) -> np.ndarray:
         )
     if not is_array(x):
         raise ValueError(
-            "Expected an array: a stream (tf.data, PyDataset, generator) is used batch by batch, and its labels are in "
-            "its batches. "
+            "Expected an array: `encode`, `decode`, `reconstruct`, `impute` and `log_prob` take streams, and so do `fit`, "
+            "`evaluate` and `predict`; others take arrays alone. "
             f"Received: {type(x).__name__}"
         )
     if np.ma.is_masked(x):
@@ -112,14 +112,27 @@ def kind_of(x: np.ndarray) -> str:
     return next(fits, "real")
 
 
+# Elements that are looked at together, so that looking at a large array takes little memory.
+_AT_ONCE = 2**22
+
+
+def _parts(x):
+    rows = max(1, _AT_ONCE // max(1, x[:1].size))
+    return (x[start : start + rows] for start in range(0, len(x), rows))
+
+
+def _are_whole(x):
+    return x.dtype.kind in "iub" or all(np.array_equal(part, np.round(part)) for part in _parts(x))
+
+
 def _supports(kind, x, low, high):
     """Whether values of `kind` can be those of an array whose smallest and largest are `low` and `high`."""
     if kind == "binary":
-        return bool(low >= 0 and high <= 1 and np.all((x == 0) | (x == 1)))
+        return bool(low >= 0 and high <= 1) and all(np.all((part == 0) | (part == 1)) for part in _parts(x))
     if kind == "8-bit levels":
-        return bool(low >= 0 and high <= 255 and (x.dtype.kind in "iub" or np.all(x == np.round(x))))
+        return bool(low >= 0 and high <= 255) and _are_whole(x)
     if kind == "counts":
-        return bool(low >= 0 and high <= _LARGEST_COUNT and (x.dtype.kind in "iub" or np.all(x == np.round(x))))
+        return bool(low >= 0 and high <= _LARGEST_COUNT) and _are_whole(x)
     if kind == "unit interval":
         return bool(low >= -_ROUNDING and high <= 1 + _ROUNDING)
     if kind == "open unit interval":
