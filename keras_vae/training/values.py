@@ -61,8 +61,8 @@ def as_array(x: Any) -> np.ndarray:
         )
     if not is_array(x):
         raise ValueError(
-            "Expected an array: `encode`, `decode`, `reconstruct`, `impute` and `log_prob` take streams, and so do `fit`, "
-            "`evaluate` and `predict`; others take arrays alone. "
+            "Expected an array: encode, decode, reconstruct, impute, log_prob, fit, evaluate and predict take streams, "
+            "other methods arrays alone. "
             f"Received: {type(x).__name__}"
         )
     if np.ma.is_masked(x):
