@@ -13,7 +13,7 @@ from keras_vae import backend
 from keras_vae.backend import Tensor
 from keras_vae.models.changes import Renewal
 from keras_vae.names import check_whole
-from keras_vae.training import averages, checks, data, execution, guard, monitors, values
+from keras_vae.training import averages, checks, data, execution, guard, monitors, processes, values
 from keras_vae.training.step import ObjectiveTrainer
 
 
@@ -135,6 +135,7 @@ class Train(ObjectiveTrainer):
         self.renew()
         self._check_compiled()
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
+        callbacks = processes.Processes(self).heard_by(callbacks)
         monitors.tell(callbacks)
         counted = kwargs.get("validation_steps") or (steps_per_epoch and not data.Given(x).arrays)
         self._choose_steps(callbacks, bool(counted))
@@ -257,6 +258,7 @@ class Train(ObjectiveTrainer):
         backend.unshare([*self.variables, *self.metrics_variables, *optimizer])
         before, self._in_loop = self._in_loop, True
         try:
-            yield
+            with processes.as_dealt():
+                yield
         finally:
             self._in_loop = before
