@@ -13,7 +13,7 @@ from pathlib import Path
 
 from keras_vae import files, presets
 from keras_vae.cli import arguments
-from keras_vae.runs import directory
+from keras_vae.runs import directory, strategies
 from keras_vae.runs.recipe import UsageError, find_parts, import_parts
 
 # The last two are as a shell has them for what a signal ended.
@@ -82,14 +82,16 @@ def _train(options, argv, started):
         dataset, recipe = _recipe(dataset, options["imports"])
         if recipe:
             options = recipe | options | {"preset": options["preset"] or out / "preset"}
+        strategies.check(options["strategy"])
         directory.check_free(out)
-        plan(dataset, out, **{name: value for name, value in options.items() if name != "minutes"})
-        experiment = _experiment()
+        plan(dataset, out, **{name: value for name, value in options.items() if name not in ("minutes", "strategy")})
+        experiment = _experiment(options["strategy"])
         try:
             results = experiment.run(dataset, out, verbose=not as_json, command=command, started=started, **options)
         except experiment.Interrupted as stopped:
             results, failure.code = stopped.results, INTERRUPTED
-    if failure.code and results is None:
+    # Of several processes, one says what all did.
+    if failure.code and results is None or not experiment.Machines(options["strategy"]).processes.is_chief:
         return failure.code
     if as_json:
         print(files.json_text(results))
@@ -201,7 +203,7 @@ def _recipe(name, imports):
     return config["recipe"]["dataset"], {"defaults": config["recipe"], "about": about}
 
 
-def _experiment():
+def _experiment(strategy=None):
     """Imports `keras_vae.runs.run`, with what TensorFlow says while it starts kept off the terminal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _quiet():
@@ -209,7 +211,8 @@ def _experiment():
 
         from keras_vae.runs import run as experiment
 
-        # The first operation looks for devices.
+        # Before the first operation, which looks for devices.
+        experiment.Machines(strategy)
         keras.ops.zeros(())
     # tensorflow-datasets warns its users there of what only its authors can change.
     logging.getLogger("absl").setLevel(logging.ERROR)

@@ -31,6 +31,11 @@ class Train(ObjectiveTrainer):
     _in_loop: bool = False
 
     @property
+    def steps(self) -> int:
+        """Training steps made so far."""
+        return int(ops.convert_to_numpy(self.step))
+
+    @property
     def updates(self) -> Tensor:
         """Updates made so far, a scalar: fewer than steps where gradients are accumulated."""
         optimizer = getattr(self, "optimizer", None)
@@ -52,6 +57,7 @@ class Train(ObjectiveTrainer):
         Args:
             steps_per_execution: how many steps Keras makes at a time, which changes no number; callbacks hear of the
                 last of them. "auto": several, where the networks are small and no callback of yours wants each batch.
+                On replicas of a TensorFlow strategy it is always one.
             (others): as Keras has them.
 
         Raises:
@@ -79,9 +85,9 @@ class Train(ObjectiveTrainer):
             # Keras looks at the model's own policy alone, and begins at a scale that is too large for losses in nats.
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**10)
         self._chooses_steps = steps_per_execution == "auto"
-        super().compile(
-            optimizer=optimizer, steps_per_execution=1 if self._chooses_steps else steps_per_execution, **kwargs
-        )
+        if self._chooses_steps or execution.on_replicas(self):
+            steps_per_execution = 1
+        super().compile(optimizer=optimizer, steps_per_execution=steps_per_execution, **kwargs)
         self.optimizer.build(self.trainable_variables)
         # The optimizer keeps them, so that no other ones can get their identities.
         self._compiled_weights = tuple(map(id, self.trainable_variables))

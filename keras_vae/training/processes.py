@@ -93,6 +93,27 @@ class Processes:
         return [_Reading(c) if isinstance(c, keras.callbacks.BackupAndRestore) else c for c in heard]
 
 
+class Agreement:
+    """Asks at each step of a loop whether any process wants something; of several, only now and then.
+
+    Args:
+        processes: those that are asked.
+    """
+
+    # Asking may take as long as a step of a small network.
+    _EVERY = 20
+
+    def __init__(self, processes: Processes):
+        self._processes, self._asked = processes, 0
+
+    def __call__(self, flag: bool, at_once: bool = False) -> bool:
+        """Whether any has the flag set; where they are not asked now, False."""
+        if self._processes.count == 1:
+            return flag
+        self._asked += 1
+        return (at_once or self._asked % self._EVERY == 0) and self._processes.any(flag)
+
+
 class _Reading(keras.callbacks.Callback):
     """A `BackupAndRestore` that restores what another process backs up."""
 

@@ -238,7 +238,7 @@ class StepOrder(keras.callbacks.Callback):
         self._feed, self._trained = feed, model
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._feed.start = int(keras.ops.convert_to_numpy(self._trained.step))
+        self._feed.start = self._trained.steps
 
 
 def evenly(count: int, x: np.ndarray) -> np.ndarray:
