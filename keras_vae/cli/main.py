@@ -91,7 +91,7 @@ def _train(options, argv, started):
         except experiment.Interrupted as stopped:
             results, failure.code = stopped.results, INTERRUPTED
     # Of several processes, one says what all did.
-    if failure.code and results is None or not experiment.Machines(options["strategy"]).processes.is_chief:
+    if (failure.code and results is None) or not experiment.Machines(options["strategy"]).processes.is_chief:
         return failure.code
     if as_json:
         print(files.json_text(results))
