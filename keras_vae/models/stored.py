@@ -56,8 +56,7 @@ class Stored:
             directory: where; it is made if need be.
             **described: what else it holds, see `keras_vae.presets.save`: about, data, recipe, results, history.
         """
-        with on_its_own():
-            presets.save(self, directory, **described)
+        on_its_own(presets.save, self, directory, **described)
 
     def push_to_hub(self, repo: str, **options: Any) -> str:
         """Uploads the model as a preset to the Hugging Face Hub, where `from_preset("hf://user/repo")` finds it.
@@ -99,18 +98,14 @@ class Stored:
 
     def save(self, *args: Any, **options: Any) -> None:
         """Keras' own; one of several processes may call it alone, and so the one that follows."""
-        with on_its_own():
-            super().save(*args, **options)
+        on_its_own(super().save, *args, **options)
 
     def save_weights(self, *args: Any, **options: Any) -> None:
-        with on_its_own():
-            super().save_weights(*args, **options)
+        on_its_own(super().save_weights, *args, **options)
 
     def load_weights(self, *args: Any, **options: Any) -> None:
         """Keras' own; where processes train one model together, all call it."""
-        # As for saving, what Keras makes and keeps for both is of one process.
-        with on_its_own():
-            super().load_weights(*args, **options)
+        on_its_own(super().load_weights, *args, **options)
 
     def _seed_states(self):
         others = {id(v) for v in (*self.weights, *self.objective.held)}

@@ -2,7 +2,8 @@
 
 import contextlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -139,6 +140,22 @@ def fingerprint(*arrays: np.ndarray | None) -> int:
     return number & 0x7FFFFFFF
 
 
+def on_its_own(function: Callable, *args: Any, **options: Any) -> Any:
+    """`function(*args, **options)`, with what Keras makes in it on this process's devices.
+
+    Within a strategy's scope, or under a distribution, variables are of all processes, and making one waits for them.
+    """
+    if backend.NAME == "tensorflow":
+        together = tf.distribute.has_strategy()
+    else:
+        together = keras.distribution.distribution() is not None
+    if not together:
+        return function(*args, **options)
+    # Another thread has neither.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(function, *args, **options).result()
+
+
 # Keras' distributions, which only JAX has
 
 
@@ -182,19 +199,6 @@ def come_dealt_out() -> bool:
     """Whether a user's streams are said to be the part of this process already, on JAX."""
     distribution = keras.distribution.distribution()
     return distribution is not None and distribution.num_processes > 1 and not distribution.auto_shard_dataset
-
-
-@contextlib.contextmanager
-def on_its_own() -> Iterator[None]:
-    """Within it, what Keras makes is this process's: else it would wait for the others, to put it on their devices."""
-    distribution = keras.distribution.distribution()
-    if distribution is None:
-        yield
-        return
-    with contextlib.ExitStack() as stack:
-        stack.callback(keras.distribution.set_distribution, distribution)
-        keras.distribution.set_distribution(None)
-        yield
 
 
 @contextlib.contextmanager
