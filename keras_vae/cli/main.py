@@ -223,19 +223,23 @@ def _experiment(strategy=None):
 
 @contextlib.contextmanager
 def _quiet():
-    # TensorFlow 2.21 heeds TF_CPP_MIN_LOG_LEVEL only after its start, and writes past sys.stderr.
+    # TensorFlow 2.21 heeds TF_CPP_MIN_LOG_LEVEL only after its start, and writes past sys.stderr; what connects JAX's
+    # processes writes past sys.stdout.
     if os.environ.get("KERAS_VAE_DEBUG"):
         yield
         return
+    sys.stdout.flush()
     sys.stderr.flush()
-    stderr = os.dup(2)
+    kept = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
     try:
         with open(os.devnull, "wb") as null:
-            os.dup2(null.fileno(), 2)
+            for descriptor in kept:
+                os.dup2(null.fileno(), descriptor)
         yield
     finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
+        for descriptor, copy in kept.items():
+            os.dup2(copy, descriptor)
+            os.close(copy)
 
 
 def _show_warning(message, category, *_):
