@@ -16,6 +16,21 @@ from keras_vae.runs.recipe import UsageError
 from keras_vae.training.processes import Processes
 
 
+class LostProcess(RuntimeError):
+    """Another process of the run has ended, or cannot be reached."""
+
+
+# What the backends raise then, among other things, and words that tell it from those.
+if backend.NAME == "tensorflow":
+    import tensorflow as tf
+
+    _LOST, _WORDS = (tf.errors.UnavailableError, tf.errors.AbortedError), ("",)
+else:
+    import jax
+
+    _LOST, _WORDS = jax.errors.JaxRuntimeError, ("Gloo", "NCCL", "UNAVAILABLE", "heartbeat")
+
+
 class Machines:
     """What trains the model of a run together.
 
@@ -40,14 +55,27 @@ class Machines:
             )
         self._strategy = None if strategy is None else _made(strategy)
         self.several = strategy is not None
-        with self.scope():
+        with contextlib.nullcontext() if self._strategy is None else self._strategy.scope():
             self.processes = Processes()
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
-        """Within it, a model is made and trained by all."""
+        """Within it, a model is made and trained by all.
+
+        Raises:
+            LostProcess: where one of several has ended.
+        """
         with contextlib.nullcontext() if self._strategy is None else self._strategy.scope():
-            yield
+            try:
+                yield
+            except _LOST as error:
+                if self.processes.count == 1 or not any(word in str(error) for word in _WORDS):
+                    raise
+                raise LostProcess(
+                    "Another process of this run has ended, or cannot be reached: look at what it said, and start all "
+                    "of them again with --resume, from the last state that was written. "
+                    f"Received: {type(error).__name__}, {self.processes.count} processes"
+                ) from error
 
     @contextlib.contextmanager
     def directory(self, out: Path) -> Iterator[Path]:
@@ -84,11 +112,7 @@ class Machines:
 def _made(strategy):
     """The strategy, or distribution, which a process can make only once, before it computes anything."""
     if strategy == "data_parallel":
-        import jax
-
         if "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ and not jax.distributed.is_initialized():
             keras.distribution.initialize()
         return keras.distribution.DataParallel()
-    import tensorflow as tf
-
     return tf.distribute.MirroredStrategy() if strategy == "mirrored" else tf.distribute.MultiWorkerMirroredStrategy()
