@@ -151,6 +151,32 @@ def unshare(variables: Iterable[keras.Variable]) -> None:
         seen.add(id(variable.value))
 
 
+def kept(variable: keras.Variable) -> Any:
+    """A copy of a variable's value, where the value is: in the memory of its devices, sharded as it is."""
+    if NAME == "jax" and (_has_accelerator() or not variable.value.is_fully_addressable):
+        return jax.numpy.copy(variable.value)
+    if NAME == "tensorflow" and _has_accelerator():
+        return tf.identity(variable.value)
+    # numpy may share memory with the backend, which writes in place: hence the copy.
+    return np.array(keras.ops.convert_to_numpy(variable))
+
+
+def all_finite(values: Iterable[Any]) -> bool:
+    """Whether no floating-point number of variables, or of what `kept` made of them, is NaN or infinite."""
+    values = [getattr(value, "value", value) for value in values]
+    found = [_is_finite(v) for v in values if keras.backend.is_float_dtype(keras.backend.standardize_dtype(v.dtype))]
+    # All are under way before the first is waited for.
+    return all(map(bool, found))
+
+
+def _is_finite(value):
+    if NAME == "jax" and not isinstance(value, np.ndarray) and not value.is_fully_addressable:
+        return jax.numpy.isfinite(value).all()
+    if NAME == "tensorflow" and not isinstance(value, np.ndarray):
+        return tf.reduce_all(tf.math.is_finite(value))
+    return np.isfinite(value).all()
+
+
 def compiled(model: keras.Model, function: Callable) -> Callable:
     """`function(*arrays)` compiled, with the weights of `model` read at each call, never baked in.
 

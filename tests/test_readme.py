@@ -30,6 +30,8 @@ SLOW += ("evaluate mnist_mlp", "fit-prior mnist_mlp", "score celeba64_conv photo
 SLOW += ("train digits",)
 
 JAX = "# KERAS_BACKEND=jax\n"
+# Two processes run it in tests/test_machines.py.
+MACHINES = "# on each machine\n"
 # The pages are TensorFlow's, but for the block that begins with the comment above.
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the pages' code is TensorFlow's")
 on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="the block is JAX's")
@@ -70,11 +72,19 @@ def with_shapes_asserted(code):
     return re.sub(line, r"\g<0>" + "\n" + r"assert \2.shape == \4, \2.shape", code, flags=re.M)
 
 
+def absent(code):
+    """Those of the packages that a block's first line installs which are not installed."""
+    packages = re.match(r"# pip install (.+)\n", code)
+    return [name for name in packages[1].split() if importlib.util.find_spec(name) is None] if packages else []
+
+
 def run(page, chosen):
     """Runs the chosen blocks in order, each line of them numbered as in the page."""
     variables = {"__name__": "__main__"}
     for line, code in chosen:
-        exec(compile("\n" * (line - 1) + with_shapes_asserted(code), ROOT / page, "exec"), variables)
+        compiled = compile("\n" * (line - 1) + with_shapes_asserted(code), ROOT / page, "exec")
+        if not code.startswith(MACHINES) and not absent(code):
+            exec(compiled, variables)
 
 
 def anchors(page):
@@ -135,9 +145,9 @@ def test_an_index_has_every_guide(index):
 @over_python
 @pytest.mark.filterwarnings("ignore")
 def test_python_blocks_run_in_order(page, as_a_program):
-    absent = [name for name in ("onnxruntime", "tf2onnx") if importlib.util.find_spec(name) is None]
-    if absent and "onnx" in "".join(code for _, code in blocks(page, "python")):
-        pytest.skip(f'not installed: {", ".join(absent)}; pip install -e ".[dev]"')
+    missing = absent("# pip install onnxruntime tf2onnx\n")
+    if missing and "onnx" in "".join(code for _, code in blocks(page, "python")):
+        pytest.skip(f'not installed: {", ".join(missing)}; pip install -e ".[dev]"')
     chosen = [(line, code) for line, code in blocks(page, "python") if not code.startswith(JAX)]
     assert chosen
     run(page, chosen)

@@ -11,13 +11,14 @@ import keras
 from keras_vae import files
 from keras_vae.names import check_whole, one_of
 from keras_vae.training import monitors
+from keras_vae.training.processes import Processes
 
 
 class BestCheckpoints(keras.callbacks.Callback):
     """Saves the models of the best epochs, `directory/epoch_<epoch>_<monitor>=<value>.keras`, and deletes all others.
 
     Each file is written whole or not at all. The names alone tell which models are the best, so that a resumed run goes
-    on with the files it finds: give a new run a new directory.
+    on with the files it finds: give a new run a new directory. Of several processes, the chief writes.
 
     Args:
         directory: directory for the files; it is made.
@@ -71,6 +72,8 @@ class BestCheckpoints(keras.callbacks.Callback):
         kept = self.kept
         worst = kept[self._k - 1] if len(kept) >= self._k else None
         if worst is not None and self._sign * value >= self._sign * float(self._pattern.fullmatch(worst.name)[2]):
+            return
+        if not Processes(self.model).is_chief:
             return
         self._directory.mkdir(parents=True, exist_ok=True)
         files.replace(path, self.model.save)

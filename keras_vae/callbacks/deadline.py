@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import keras
 
+from keras_vae.training.processes import Agreement, Processes
+
 
 class OutOfTime(Exception):
     """The time for a run is over."""
@@ -32,12 +34,16 @@ class Deadline(keras.callbacks.Callback):
         self._save = save
         self.stop = False
 
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        # All processes stop at the same step.
+        self._agreed = Agreement(Processes(self.model))
+
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if self._is_over() and (self._save is None or self._save()):
+        if self._agreed(self._is_over()) and (self._save is None or self._save()):
             raise OutOfTime
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        if self._is_over():
+        if self._agreed(self._is_over(), at_once=True):
             raise OutOfTime
 
     def _is_over(self):

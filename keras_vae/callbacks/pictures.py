@@ -16,6 +16,7 @@ from keras_vae import plotting
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.names import check_whole, one_of
 from keras_vae.training import stream
+from keras_vae.training.processes import Processes
 
 
 class Picture(keras.callbacks.Callback):
@@ -77,6 +78,9 @@ class Picture(keras.callbacks.Callback):
             figure = self.draw(self.model)
         except plotting.NotFiniteError:
             # `fit` is about to stop, with a warning that says what to do.
+            return
+        # All processes draw, since some models take all of them for it.
+        if not Processes(self.model).is_chief:
             return
         path = self._directory / f"{self.name}_{epoch + 1:04d}.png"
         plotting.save(figure, path, dpi=self.dpi)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras_vae
 from keras_vae import names, variants
-from keras_vae.runs import recipe
+from keras_vae.runs import recipe, strategies
 
 USAGE = 2
 
@@ -184,6 +184,13 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, help="run directory (runs/DATASET)")
     add("--resume", action="store_true", help="go on with the run in --out; its recipe is that of its config.json")
     add("--minutes", type=_POSITIVE, help="be done after so many minutes, evaluation and all; --resume goes on")
+    add(
+        "--strategy",
+        choices=strategies.STRATEGIES,
+        metavar="|".join(strategies.STRATEGIES),
+        help="train on all GPUs of this machine (mirrored), or of those in TF_CONFIG (multi_worker_mirrored), by "
+        "TensorFlow; or by JAX, on either (data_parallel). Each machine runs the same command (one device)",
+    )
     add("--preset", type=Path, help="directory to write the model to as a preset (a recipe's: OUT/preset)")
     add("--overwrite", action="store_true", help="replace a preset that is in --preset already")
     add("--json", dest="as_json", action="store_true", help="print nothing but the results, as one JSON object")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from keras_vae import files, presets
 from keras_vae.cli import arguments
-from keras_vae.runs import directory
+from keras_vae.runs import directory, strategies
 from keras_vae.runs.recipe import UsageError, find_parts, import_parts
 
 # The last two are as a shell has them for what a signal ended.
@@ -84,14 +84,16 @@ def _train(options, argv, started):
         dataset, recipe = _recipe(dataset, options["imports"])
         if recipe:
             options = recipe | options | {"preset": options["preset"] or out / "preset"}
+        strategies.check(options["strategy"])
         directory.check_free(out)
-        plan(dataset, out, **{name: value for name, value in options.items() if name != "minutes"})
-        experiment = _experiment()
+        plan(dataset, out, **{name: value for name, value in options.items() if name not in ("minutes", "strategy")})
+        experiment = _experiment(options["strategy"])
         try:
             results = experiment.run(dataset, out, verbose=not as_json, command=command, started=started, **options)
         except experiment.Interrupted as stopped:
             results, failure.code = stopped.results, INTERRUPTED
-    if failure.code and results is None:
+    # Of several processes, one says what all did.
+    if (failure.code and results is None) or not experiment.Machines(options["strategy"]).processes.is_chief:
         return failure.code
     if as_json:
         print(files.json_text(results))
@@ -203,7 +205,7 @@ def _recipe(name, imports):
     return config["recipe"]["dataset"], {"defaults": config["recipe"], "about": about}
 
 
-def _experiment():
+def _experiment(strategy=None):
     """Imports `keras_vae.runs.run`, with what TensorFlow says while it starts kept off the terminal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _quiet():
@@ -211,7 +213,8 @@ def _experiment():
 
         from keras_vae.runs import run as experiment
 
-        # The first operation looks for devices.
+        # Before the first operation, which looks for devices.
+        experiment.Machines(strategy)
         keras.ops.zeros(())
     # tensorflow-datasets warns its users there of what only its authors can change.
     logging.getLogger("absl").setLevel(logging.ERROR)
@@ -222,19 +225,23 @@ def _experiment():
 
 @contextlib.contextmanager
 def _quiet():
-    # TensorFlow 2.21 heeds TF_CPP_MIN_LOG_LEVEL only after its start, and writes past sys.stderr.
+    # TensorFlow 2.21 heeds TF_CPP_MIN_LOG_LEVEL only after its start, and writes past sys.stderr; what connects JAX's
+    # processes writes past sys.stdout.
     if os.environ.get("KERAS_VAE_DEBUG"):
         yield
         return
+    sys.stdout.flush()
     sys.stderr.flush()
-    stderr = os.dup(2)
+    kept = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
     try:
         with open(os.devnull, "wb") as null:
-            os.dup2(null.fileno(), 2)
+            for descriptor in kept:
+                os.dup2(null.fileno(), descriptor)
         yield
     finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
+        for descriptor, copy in kept.items():
+            os.dup2(copy, descriptor)
+            os.close(copy)
 
 
 def _show_warning(message, category, *_):

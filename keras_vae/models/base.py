@@ -22,6 +22,7 @@ from keras_vae.models.train import Train
 from keras_vae.models.use import Use
 from keras_vae.objectives import Objective
 from keras_vae.parts import frozen, unchanging
+from keras_vae.training.processes import Processes
 
 
 class LatentVariableModel(Use, Imputation, Seen, Stored, Train, Renewed, keras.Model):
@@ -71,7 +72,8 @@ class LatentVariableModel(Use, Imputation, Seen, Stored, Train, Renewed, keras.M
         self.image_shape = tuple(image_shape)
         self.likelihood = likelihood
         self.objective = objective
-        self.seed = random.randrange(2**31) if seed is None else int(seed)
+        # Processes that train one model together have one seed, also where each of them would have drawn its own.
+        self.seed = Processes().from_chief(random.randrange(2**31)) if seed is None else int(seed)
         # Of training; of validation, tests and what a caller asks for without a seed.
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.test_seed_generator = keras.random.SeedGenerator(self.seed)

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_vae import export, presets
 from keras_vae.models.scale import LatentScale
+from keras_vae.training.processes import on_its_own
 
 
 class Stored:
@@ -55,7 +56,7 @@ class Stored:
             directory: where; it is made if need be.
             **described: what else it holds, see `keras_vae.presets.save`: about, data, recipe, results, history.
         """
-        presets.save(self, directory, **described)
+        on_its_own(presets.save, self, directory, **described)
 
     def push_to_hub(self, repo: str, **options: Any) -> str:
         """Uploads the model as a preset to the Hugging Face Hub, where `from_preset("hf://user/repo")` finds it.
@@ -94,6 +95,17 @@ class Stored:
         return model
 
     # State
+
+    def save(self, *args: Any, **options: Any) -> None:
+        """Keras' own; one of several processes may call it alone, and so the one that follows."""
+        on_its_own(super().save, *args, **options)
+
+    def save_weights(self, *args: Any, **options: Any) -> None:
+        on_its_own(super().save_weights, *args, **options)
+
+    def load_weights(self, *args: Any, **options: Any) -> None:
+        """Keras' own; where processes train one model together, all call it."""
+        on_its_own(super().load_weights, *args, **options)
 
     def _seed_states(self):
         others = {id(v) for v in (*self.weights, *self.objective.held)}

@@ -13,7 +13,7 @@ from keras_vae import backend
 from keras_vae.backend import Tensor
 from keras_vae.models.changes import Renewal
 from keras_vae.names import check_whole
-from keras_vae.training import averages, checks, data, execution, guard, monitors, values
+from keras_vae.training import averages, checks, data, execution, guard, monitors, processes, values
 from keras_vae.training.step import ObjectiveTrainer
 
 
@@ -29,6 +29,11 @@ class Train(ObjectiveTrainer):
     _chooses_steps: bool = False
     # Whether one of Keras' loops has the variables in its hands.
     _in_loop: bool = False
+
+    @property
+    def steps(self) -> int:
+        """Training steps made so far."""
+        return int(ops.convert_to_numpy(self.step))
 
     @property
     def updates(self) -> Tensor:
@@ -52,6 +57,7 @@ class Train(ObjectiveTrainer):
         Args:
             steps_per_execution: how many steps Keras makes at a time, which changes no number; callbacks hear of the
                 last of them. "auto": several, where the networks are small and no callback of yours wants each batch.
+                On replicas of a TensorFlow strategy it is always one.
             (others): as Keras has them.
 
         Raises:
@@ -79,9 +85,9 @@ class Train(ObjectiveTrainer):
             # Keras looks at the model's own policy alone, and begins at a scale that is too large for losses in nats.
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**10)
         self._chooses_steps = steps_per_execution == "auto"
-        super().compile(
-            optimizer=optimizer, steps_per_execution=1 if self._chooses_steps else steps_per_execution, **kwargs
-        )
+        if self._chooses_steps or execution.on_replicas(self):
+            steps_per_execution = 1
+        super().compile(optimizer=optimizer, steps_per_execution=steps_per_execution, **kwargs)
         self.optimizer.build(self.trainable_variables)
         # The optimizer keeps them, so that no other ones can get their identities.
         self._compiled_weights = tuple(map(id, self.trainable_variables))
@@ -135,6 +141,7 @@ class Train(ObjectiveTrainer):
         self.renew()
         self._check_compiled()
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
+        callbacks = processes.Processes(self).heard_by(callbacks)
         monitors.tell(callbacks)
         counted = kwargs.get("validation_steps") or (steps_per_epoch and not data.Given(x).arrays)
         self._choose_steps(callbacks, bool(counted))
@@ -257,6 +264,7 @@ class Train(ObjectiveTrainer):
         backend.unshare([*self.variables, *self.metrics_variables, *optimizer])
         before, self._in_loop = self._in_loop, True
         try:
-            yield
+            with processes.as_dealt():
+                yield
         finally:
             self._in_loop = before

@@ -7,14 +7,14 @@ import warnings
 from pathlib import Path
 
 import keras
-import numpy as np
 
-from keras_vae import files, presets
+from keras_vae import backend, files, presets
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.runs import directory
 from keras_vae.runs.directory import BEST, HISTORY, MODEL, STATE, TIMINGS
 from keras_vae.runs.recipe import Recipe, UsageError
 from keras_vae.training import averages
+from keras_vae.training.processes import Agreement, Processes
 
 # Between two states within an epoch, and the least share of the time that is left to training.
 _SECONDS, _SHARE = 60, 20
@@ -39,15 +39,15 @@ def load(vae: LatentVariableModel, out: Path, steps: int) -> dict:
     if path is None:
         return {"history": [], "timings": []}
     vae.load_weights(path)
-    done, rest = divmod(int(vae.step), steps)
+    done, rest = divmod(vae.steps, steps)
     if record.get("steps", steps) != steps or (rest and not record):
         raise UsageError(
             f"{path} does not belong to this data: an epoch has {steps} steps. Has the folder of images changed? "
-            f"Received: a model after {int(vae.step)} steps"
+            f"Received: a model after {vae.steps} steps"
         )
     if record:
         return record
-    if done and not int(vae.optimizer.iterations):
+    if done and not int(keras.ops.convert_to_numpy(vae.optimizer.iterations)):
         raise UsageError(
             f"{path} is the model that was tested; the state to go on from, {STATE}, is lost: start another run. "
             f"Received: {out}"
@@ -143,10 +143,21 @@ class Recorder(keras.callbacks.Callback):
         steps: in an epoch.
         keep: "last", or the validation value by which the best epoch's weights are kept, too; the loss is best low.
         averaged: whether the best weights are the optimiser's averages.
+        processes: those that train the model, each of which has a recorder; None: those of the current scope.
     """
 
-    def __init__(self, out: Path, record: dict, config: dict, steps: int, keep: str = "last", averaged: bool = False):
+    def __init__(
+        self,
+        out: Path,
+        record: dict,
+        config: dict,
+        steps: int,
+        keep: str = "last",
+        averaged: bool = False,
+        processes: Processes | None = None,
+    ):
         super().__init__()
+        self._agreed = Agreement(processes or Processes())
         self._out, self._config, self._steps, self._keep, self._averaged = out, config, steps, keep, averaged
         self._history = files.Table(out / HISTORY, record["history"])
         # Apart from the history, which is the same however often a run was interrupted.
@@ -181,7 +192,7 @@ class Recorder(keras.callbacks.Callback):
         self._metrics, self._spent = None, 0.0
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if time.monotonic() >= self._next_state:
+        if self._agreed(time.monotonic() >= self._next_state):
             self.save()
 
     def save(self) -> bool:
@@ -189,7 +200,7 @@ class Recorder(keras.callbacks.Callback):
         begin = time.monotonic()
         # On JAX, `self.model` takes the state out of the running loop.
         model = self.model
-        if int(model.step) % self._steps == 0 or not _is_finite(model):
+        if model.steps % self._steps == 0 or not backend.all_finite(model.trainable_variables):
             return False
         metrics = [float(keras.ops.convert_to_numpy(variable)) for variable in model.metrics_variables]
         self._write({"metrics": metrics, "seconds": round(begin - self._begin, 3)})
@@ -229,7 +240,3 @@ class Recorder(keras.callbacks.Callback):
         sign = -1 if self._keep == "loss" else 1
         *before, now = (sign * value for value in self._history.column(f"val_{self._keep}"))
         return now > max(before, default=-math.inf)
-
-
-def _is_finite(model):
-    return all(np.isfinite(keras.ops.convert_to_numpy(variable)).all() for variable in model.trainable_variables)

@@ -24,6 +24,7 @@ from keras_vae.models.linear import fit_pca
 from keras_vae.models.transfer import take_weights
 from keras_vae.runs import data, directory, evaluation, labelling, model, pictures
 from keras_vae.runs import recorder as recording
+from keras_vae.runs.machines import Machines
 from keras_vae.runs.plan import plan
 from keras_vae.runs.recipe import import_parts
 from keras_vae.training import averages
@@ -64,6 +65,7 @@ def run(
     preset: str | Path | None = None,
     overwrite: bool = False,
     about: dict[str, str] | None = None,
+    strategy: str | None = None,
     **given: Any,
 ) -> dict | None:
     """Trains a VAE, or goes on with it, evaluates it on the test split and writes its run directory.
@@ -81,6 +83,9 @@ def run(
         preset: where to write the model as a preset, too, for others; None: nowhere.
         overwrite: whether a preset that is there is replaced.
         about: what the run says of itself, see `keras_vae.presets.save`.
+        strategy: what trains, one of `keras_vae.runs.strategies.STRATEGIES`: "mirrored", all GPUs of this machine, or
+            "multi_worker_mirrored", those of several, on TensorFlow; "data_parallel", on JAX, either. Each process
+            calls this function; the first writes. None: one device.
         **given: fields of `Recipe` in the place of those; None: they stay.
 
     Returns:
@@ -96,14 +101,17 @@ def run(
     """
     started = time.monotonic() if started is None else started
     ends = None if minutes is None else started + 60 * minutes
-    out = Path(out)
-    with directory.locked(out):
+    together = Machines(strategy)
+    verbose = verbose and together.processes.is_chief
+    with together.directory(Path(out)) as out, directory.locked(out):
+        if preset is not None and not together.processes.is_chief:
+            preset = out / "preset"
         recipe, about, results = plan(dataset, out, resume, defaults, preset, overwrite, about, **given)
         if results and not evaluation.is_cut(results) and _is_intact(out):
             if verbose:
                 print(f"{out} is complete: {recipe.epochs} epochs are done.")
             return results
-        return _run(recipe, out, about, ends, verbose, command, preset)
+        return _run(recipe, out, about, ends, verbose, command, preset, together)
 
 
 def _is_intact(out):
@@ -114,7 +122,7 @@ def _is_intact(out):
     return False
 
 
-def _run(recipe, out, about, ends, verbose, command, preset):
+def _run(recipe, out, about, ends, verbose, command, preset, together):
     """`run`, in a directory that is its own."""
     import_parts(recipe.imports)
     model.check(recipe)
@@ -130,38 +138,47 @@ def _run(recipe, out, about, ends, verbose, command, preset):
             "need thousands: give more --epochs, or a smaller --batch-size."
         )
     classes = labelling.classes(recipe, images)
-    vae = model.build(
-        recipe, images.image_shape, train.steps, data.mean_image(images), classes, images.schema, images.has_missing
-    )
-    train.y = labelling.taken(vae, train.y)
-    labels = {split: labelling.needed(vae, getattr(images, split).labels) for split in evaluated}
-    record = recording.load(vae, out, train.steps)
-    if recipe.start is not None and not int(vae.step):
-        about = {**about, "epochs_before": _start(vae, recipe.start, verbose)}
-    described = data.described(recipe, vae.likelihood, images)
-    config = directory.begin(out, recipe, about, described)
-    recorder = recording.Recorder(out, record, config, train.steps, keep=recipe.keep, averaged=recipe.ema is not None)
-    extent = evaluation.Extent.of(recipe, evaluated["test"])
-    deadline = Deadline(save=recorder.save)
-    if ends is not None:
-        costs = evaluation.Costs.measured(vae, evaluated["test"], labels["test"])
-        # An epoch that ends in time is validated.
-        needed = costs.seconds(extent) + costs.image * len(evaluated["validation"])
-        deadline = Deadline(ends - min(needed, (ends - time.monotonic()) / 2), recorder.save)
-    validation = evaluated["validation"], labels["validation"]
-    callbacks = [*_callbacks(recipe, recorder, out, validation, verbose), deadline]
-    with _interruptible(deadline) as interrupted:
-        _train(vae, recipe, out, train, validation, callbacks, verbose)
+
+    def build():
+        mean = data.mean_image(images)
+        return model.build(recipe, images.image_shape, train.steps, mean, classes, images.schema, images.has_missing)
+
+    with together.scope():
+        vae = build()
+        train.y = labelling.taken(vae, train.y)
+        labels = {split: labelling.needed(vae, getattr(images, split).labels) for split in evaluated}
+        record = recording.load(vae, out, train.steps)
+        together.check_together(vae.steps)
+        if recipe.start is not None and not vae.steps:
+            about = {**about, "epochs_before": _start(vae, recipe.start, verbose)}
+        described = data.described(recipe, vae.likelihood, images)
+        config = directory.begin(out, recipe, about, described)
+        averaged = recipe.ema is not None
+        recorder = recording.Recorder(out, record, config, train.steps, recipe.keep, averaged, together.processes)
+        extent = evaluation.Extent.of(recipe, evaluated["test"])
+        deadline = Deadline(save=recorder.save)
+        if ends is not None:
+            costs = evaluation.Costs.measured(vae, evaluated["test"], labels["test"])
+            # An epoch that ends in time is validated.
+            needed = costs.seconds(extent) + costs.image * len(evaluated["validation"])
+            deadline = Deadline(ends - min(needed, (ends - time.monotonic()) / 2), recorder.save)
+        validation = evaluated["validation"], labels["validation"]
+        callbacks = [*_callbacks(recipe, recorder, out, validation, verbose), deadline]
+        with _interruptible(deadline) as interrupted:
+            _train(vae, recipe, out, train, validation, callbacks, verbose)
     if recorder.diverged:
         raise Diverged(
             f"The loss or the weights became NaN or infinite in epoch {recorder.diverged} of {recipe.epochs}. The "
             f"run in {out} keeps what it had before. Start another one with a lower --learning-rate, or another "
             f"--likelihood. Received: learning_rate={recipe.learning_rate}, likelihood={recipe.likelihood}"
         )
+    if together.several:
+        # What comes now is as it would be on one device, and each process does it for itself.
+        vae = build()
     record = recording.load(vae, out, train.steps)
     results = None
-    if int(vae.step):
-        done = int(vae.step) // train.steps
+    if vae.steps:
+        done = vae.steps // train.steps
         recording.load_tested(vae, recipe, out)
         vae = recording.as_tested(vae)
         if not vae.has_codes:
@@ -177,7 +194,7 @@ def _run(recipe, out, about, ends, verbose, command, preset):
             "epochs": done,
             "epochs_planned": recipe.epochs,
             **({"epochs_before": about["epochs_before"]} if "epochs_before" in about else {}),
-            "epoch_kept": int(vae.step) // train.steps,
+            "epoch_kept": vae.steps // train.steps,
             **({"seconds_per_epoch": statistics.median(seconds)} if seconds else {}),
             "training_seconds": round(sum(seconds) + record.get("seconds", 0), 3),
             "parameters": presets.parameters(vae),
@@ -209,6 +226,7 @@ def _run(recipe, out, about, ends, verbose, command, preset):
         # Last, because its results say that the run is complete.
         presets.save(vae, out, recipe=recipe.entries(), **facts)
         results = presets.read_results(out / presets.RESULTS)
+    together.wait()
     if interrupted():
         raise Interrupted(results)
     return results
@@ -228,7 +246,7 @@ def _train(vae, recipe, out, train, validation, callbacks, verbose):
     if recipe.baseline:
         _fit_baseline(vae, train, validation[0], callbacks)
         return
-    done, within = divmod(int(vae.step), train.steps)
+    done, within = divmod(vae.steps, train.steps)
 
     def fit(begin, end):
         vae.fit(
@@ -250,7 +268,7 @@ def _train(vae, recipe, out, train, validation, callbacks, verbose):
             train.batches = train.steps
             # Keras ends with the optimiser's averages as the weights.
             recording.load(vae, out, train.steps)
-            done = int(vae.step) // train.steps
+            done = vae.steps // train.steps
             if vae.stop_training:
                 return
         fit(done, recipe.epochs)
@@ -258,7 +276,7 @@ def _train(vae, recipe, out, train, validation, callbacks, verbose):
 
 def _fit_baseline(vae, train, validation, callbacks):
     """Fits a model in closed form: one epoch, as callbacks see it."""
-    if int(vae.step):
+    if vae.steps:
         return
     callbacks = keras.callbacks.CallbackList(callbacks, model=vae)
     callbacks.on_train_begin()

@@ -76,8 +76,7 @@ def update_statistics(model: keras.Model, batches: Iterable[tuple]) -> None:
 
 
 def _values(variables):
-    # numpy may share memory with the backend, which writes in place: hence the copy.
-    return [(v, np.array(keras.ops.convert_to_numpy(v))) for v in variables]
+    return [(v, backend.kept(v)) for v in variables]
 
 
 def _put_back(kept):

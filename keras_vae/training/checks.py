@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_vae.training import processes
 from keras_vae.training.values import as_array, check_array, check_shape
 
 
@@ -153,8 +154,8 @@ class Batches:
         self._model = model
         # A pipeline wraps what is raised inside it in an error of its own; `fit` raises this one instead.
         self.error = None
-        # Batches that passed.
-        self.passed = 0
+        # Batches that passed, and what tells the first of them apart.
+        self.passed, self.first = 0, 0
 
     def wrap(self, stream: Any, classes: bool = False) -> Any:
         """`stream`, its batches checked as they come; the first one at once, but for tf.data; others unchanged.
@@ -220,6 +221,8 @@ class Batches:
         except ValueError as error:
             self.error = error
             raise
+        if not self.passed:
+            self.first = processes.fingerprint(x)
         self.passed += 1
         return np.int64(0)
 
@@ -287,6 +290,34 @@ class _Loaded(keras.utils.PyDataset):
         self._next = index + 1
         batch = next(self._batches)
         return tuple(map(np.asarray, batch)) if isinstance(batch, (list, tuple)) else np.asarray(batch)
+
+
+class Distinct(keras.callbacks.Callback):
+    """Refuses streams that yield the same in processes which should each have their own part of the data.
+
+    Args:
+        batches: what checks the stream of this process.
+    """
+
+    def __init__(self, batches: Batches):
+        super().__init__()
+        self._batches, self._asked = batches, False
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if self._asked:
+            return
+        self._asked = True
+        group = processes.Processes()
+        found = len(set(group.gathered(self._batches.first)))
+        if found < min(group.count, processes.shards()):
+            # As if the first batch had been refused, before its step.
+            self._batches.passed = 0
+            self._batches.error = ValueError(
+                "Each process must have its own part of the data, and several yield the same: give arrays or a "
+                "tf.data.Dataset with DataParallel(), which deals them out, or have the stream of each process yield "
+                f"its part alone. Received: {found} different first batches in {group.count} processes"
+            )
+            raise self._batches.error
 
 
 class _Checked(keras.utils.PyDataset):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_vae.training import averages, checks, values
+from keras_vae.training import averages, checks, processes, values
 from keras_vae.training.stream import ArrayFeed, StepOrder
 
 
@@ -77,15 +77,17 @@ def for_fit(
         feed = _feed(
             model, given, batch_size, class_weight, whole=True, shuffle=bool(shuffle), steps_per_epoch=steps_per_epoch
         )
+        check_shares(model, feed)
     elif isinstance(given.x, ArrayFeed):
         feed = given.x
         feed.check(model)
+        check_shares(model, feed)
         if not feed.binarize:
             model.likelihood.see(feed.y if model.target else feed.x)
     else:
         _check_stream(given)
         model.likelihood.check_stream()
-        stream = batches.wrap(given.x, classes=class_weight is not None)
+        stream = batches.wrap(processes.dealt_out(given.x), classes=class_weight is not None)
         if class_weight is not None and isinstance(stream, types.GeneratorType):
             # Keras has no class weights for generators.
             weighted = functools.partial(_weighted, class_weight=class_weight)
@@ -93,8 +95,10 @@ def for_fit(
         train = {"x": stream, "steps_per_epoch": steps_per_epoch, "class_weight": class_weight}
         # Keras shuffles the batches of a PyDataset unless told not to, and warns where it cannot.
         train["shuffle"] = isinstance(stream, keras.utils.PyDataset) and shuffle
-        return train, validation, [], _again(model, stream, class_weight)
-    return {"x": feed.stream(), "shuffle": False}, validation, [StepOrder(feed, model)], feed.again
+        order = [checks.Distinct(batches)] if processes.come_dealt_out() else []
+        return train, validation, order, _again(model, stream, class_weight)
+    stream = feed.stream(processes.shards(model))
+    return {"x": stream, "shuffle": False}, validation, [StepOrder(feed, model)], feed.again
 
 
 def for_evaluation(model: keras.Model, batches: checks.Batches, given: Given, batch_size: int | None) -> dict:
@@ -110,12 +114,13 @@ def for_evaluation(model: keras.Model, batches: checks.Batches, given: Given, ba
         ValueError: for data that the model cannot see.
     """
     if given.arrays:
-        return {"x": _feed(model, given, batch_size, None, whole=False, shuffle=False).stream()}
+        feed = _feed(model, given, batch_size, None, whole=False, shuffle=False)
+        return {"x": feed.stream(processes.shards(model))}
     if isinstance(given.x, ArrayFeed):
         given.x.check(model)
-        return {"x": given.x.stream()}
+        return {"x": given.x.stream(processes.shards(model))}
     _check_stream(given)
-    return {"x": batches.wrap(given.x)}
+    return {"x": batches.wrap(processes.dealt_out(given.x))}
 
 
 def batches_of(model: keras.Model, batches: checks.Batches, given: Given, batch_size: int) -> Iterable[tuple]:
@@ -160,10 +165,8 @@ def _feed(model, given, batch_size, class_weight, whole, **order):
     y = checks.checked_y(model, y, len(x), whole)
     if whole:
         model.likelihood.see(y if model.target else x)
-    batch_size = 32 if batch_size is None else batch_size
-    if order["shuffle"]:
-        check_devices(len(x), batch_size)
-    return ArrayFeed(x, y, weights, batch_size, model.seed, **order)
+    processes.Processes(model).check_same(x, y, weights)
+    return ArrayFeed(x, y, weights, 32 if batch_size is None else batch_size, model.seed, **order)
 
 
 def _check_stream(given):
@@ -206,14 +209,16 @@ def _class_weights(y, sample_weight, class_weight):
     return np.array([class_weight.get(int(label), 1.0) for label in labels.reshape(-1)], dtype="float32")
 
 
-def check_devices(count: int, batch_size: int) -> None:
-    """Keras' data parallelism cannot deal out a batch that is no multiple of the devices."""
-    distribution = keras.distribution.distribution()
-    if not isinstance(distribution, keras.distribution.DataParallel):
-        return
-    devices = int(np.prod(distribution.device_mesh.shape))
-    if batch_size % devices or count % batch_size % devices:
+def check_shares(model: keras.Model, feed: ArrayFeed) -> None:
+    """Refuses batches that cannot be shared out evenly, where layers take the moments of what they are given.
+
+    Raises:
+        ValueError: for a model with batch normalisation.
+    """
+    shards = processes.shards(model)
+    normalised = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model._flatten_layers())
+    if normalised and any(size % shards for size in feed.sizes):
         raise ValueError(
-            f"With data parallelism over {devices} devices every batch must be a multiple of {devices}, the last "
-            f"one of an epoch too. Received: {count} images, batch_size={batch_size}"
+            f"Over {shards} devices every batch of a model with batch normalisation must be a multiple of {shards}, "
+            f"the last one of an epoch too. Received: {len(feed.x)} images, batch_size={feed.batch_size}"
         )

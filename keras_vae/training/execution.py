@@ -22,14 +22,17 @@ def steps_per_execution(
         callbacks: those of a user; where one wants to be called at each batch, it is one step.
         counted: whether a user says how many steps are made, which several at a time might overrun.
     """
-    # A loop of several steps fails on replicas.
-    replicas = getattr(getattr(model, "distribute_strategy", None), "num_replicas_in_sync", 1)
-    one = counted or model.run_eagerly or replicas > 1 or not backend.LOOPS_IN_GRAPHS
+    one = counted or model.run_eagerly or on_replicas(model) or not backend.LOOPS_IN_GRAPHS
     if one or any(map(_wants_batches, callbacks)):
         return 1
     slow = (keras.layers.RNN, keras.layers.MultiHeadAttention)
     layers = model._flatten_layers()
     return 1 if any(isinstance(layer, slow) or hasattr(layer, "kernel_size") for layer in layers) else SEVERAL
+
+
+def on_replicas(model: keras.Model) -> bool:
+    """Whether replicas of a TensorFlow strategy train the model, on which a loop of several steps fails."""
+    return getattr(getattr(model, "distribute_strategy", None), "num_replicas_in_sync", 1) > 1
 
 
 def _wants_batches(callback):

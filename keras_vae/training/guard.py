@@ -9,12 +9,15 @@ import numpy as np
 
 from keras_vae import backend
 from keras_vae.training.checks import Batches
+from keras_vae.training.processes import Processes
 
 
 def _state(model):
     optimizer = model.optimizer.variables if getattr(model, "optimizer", None) else []
     held = {id(v) for v in model.objective.held}
-    return [*(v for v in model.variables if id(v) not in held), *model.metrics_variables, *optimizer]
+    # Metrics begin anew with each epoch, and reading them takes all machines; but a loop that fails may lose them.
+    metrics = model.metrics_variables if backend.LOOPS_TAKE_STATE else []
+    return [*(v for v in model.variables if id(v) not in held), *metrics, *optimizer]
 
 
 class Kept:
@@ -26,8 +29,7 @@ class Kept:
 
     def __init__(self, model: keras.Model):
         self._model = model
-        # numpy may share memory with the backend, which writes in place: hence the copy.
-        self.values = [np.array(keras.ops.convert_to_numpy(v)) for v in _state(model)]
+        self.values = [backend.kept(v) for v in _state(model)]
 
     def restore(self) -> None:
         """Puts it back."""
@@ -46,11 +48,11 @@ class LastGoodWeights(keras.callbacks.Callback):
         model: the model to watch.
     """
 
-    # Looking at a loss needs no weights, so Keras may go on dispatching steps meanwhile.
-    async_safe = True
-
     def __init__(self, model: keras.Model):
         super().__init__()
+        # Looking at a loss needs no weights, so Keras may go on dispatching steps meanwhile; but several processes stop
+        # at the same step.
+        self.async_safe = Processes(model).count == 1
         # Not `self.model`, which on JAX takes the state out of the running loop at each look.
         self._watched = model
         self._kept = None
@@ -59,7 +61,7 @@ class LastGoodWeights(keras.callbacks.Callback):
     def _finite_state(self):
         """A copy of the model's state, or None if it has NaN or infinite values."""
         kept = Kept(self._watched)
-        return kept if all(np.isfinite(v).all() for v in kept.values if v.dtype.kind == "f") else None
+        return kept if backend.all_finite(kept.values) else None
 
     def restore(self) -> None:
         """Puts the remembered state back, if there is one."""

@@ -21,11 +21,12 @@ class _Scoring:
         """Scores a batch.
 
         Returns:
-            The loss that is minimised, a scalar; {name: (B,) or scalar} of what is logged; (B,) weights or None.
+            The loss that is minimised, a scalar; {name: (B,) or scalar} of what is logged; (B,) weights or None; the
+            number of examples, a scalar, as a sum of weights, 1 where there are none.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        # Where the model takes none, they have become weights.
-        y = None if y is None or not self.takes_y else ops.cast(y, "float32")
+        # Where the model takes none, they have become weights; labels without elements are none, too.
+        y = None if y is None or not self.takes_y or y.shape[-1:] == (0,) else ops.cast(y, "float32")
         if sample_weight is not None:
             sample_weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
         samples = self.objective.samples
@@ -41,16 +42,14 @@ class _Scoring:
             terms["perplexity"] = inference.perplexity(self.codes, self.books)
         terms = {name: inference.mean(value) for name, value in terms.items()}
         loss = inference.batch_mean(ops.convert_to_tensor(terms.pop("loss")))
-        return loss + sum(self.losses), terms, sample_weight
-
-    def _log(self, loss, terms, sample_weight, data):
-        """Adds a batch to the epoch's means; returns them so far."""
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        # As a sum of weights, 1 where there are none.
         count = ops.cast(ops.shape(x)[0], "float32") if sample_weight is None else ops.sum(sample_weight)
+        return loss + sum(self.losses), terms, sample_weight, count
+
+    def _log(self, loss, terms, sample_weight, count):
+        """Adds a batch to the epoch's means; returns them so far."""
         for tracker, value in ((self._loss_tracker, loss), *((self.trackers[n], v) for n, v in terms.items())):
             # As `update_state` does, in two operations instead of ten.
-            tracker.total.assign_add(weighted_mean(value, sample_weight) * count)
+            tracker.total.assign_add(_times(weighted_mean(value, sample_weight), count))
             tracker.count.assign_add(count)
         return self.get_metrics_result()
 
@@ -64,19 +63,38 @@ if backend.NAME == "tensorflow":
         def train_step(self, data: Any) -> dict[str, Tensor]:
             """One update; returns the means of the epoch so far, in nats."""
             with _after(data):
-                replicas = tf.distribute.get_strategy().num_replicas_in_sync
                 with tf.GradientTape() as tape:
-                    loss, terms, weight = self._score(data, training=True)
-                    scaled = self.optimizer.scale_loss(loss / replicas)
+                    loss, *rest, count = self._score(data, training=True)
+                    scaled = self.optimizer.scale_loss(_part(loss, count))
                 variables = self.trainable_variables
                 self.optimizer.apply(tape.gradient(scaled, variables), variables)
                 self.step.assign_add(1)
-                return self._log(loss, terms, weight, data)
+                return _reducible(self._log(loss, *rest, count))
 
         def test_step(self, data: Any) -> dict[str, Tensor]:
             """Scores a batch as training would; returns the means so far, in nats."""
             with _after(data):
-                return self._log(*self._score(data, training=False), data)
+                return _reducible(self._log(*self._score(data, training=False)))
+
+        def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+            """Nothing: all is built. (Keras would call the model on a batch, which fails on several machines.)"""
+
+    def _part(loss, count):
+        """What a replica adds to the loss of the whole batch, by how many of its examples it has."""
+        context = tf.distribute.get_replica_context()
+        if context.num_replicas_in_sync == 1:
+            return loss
+        return _times(loss, tf.math.divide_no_nan(count, context.all_reduce("sum", count)))
+
+    def _times(value, count):
+        # The last batch may leave a replica without examples, and their mean is NaN.
+        alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
+        return value * count if alone else tf.math.multiply_no_nan(value, count)
+
+    def _reducible(logs):
+        """Logs of a replica as Keras reduces them: over several machines, along an axis."""
+        several = isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
+        return {name: value[None] for name, value in logs.items()} if several else logs
 
     def _after(data):
         """Makes what follows wait for the batch: else TensorFlow counts a step, and moves seeds, at the data's end."""
@@ -94,10 +112,10 @@ else:
             with keras.StatelessScope(
                 state_mapping=list(zip(variables, values, strict=True)), collect_losses=True
             ) as scope:
-                loss, terms, weight = self._score(data, training)
+                scored = self._score(data, training)
                 if training:
                     self.step.assign_add(1)
-            return loss, terms, weight, _values(scope, self.non_trainable_variables)
+            return *scored, _values(scope, self.non_trainable_variables)
 
         def _stateless_log(self, metrics, *scored):
             with keras.StatelessScope(state_mapping=list(zip(self.metrics_variables, metrics, strict=True))) as scope:
@@ -116,15 +134,18 @@ else:
 
             gradients, (*scored, non_trainable) = jax.grad(scaled_loss, has_aux=True)(trainable)
             trainable, optimizer_variables = self.optimizer.stateless_apply(optimizer_variables, gradients, trainable)
-            logs, metrics = self._stateless_log(metrics, *scored, data)
+            logs, metrics = self._stateless_log(metrics, *scored)
             return logs, (trainable, non_trainable, optimizer_variables, metrics)
 
         def test_step(self, state: tuple, data: Any) -> tuple[dict[str, Tensor], tuple]:
             """Scores a batch as training would; returns the means so far, in nats, and the new state."""
             trainable, non_trainable, metrics = state
             *scored, non_trainable = self._stateless_score(trainable, non_trainable, data, training=False)
-            logs, metrics = self._stateless_log(metrics, *scored, data)
+            logs, metrics = self._stateless_log(metrics, *scored)
             return logs, (trainable, non_trainable, metrics)
+
+    def _times(value, count):
+        return value * count
 
     def _values(scope, variables):
         """The values that `variables` have after what happened in a stateless scope."""

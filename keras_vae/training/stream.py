@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_vae import backend
 from keras_vae.names import check_whole
-from keras_vae.training import checks, values
+from keras_vae.training import checks, processes, values
 
 if backend.NAME == "tensorflow":
     import tensorflow as tf
@@ -63,6 +63,12 @@ class ArrayFeed:
         # Batches that were taken before the epoch that comes, and those in it: fewer in the rest of one.
         self.start, self.batches = 0, self.steps
 
+    @property
+    def sizes(self) -> set[int]:
+        """How many examples are in a batch, and in the last of a pass."""
+        last = self.batch_size if self.steps_per_epoch else (len(self.x) - 1) % self.batch_size + 1
+        return {last} if len(self.x) < self.batch_size and not self.steps_per_epoch else {self.batch_size, last}
+
     def check(self, model: keras.Model) -> None:
         """Refuses data that `model` does not expect of this feed.
 
@@ -70,6 +76,7 @@ class ArrayFeed:
             ValueError: saying what was found, and what to do.
         """
         likelihood = model.likelihood
+        processes.Processes(model).check_same(self.x, self.y, self.sample_weight)
         checks.checked_y(model, self.y, len(self.x))
         checks.checked_weights(self.sample_weight, len(self.x))
         if model.target and (self.flip or self.binarize):
@@ -113,9 +120,13 @@ class ArrayFeed:
             return np.arange(count, dtype=np.int64)
         return np.random.default_rng([self.seed, number]).permutation(count).astype(np.int64)
 
-    def stream(self) -> Any:
-        """What Keras' `fit` takes: a tf.data.Dataset on TensorFlow, a PyDataset on JAX; x, (x, y) or (x, y, w)."""
-        return self._tf_data() if backend.NAME == "tensorflow" else _Batches(self)
+    def stream(self, shards: int = 1) -> Any:
+        """What Keras' `fit` takes: a tf.data.Dataset on TensorFlow, a PyDataset on JAX; x, (x, y) or (x, y, w).
+
+        Args:
+            shards: into how many parts devices cut a batch.
+        """
+        return self._tf_data(shards) if backend.NAME == "tensorflow" else _Batches(self, shards)
 
     def again(self) -> Iterable[tuple[np.ndarray, ...]]:
         """The batches of one more pass, all of the same size, in numpy; they change nothing of the order."""
@@ -132,8 +143,8 @@ class ArrayFeed:
             return (x, y, sample_weight)
         return (x,) if y is None else (x, y)
 
-    def _tf_data(self):
-        binarize = self.binarize
+    def _tf_data(self, shards):
+        binarize, several = self.binarize, shards > 1
         # Host memory: a data set that fits there may not fit on the GPU.
         with tf.device("CPU:0"):
             rows = [None if a is None else _rows(a) for a in (self.x, self.y, self.sample_weight)]
@@ -150,6 +161,9 @@ class ArrayFeed:
             if binarize:
                 levels = tf.random.stateless_uniform(tf.shape(x), seed, maxval=255, dtype=tf.int32)
                 x = tf.cast(levels < tf.cast(x, tf.int32), tf.float32)
+            if y is None and weight is not None and several:
+                # A strategy's iterators have no None.
+                y = tf.zeros([tf.shape(x)[0], 0])
             return self._pack(x, y, weight)
 
         def one_epoch(_):
@@ -166,7 +180,11 @@ class ArrayFeed:
         # Translating functions that have no branches takes longer than tracing them.
         as_it_is = tf.autograph.experimental.do_not_convert
         stream = tf.data.Dataset.range(1).flat_map(as_it_is(one_epoch))
-        return stream.apply(tf.data.experimental.assert_cardinality(self.batches)).prefetch(2)
+        # Of several processes, each makes all batches, and keeps its part of each.
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+        stream = stream.apply(tf.data.experimental.assert_cardinality(self.batches))
+        return stream.with_options(options).prefetch(2)
 
 
 def _rows(array):
@@ -186,12 +204,20 @@ def _rows(array):
 
 
 class _Batches(keras.utils.PyDataset):
-    """An `ArrayFeed`'s current epoch, batch by batch, in numpy."""
+    """An `ArrayFeed`'s current epoch, batch by batch, in numpy: what this process has of each.
 
-    def __init__(self, feed):
+    Where devices share a batch, one that they cannot share evenly is filled up with examples of weight 0.
+
+    Args:
+        feed: the feed.
+        shards: into how many parts devices cut a batch.
+    """
+
+    def __init__(self, feed, shards=1):
         super().__init__()
-        self._feed = feed
+        self._feed, self._shards = feed, shards
         self._order = None
+        self._filled = any(size % shards for size in feed.sizes)
 
     def on_epoch_begin(self):
         self._order = None
@@ -205,14 +231,21 @@ class _Batches(keras.utils.PyDataset):
             self._order = (feed.start, feed.order())
         chosen = self._order[1][index]
         chosen = chosen[chosen >= 0]
-        x, y, weight = (None if a is None else np.asarray(a)[chosen] for a in (feed.x, feed.y, feed.sample_weight))
+        count, size = len(chosen), -(-len(chosen) // self._shards) * self._shards
+        chosen = np.pad(chosen, (0, size - count), mode="edge")
+        own = processes.own_rows(size) if self._shards > 1 else slice(None)
+        given = (feed.x, feed.y, feed.sample_weight)
+        x, y, weight = (None if a is None else np.asarray(a)[chosen[own]] for a in given)
+        if self._filled:
+            there = (np.arange(size) < count)[own].astype(np.float32)
+            weight = there if weight is None else weight * there
         if feed.flip:
             # A stream beside that of the binarisation. (Not 0, with which it would be the same: numpy pads seeds so.)
-            flipped = np.random.default_rng([feed.seed, feed.start + index, 1]).random((len(x), 1, 1, 1)) < 0.5
-            x = np.where(flipped, x[:, :, ::-1], x)
+            flipped = np.random.default_rng([feed.seed, feed.start + index, 1]).random((size, 1, 1, 1)) < 0.5
+            x = np.where(flipped[own], x[:, :, ::-1], x)
         if feed.binarize:
             rng = np.random.default_rng([feed.seed, feed.start + index])
-            x = (rng.integers(0, 255, x.shape, dtype=np.uint8) < x).astype(np.float32)
+            x = (rng.integers(0, 255, (size, *x.shape[1:]), dtype=np.uint8)[own] < x).astype(np.float32)
         return feed._pack(x, y, weight)
 
 
@@ -225,7 +258,7 @@ class StepOrder(keras.callbacks.Callback):
         self._feed, self._trained = feed, model
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._feed.start = int(keras.ops.convert_to_numpy(self._trained.step))
+        self._feed.start = self._trained.steps
 
 
 def evenly(count: int, x: np.ndarray) -> np.ndarray:
