@@ -892,6 +892,9 @@ def test_a_run_of_arrays_is_in_their_units(run_of_arrays, capsys):
     metrics = results["metrics"]
     assert metrics["log_prob"]["value"] == pytest.approx(metrics["baseline_log_prob"]["value"], abs=2)
     assert "squared_error" not in metrics and "units of the data" in results["preprocessing"]
+    # Of the epoch that is kept, which is the best one.
+    best = max(presets.read_results(folder / "run" / "results.json")["history"]["val_elbo"])
+    assert results["validation"]["elbo"] == pytest.approx(best, rel=1e-5)
     samples, x = np.load(folder / "run" / "samples.npy"), np.load(folder / "x.npy")
     assert np.abs(samples.mean(axis=0) - x.mean(axis=0)).max() < 40
     assert cli.main(["score", str(folder / "run"), str(folder / "x.npy"), "--samples", "5", "--json"]) == 0

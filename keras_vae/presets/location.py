@@ -26,10 +26,14 @@ def entries(pattern: str | None = None, trained: bool = True) -> list[str]:
         pattern: which of them, "mnist*"; None: all.
         trained: whether they must have weights; otherwise a recipe will do.
     """
+    chosen = sorted(path.name for path in ZOO.iterdir())
+    chosen = chosen if pattern is None else fnmatch.filter(chosen, pattern)
+    return [name for name in chosen if _is_entry(name, trained)]
+
+
+def _is_entry(name, trained):
     needed = (CONFIG, WEIGHTS, RESULTS) if trained else (CONFIG,)
-    found = [path.parent for path in ZOO.glob(f"*/{CONFIG}")]
-    found = sorted(entry.name for entry in found if all((entry / file).is_file() for file in needed))
-    return found if pattern is None else fnmatch.filter(found, pattern)
+    return all((ZOO / name / file).is_file() for file in needed)
 
 
 def find(name: str | Path, trained: bool = True) -> Path:
@@ -47,20 +51,23 @@ def find(name: str | Path, trained: bool = True) -> Path:
     if str(name).startswith(hub.SCHEME):
         return hub.download(str(name))
     entry = str(name).removeprefix("zoo/").rstrip("/")
-    known = entries(trained=trained)
-    if entry in known:
-        return ZOO / entry
-    if entry in entries(trained=False):
-        raise UnknownName(
-            f"This entry has a recipe but no weights yet: keras-vae train zoo/{entry} makes them. With weights: "
-            f"{', '.join(map(repr, known)) or 'none'}. Received: {str(name)!r}"
-        )
     # Names of nobody's home, and of more characters than a file's.
     with contextlib.suppress(OSError, RuntimeError):
+        # Of many entries, only the one is looked at.
+        is_name = Path(entry).name == entry != ""
+        if is_name and _is_entry(entry, trained):
+            return ZOO / entry
+        if is_name and _is_entry(entry, False):
+            known = ", ".join(map(repr, entries())) or "none"
+            raise UnknownName(
+                f"This entry has a recipe but no weights yet: keras-vae train zoo/{entry} makes them. With weights: "
+                f"{known}. Received: {str(name)!r}"
+            )
         path = Path(name).expanduser()
         if path.is_dir():
             return path
     try:
+        known = entries(trained=trained)
         return ZOO / names.one_of(entry, known, "preset, neither an entry of the zoo nor a directory")
     except ValueError as error:
         raise UnknownName(str(error)) from None

@@ -121,6 +121,8 @@ class Results(TypedDict):
     # Of the training that the weights at the beginning came from.
     epochs_before: NotRequired[int]
     epoch_kept: NotRequired[int]
+    # Of that epoch, in nats unless a metric has another unit: what settings are chosen by, not by the test split.
+    validation: NotRequired[dict[str, float]]
     seconds_per_epoch: NotRequired[float]
     training_seconds: NotRequired[float]
     parameters: NotRequired[int]

@@ -195,6 +195,7 @@ def _run(recipe, out, about, ends, verbose, command, preset, together):
             "epochs_planned": recipe.epochs,
             **({"epochs_before": about["epochs_before"]} if "epochs_before" in about else {}),
             "epoch_kept": vae.steps // train.steps,
+            "validation": _validated(recorder.history, vae.steps // train.steps),
             **({"seconds_per_epoch": statistics.median(seconds)} if seconds else {}),
             "training_seconds": round(sum(seconds) + record.get("seconds", 0), 3),
             "parameters": presets.parameters(vae),
@@ -230,6 +231,12 @@ def _run(recipe, out, about, ends, verbose, command, preset, together):
     if interrupted():
         raise Interrupted(results)
     return results
+
+
+def _validated(history, epoch):
+    """{name: value} of the validation split after an epoch; empty in the first one."""
+    values = {name: values[epoch - 1] for name, values in history.items() if name.startswith("val_") and epoch}
+    return {name.removeprefix("val_"): float(f"{value:.6g}") for name, value in values.items()}
 
 
 def _start(vae, name, verbose):
