@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from keras_vae import data, files, likelihoods, metrics, names, presets, schedules
 from keras_vae.callbacks import Deadline
@@ -942,3 +943,15 @@ def test_what_suits_data_follows_from_how_much_there_is():
     assert many["batch_size"] == 128 and many["epochs"] == 30
     some = suiting("photos", ("pictures", 300))
     assert 3000 <= some["epochs"] * -(-300 // some["batch_size"]) < 3300
+
+
+@pytest.mark.long
+def test_a_folder_of_few_pictures_trains(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        (tmp_path / "photos" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(rng.integers(0, 255, (20, 30, 3), "uint8"))
+        image.save(tmp_path / "photos" / "ab"[number % 2] / f"{number}.png")
+    given = {"image_size": 16, "network": "mlp:[8]", "epochs": 1, "eval_samples": 2, "verbose": False}
+    results = experiment.run(tmp_path / "photos", tmp_path / "run", **given)
+    assert np.isfinite(results["metrics"]["log_prob"]["value"]) and results["training_images"] == 10

@@ -102,8 +102,8 @@ def evaluate(
                 results[name]["standard_error"] = -metrics.bits_per_dim(results[source]["standard_error"], dims)
 
     plain = {"split": "test", "images": len(test), "samples": 0}
-    # Codes have no means.
-    if not vae.has_codes:
+    # Codes have no means, and one image has no variance.
+    if not vae.has_codes and len(test) > 1:
         z = vae.encode(test, y, batch_size=EVALUATION_BATCH)
         groups = {f"_{index}": group for index, group in enumerate(vae.split(z))} if vae.kl_names else {}
         for group, means in ({"": z} | groups).items():

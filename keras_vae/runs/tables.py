@@ -3,13 +3,16 @@
 from pathlib import Path
 
 import numpy as np
-from sklearn.mixture import GaussianMixture
+from sklearn.covariance import LedoitWolf
 
 from keras_vae.data import DataSet, Schema
 from keras_vae.models.base import LatentVariableModel
 
 ROWS = 100
-_GAUSSIAN = "a Gaussian with full covariance{}, fitted to training examples; a missing value is the mean of its column"
+_GAUSSIAN = (
+    "a Gaussian with full covariance{}, fitted to training examples by the rule of Ledoit and Wolf; a missing value is "
+    "the mean of its column"
+)
 _OF_COLUMNS = " of the real columns and counts, and the frequencies of the categories"
 _REAL = ("normal", "log_normal", "counts")
 # Numbers of an example, beyond which a covariance takes too long.
@@ -80,8 +83,9 @@ def _gaussian(train, x):
     """The log-density of the elements that are there, of a Gaussian that is fitted: (N,)."""
     from scipy.stats import multivariate_normal
 
-    gaussian = GaussianMixture(1, reg_covar=1e-4).fit(train)
-    mean, covariance = gaussian.means_[0], gaussian.covariances_[0]
+    # Of fewer examples than numbers, a covariance as it is found has no inverse.
+    gaussian = LedoitWolf().fit(train)
+    mean, covariance = gaussian.location_, gaussian.covariance_
     found, there = np.zeros(len(x)), ~np.isnan(x)
     for pattern in np.unique(there, axis=0):
         if pattern.any():
