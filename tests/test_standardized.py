@@ -55,6 +55,9 @@ def test_what_is_missing_is_left_out_and_filled_in_in_its_units():
     for found, expected in zip((vae.likelihood.loc, vae.likelihood.scale), moments(holes), strict=True):
         np.testing.assert_allclose(np.array(found), expected, rtol=1e-4)
     filled = vae.impute(holes, samples=10, seed=0)
+    # A mask says the same.
+    masked = np.ma.masked_array(np.nan_to_num(holes, nan=-999.0), np.isnan(holes))
+    np.testing.assert_array_equal(vae.impute(masked, samples=10, seed=0), filled)
     assert np.abs((filled - LOC) / SCALE).max() < 6
     np.testing.assert_array_equal(filled[~np.isnan(holes)], holes[~np.isnan(holes)])
 

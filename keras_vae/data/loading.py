@@ -120,6 +120,8 @@ def _reason(name, path):
             "This is a file, but a data set is a folder of images, whose path to give, or a table: "
             f"{', '.join(TABLE_SUFFIXES)}, or of arrays: {', '.join(arrays.SUFFIXES)}."
         )
+    if path.suffix in (*TABLE_SUFFIXES, *arrays.SUFFIXES):
+        return f"The file {str(path)!r} does not exist (seen from {os.getcwd()!r})."
     if path.name != name:
         return f"The folder {str(path)!r} does not exist (seen from {os.getcwd()!r})."
     near = nearest(name.lower(), names())

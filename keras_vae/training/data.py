@@ -62,7 +62,7 @@ def for_fit(
                 "`validation_split` takes the last share of arrays; split a stream yourself and give "
                 f"`validation_data`. Received: x of type {type(given.x).__name__}"
             )
-        given, validation_data = _split(given, validation_split)
+        given, validation_data = _split(given, validation_split, model.missing)
         if class_weight is not None and model.label_shape is None:
             # There they weigh nothing, as in Keras.
             validation_data = validation_data._replace(y=None)
@@ -182,11 +182,11 @@ def _check_stream(given):
             )
 
 
-def _split(given, fraction):
+def _split(given, fraction, missing):
     """Keras' `validation_split`: the last share of the arrays, before they are shuffled."""
     if not 0 < fraction < 1:
         raise ValueError(f"`validation_split` must be between 0 and 1. Received: validation_split={fraction!r}")
-    arrays = [values.as_array(given.x), *(None if a is None else np.asarray(a) for a in given[1:])]
+    arrays = [values.as_array(given.x, missing), *(None if a is None else np.asarray(a) for a in given[1:])]
     cut = int(len(arrays[0]) * (1 - fraction))
     if cut in (0, len(arrays[0])):
         raise ValueError(f"Too few images to split. Received: {len(arrays[0])} images, validation_split={fraction!r}")

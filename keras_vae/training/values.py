@@ -44,11 +44,12 @@ _LARGEST_COUNT = 2**24
 _ROUNDING = 1e-6
 
 
-def as_array(x: Any) -> np.ndarray:
+def as_array(x: Any, missing: bool = False) -> np.ndarray:
     """What a user calls an array, as numpy has it; floats as float32, which is what a model sees.
 
     Args:
         x: numpy array, a backend's tensor, nested lists, a DataFrame, or a scipy.sparse matrix.
+        missing: whether values may be missing; then those that are masked are.
 
     Raises:
         ValueError: for masked values, dictionaries, streams, and what else is no array of numbers.
@@ -65,10 +66,12 @@ def as_array(x: Any) -> np.ndarray:
             "other methods arrays alone. "
             f"Received: {type(x).__name__}"
         )
+    if np.ma.is_masked(x) and missing:
+        x = x.astype("float32").filled(np.nan)
     if np.ma.is_masked(x):
         raise ValueError(
-            "The data has masked values, which a model would see as they are stored: replace them, x.filled(value) "
-            "(np.nan, where the model was made with missing=True), or leave those examples out. "
+            "The data has masked values, which a model would see as they are stored: replace them, x.filled(value), "
+            "or leave those examples out. A model that is made with missing=True takes them as they are. "
             f"Received: {int(np.ma.count_masked(x))} masked values"
         )
     x = x.toarray() if _is_sparse(x) else np.asarray(x)
@@ -264,7 +267,7 @@ def check_array(
         whole: whether it is a whole data set.
         missing: whether NaN stands for elements that are missing.
     """
-    x = as_array(x)
+    x = as_array(x, missing)
     check_shape(x.shape, image_shape)
     if len(x) == 0:
         raise ValueError(f"The data set is empty. Received: shape {x.shape}")
