@@ -24,7 +24,7 @@ def losses(devices):
     # The last batch cannot be shared evenly.
     history["loss"] += vae.fit(COMPOSITIONS[0].images(47), batch_size=16, epochs=2, verbose=0).history["loss"]
     encoder = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.BatchNormalization(), keras.layers.Flatten()])
-    normalised = kv.VAE(encoder, kv.networks.mlp((8, 8, 1), 3)[1], 3, likelihood="bernoulli")
+    normalised = kv.VAE(encoder, kv.networks.mlp((8, 8, 1), 3)[1], likelihood="bernoulli")
     normalised.compile()
     try:
         normalised.fit(COMPOSITIONS[0].images(47), batch_size=16, verbose=0)
