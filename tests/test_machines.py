@@ -94,10 +94,16 @@ with scope():
     else:
         batches = [x[w > 0] for x, _, w in map(stream.__getitem__, range(len(stream)))]
     found["seen"] = [b.reshape(-1).astype(int).tolist() for b in batches]
-    try:
-        vae.fit(1 - x if rank else x, verbose=0)
-    except ValueError as error:
-        found["refused"] = [str(error)]
+    found["predicted"] = vae.predict(x, verbose=0).shape
+    found["on_batch"] = [vae.test_on_batch(x[:16], return_dict=True)["kl"], build().train_on_batch(x[:16])]
+    found["refused"] = []
+    for given, seed in ((1 - x if rank else x, 0), (x, rank)):
+        vae.seed = seed
+        try:
+            vae.fit(given, verbose=0)
+        except ValueError as error:
+            found["refused"].append(str(error))
+    vae.seed = 0
     if backend == "jax":
         def fit_stream(dealt_out, batches):
             keras.distribution.distribution().auto_shard_dataset = not dealt_out
@@ -130,7 +136,9 @@ def check_together(found):
     # Interrupted after two epochs, and gone on with.
     assert chief["resumed"]["loss"] == chief["together"]["loss"][2:] and chief["exact"] and other["exact"]
     assert len(chief["best"]) == 2
-    assert "same arrays" in chief["refused"][0] and "same arrays" in other["refused"][0]
+    assert chief["predicted"] == [49, 8, 8, 1] and chief["on_batch"] == other["on_batch"]
+    for process in found:
+        assert "same arrays" in process["refused"][0] and "same arrays" in process["refused"][1]
 
 
 @pytest.mark.long
@@ -154,7 +162,7 @@ def test_two_processes_of_jax_train_one_model(tmp_path):
     found = [json.loads(text.splitlines()[-1]) for text in printed]
     check_together(found)
     for process in found:
-        assert "dealt out" in process["refused"][1] and "several yield the same" in process["refused"][2]
+        assert "dealt out" in process["refused"][2] and "several yield the same" in process["refused"][3]
         # What was refused after its first step is undone.
         assert process["steps"] == [12, 13]
     assert (tmp_path / "log.csv").read_text().count("\n") == 4
