@@ -53,9 +53,9 @@ def build(seed=0):
     vae.compile(keras.optimizers.Adam(1e-2))
     return vae
 
-# 47 images are two batches of 16 and one of 15, which cannot be halved.
-x = (np.random.default_rng(0).random((47, 8, 8, 1)) < 0.4).astype("float32")
-weights = np.linspace(0, 2, 47).astype("float32")
+# 49 images are three batches of 16 and one of 1, of which a process has none.
+x = (np.random.default_rng(0).random((49, 8, 8, 1)) < 0.4).astype("float32")
+weights = np.linspace(0, 2, 49).astype("float32")
 
 def fit(vae, epochs=3, **options):
     given = {"sample_weight": weights, "validation_data": x[:33], "batch_size": 16, "verbose": 0}
@@ -85,7 +85,7 @@ with scope():
     found["resumed"] = fit(resumed, callbacks=[backup])
     found["exact"] = all(map(np.array_equal, all_weights(vae), all_weights(resumed)))
     found["seed"] = build(seed=None).seed
-    numbers = np.arange(47, dtype="float32").reshape(47, 1, 1, 1)
+    numbers = np.arange(49, dtype="float32").reshape(49, 1, 1, 1)
     stream = ArrayFeed(numbers, batch_size=16, seed=1, shuffle=True).stream(2)
     if backend == "tensorflow":
         batches = strategy.experimental_distribute_dataset(stream)
@@ -94,10 +94,16 @@ with scope():
     else:
         batches = [x[w > 0] for x, _, w in map(stream.__getitem__, range(len(stream)))]
     found["seen"] = [b.reshape(-1).astype(int).tolist() for b in batches]
-    try:
-        vae.fit(1 - x if rank else x, verbose=0)
-    except ValueError as error:
-        found["refused"] = [str(error)]
+    found["predicted"] = vae.predict(x, verbose=0).shape
+    found["on_batch"] = [vae.test_on_batch(x[:16], return_dict=True)["kl"], build().train_on_batch(x[:16])]
+    found["refused"] = []
+    for given, seed in ((1 - x if rank else x, 0), (x, rank)):
+        vae.seed = seed
+        try:
+            vae.fit(given, verbose=0)
+        except ValueError as error:
+            found["refused"].append(str(error))
+    vae.seed = 0
     if backend == "jax":
         def fit_stream(dealt_out, batches):
             keras.distribution.distribution().auto_shard_dataset = not dealt_out
@@ -126,11 +132,13 @@ def check_together(found):
     assert chief["seed"] == other["seed"] == 100
     for ours, theirs in zip(chief["seen"], other["seen"], strict=True):
         assert not set(ours) & set(theirs)
-    assert sorted(itertools.chain(*chief["seen"], *other["seen"])) == list(range(47))
+    assert sorted(itertools.chain(*chief["seen"], *other["seen"])) == list(range(49))
     # Interrupted after two epochs, and gone on with.
     assert chief["resumed"]["loss"] == chief["together"]["loss"][2:] and chief["exact"] and other["exact"]
     assert len(chief["best"]) == 2
-    assert "same arrays" in chief["refused"][0] and "same arrays" in other["refused"][0]
+    assert chief["predicted"] == [49, 8, 8, 1] and chief["on_batch"] == other["on_batch"]
+    for process in found:
+        assert "same arrays" in process["refused"][0] and "same arrays" in process["refused"][1]
 
 
 @pytest.mark.long
@@ -154,9 +162,9 @@ def test_two_processes_of_jax_train_one_model(tmp_path):
     found = [json.loads(text.splitlines()[-1]) for text in printed]
     check_together(found)
     for process in found:
-        assert "dealt out" in process["refused"][1] and "several yield the same" in process["refused"][2]
+        assert "dealt out" in process["refused"][2] and "several yield the same" in process["refused"][3]
         # What was refused after its first step is undone.
-        assert process["steps"] == [9, 10]
+        assert process["steps"] == [12, 13]
     assert (tmp_path / "log.csv").read_text().count("\n") == 4
     assert not (tmp_path / "backup").exists()
 

@@ -239,7 +239,11 @@ class Train(ObjectiveTrainer):
 
     def _batch(self, x, y, sample_weight):
         x = self._checked(x)
-        return x, checks.checked_y(self, y, len(x)), checks.checked_weights(sample_weight, len(x))
+        given = x, checks.checked_y(self, y, len(x)), checks.checked_weights(sample_weight, len(x))
+        if processes.come_dealt_out():
+            return given
+        own = processes.own_rows(len(x))
+        return tuple(None if a is None else a[own] for a in given)
 
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """Keras' `predict_on_batch`: reconstructions, of a model that is not conditional."""
@@ -251,7 +255,8 @@ class Train(ObjectiveTrainer):
         """Keras' `predict`: reconstructions, as from `reconstruct`; those of a conditional model need `y`."""
         if kwargs.get("batch_size") is not None:
             check_whole(batch_size=kwargs["batch_size"])
-        if self.label_shape is not None:
+        # Of several processes, each gets all.
+        if self.label_shape is not None or (values.is_array(x) and processes.Processes(self).count > 1):
             return self.reconstruct(x, y, batch_size=kwargs.get("batch_size") or 32)
         self._labels(y, None)
         self.renew()

@@ -165,8 +165,9 @@ def _feed(model, given, batch_size, class_weight, whole, **order):
     y = checks.checked_y(model, y, len(x), whole)
     if whole:
         model.likelihood.see(y if model.target else x)
-    processes.Processes(model).check_same(x, y, weights)
-    return ArrayFeed(x, y, weights, 32 if batch_size is None else batch_size, model.seed, **order)
+    feed = ArrayFeed(x, y, weights, 32 if batch_size is None else batch_size, model.seed, **order)
+    processes.Processes(model).check_same(x, y, weights, seed=feed.seed, batch_size=feed.batch_size)
+    return feed
 
 
 def _check_stream(given):

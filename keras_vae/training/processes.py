@@ -73,17 +73,17 @@ class Processes:
         """Whether any process has the flag set."""
         return any(self.gathered(int(flag)))
 
-    def check_same(self, *arrays: np.ndarray | None) -> None:
-        """Refuses arrays that are not the same in all processes.
+    def check_same(self, *arrays: np.ndarray | None, seed: int, batch_size: int) -> None:
+        """Refuses arrays, or what decides their order, that are not the same in all processes.
 
         Raises:
             ValueError: in all of them.
         """
-        if self.count > 1 and len(set(self.gathered(fingerprint(*arrays)))) > 1:
+        if self.count > 1 and len(set(self.gathered(fingerprint(*arrays, np.array([[seed, batch_size]]))))) > 1:
             raise ValueError(
-                "Each process must be given the same arrays, in the same order: each takes its part of every batch. "
-                "For data that lies in parts give a stream of this process's part. "
-                f"Received: arrays that differ between {self.count} processes"
+                "Each process must be given the same arrays, in the same order, and have the same seed and batch size: "
+                "each takes its part of every batch. For data that lies in parts give a stream of this process's part. "
+                f"Received: what differs between {self.count} processes, here seed={seed}, batch_size={batch_size}"
             )
 
     def heard_by(self, callbacks: Iterable[keras.callbacks.Callback]) -> list[keras.callbacks.Callback]:

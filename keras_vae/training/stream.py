@@ -76,7 +76,8 @@ class ArrayFeed:
             ValueError: saying what was found, and what to do.
         """
         likelihood = model.likelihood
-        processes.Processes(model).check_same(self.x, self.y, self.sample_weight)
+        arrays = (self.x, self.y, self.sample_weight)
+        processes.Processes(model).check_same(*arrays, seed=self.seed, batch_size=self.batch_size)
         checks.checked_y(model, self.y, len(self.x))
         checks.checked_weights(self.sample_weight, len(self.x))
         if model.target and (self.flip or self.binarize):
