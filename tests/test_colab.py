@@ -75,13 +75,14 @@ def has_mnist():
         return False
 
 
-def test_there_are_five():
+def test_there_are_six():
     assert [path.stem for path in NOTEBOOKS] == [
         "1_quickstart",
         "2_likelihoods",
         "3_zoo",
         "4_training",
         "5_your_own",
+        "6_fine_tuning",
     ]
 
 

@@ -123,3 +123,14 @@ def test_the_command_says_whether_they_agree(tmp_path, capsys):
     assert cli.main([*command[:-1], "prior", "--json"]) == 0
     by_prior = json.loads(capsys.readouterr().out)
     assert by_prior["proposal"] == "prior" and by_prior["log_prob"] == told["by_prior"]["log_prob"]
+
+
+def test_pieces_in_any_order_have_the_scores_of_the_whole_to_the_bit():
+    vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 4, widths=(64,)), likelihood="bernoulli", seed=0)
+    x = kv.data.convert(digits()[:45], "binary")
+    expected = vae.log_prob(x, samples=20, seed=1)
+    order = np.random.default_rng(0).permutation(45)
+    for pieces in (1, 3, 7):
+        for keys in np.array_split(order, pieces):
+            np.testing.assert_array_equal(vae.log_prob(x[keys], samples=20, seed=1, keys=keys), expected[keys])
+    np.testing.assert_array_equal(vae.log_prob(x[7:8], samples=20, seed=1, keys=[7]), expected[7:8])

@@ -354,7 +354,9 @@ class Use:
             raise ValueError(f"`keys` must be one for each of {len(x)} images. Received: shape {keys.shape}")
         rounds = -(-samples // ROUND)
         at_once = -(-samples // rounds)
-        images = _at_once(len(x), max(1, min(16, chunk // (at_once * (self.classes or 1)))))
+        # A power of two that does not depend on how many images there are: sums of other sizes round otherwise, and the
+        # scores of an array that is cut in pieces are those of the whole to the bit.
+        images = 1 << max(1, min(16, chunk // (at_once * (self.classes or 1)))).bit_length() - 1
         seed = int(backend.seed_pair(seed)[0])
         progress = keras.utils.Progbar(-(-len(x) // images), verbose=verbose, unit_name="chunk")
         function = self._functions(function, samples=at_once, **sizes)
@@ -424,14 +426,6 @@ def _errors(log_sums, samples):
     share = np.exp(log_sums[1] - 2 * log_sums[0])
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.sqrt(np.maximum(samples * share - 1, 0) / np.float64(samples - 1))
-
-
-def _at_once(count, most):
-    """A power of two up to `most`, that few functions are compiled, which pads `count` images by few others."""
-    size = 1 << (most.bit_length() - 1)
-    while size > 1 and -count % size > count // 4:
-        size //= 2
-    return size
 
 
 def _lerp(a, b, t):
