@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy import io, sparse
 
-from keras_vae import data
+from keras_vae import data, likelihoods
 
 RNG = np.random.default_rng(0)
 LEVELS = RNG.integers(0, 256, (60, 9, 8)).astype("uint8")
@@ -134,6 +134,23 @@ def test_what_is_no_picture(tmp_path, name, write, numbers, shape):
     if numbers:
         model = types.SimpleNamespace(image_shape=shape, likelihood=types.SimpleNamespace(data=numbers))
         np.testing.assert_array_equal(np.unique(data.read_images([tmp_path / name], model), axis=0), all_of(dataset))
+
+
+def test_deep_levels_are_read_as_those_of_training(tmp_path):
+    model = types.SimpleNamespace(image_shape=(9, 8, 1), likelihood=types.SimpleNamespace(data="unit interval"))
+    deep = LEVELS.astype("uint16") * 16
+    np.save(tmp_path / "x.npy", deep)
+    np.save(tmp_path / "dark.npy", deep[:5] // 8)
+    assert data.load(tmp_path / "x.npy").depth == 4095
+    model.likelihood.seen_depth = 4095
+    found = data.read_images([tmp_path / "dark.npy"], model)
+    np.testing.assert_allclose(found[..., 0], deep[:5] // 8 / 4095, atol=1 / 255)
+    likelihood = likelihoods.DiscretizedLogistic()
+    likelihood.seen_depth = 4095
+    assert likelihoods.DiscretizedLogistic.from_config(likelihood.get_config()).seen_depth == 4095
+    model.likelihood.seen_depth = 1023
+    with pytest.raises(data.DataError, match="trained on levels up to 1023"):
+        data.read_images([tmp_path / "x.npy"], model)
 
 
 def test_labels_that_are_names_and_those_that_are_none(tmp_path):

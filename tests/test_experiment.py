@@ -929,10 +929,10 @@ def test_results_of_many_are_written_as_they_come(run_of_arrays, tmp_path, capsy
     assert cli.main([*command, str(tmp_path / "s.csv")]) == 0
     assert [len(keys) for keys in calls] == [150, 150, 150, 100] and calls[2][0] == 150
     assert [path.name for path in tmp_path.iterdir()] == ["s.csv"]
-    scores = pd.read_csv(tmp_path / "s.csv", float_precision="round_trip")
+    scores = pd.read_csv(tmp_path / "s.csv", dtype=str)
     assert list(scores.columns) == ["image", "log_prob", "standard_error"] and scores["image"][7].endswith("x.npy[7]")
     vae, x = VAE.from_preset(folder / "run"), np.load(folder / "x.npy")
-    np.testing.assert_array_equal(scores["log_prob"], score(vae, x, samples=4, seed=0))
+    np.testing.assert_array_equal(list(map(float, scores["log_prob"])), score(vae, x, samples=4, seed=0))
     assert cli.main(["encode", *given, "--out", str(tmp_path / "z.npy")]) == 0
     np.testing.assert_allclose(np.load(tmp_path / "z.npy"), vae.encode(x), rtol=1e-4, atol=1e-5)
 

@@ -28,8 +28,11 @@ def moments(x):
 
 @pytest.mark.parametrize(
     ("of", "x"),
-    [("normal", X), ("normal:optimal", X), ("student_t:freedom=3.0", SERIES)],
-    ids=["row", "batch", "series"],
+    [
+        pytest.param("normal", X, id="row"),
+        pytest.param("normal:optimal", X, id="batch", marks=pytest.mark.long),
+        pytest.param("student_t:freedom=3.0", SERIES, id="series", marks=pytest.mark.long),
+    ],
 )
 def test_it_is_the_likelihood_of_standardised_data_in_the_units_of_the_data(of, x):
     vae, plain = made(f"standardized:of={of.replace(':', '(') + ')' * (':' in of)}", x), made(of, x)

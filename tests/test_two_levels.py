@@ -247,10 +247,10 @@ def test_what_is_decoded_in_turns_has_the_same_scores(name, turns, monkeypatch):
     composition = BY_NAME[name]
     model, (x, *y) = composition.moved(), composition.data(4)
     expected = model.log_prob(x, 6, *y, seed=0)
-    # Two samples of four images of one number, which is what is known of a layer that was called on nothing symbolic.
-    monkeypatch.setattr(backend, "FAST_BYTES", 2 * 4 * 4)
+    # Two samples of sixteen images (twelve fill up) of one number: a layer that was called on nothing symbolic.
+    monkeypatch.setattr(backend, "FAST_BYTES", 2 * 16 * 4)
     found = []
     monkeypatch.setattr(ops, "map", lambda f, z, real=ops.map: found.append(z.shape) or real(f, z))
     again = composition.moved()
     np.testing.assert_allclose(again.log_prob(x, 6, *y, seed=0), expected, rtol=1e-5)
-    assert [tuple(shape)[:3] for shape in found] == [(turns, 6 // turns, 4)]
+    assert [tuple(shape)[:3] for shape in found] == [(turns, 6 // turns, 16)]

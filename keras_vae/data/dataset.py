@@ -52,6 +52,8 @@ class DataSet:
         schema: the columns of a table; None: these are no rows of one.
         numbers: "counts" or "numbers" of any kind, in the place of images; None: these are none.
         class_names: of the labels 0, 1, ...; None: they have no others.
+        depth: largest level of the arrays that the images were made of, 4095 of 12 bits, 1 of levels divided by 255;
+            None: not known.
         notes: what reading did to the data, and what was left out.
     """
 
@@ -64,6 +66,7 @@ class DataSet:
     numbers: str | None = None
     class_names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    depth: int | None = None
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(getattr(self, name)):,} for {name}" for name in ("train", "validation", "test"))

@@ -1,17 +1,15 @@
-"""Arrays as data sets: which array is what, and whether its numbers are pictures, bits, counts or measurements."""
+"""Arrays as data sets: which array is what, in which order, with which labels."""
 
 import os
 import re
 
 import numpy as np
 
-from keras_vae.data import arrays, splits
+from keras_vae.data import arrays, kinds, splits
 from keras_vae.data.dataset import DataError, DataSet, Split
 
 _EXAMPLES = ("x", "images", "image", "data", "samples", "features", "inputs", "input", "arr_0", "")
 _LABELS = ("y", "labels", "label", "targets", "target", "classes", "class")
-# The largest level of pictures of so many bits.
-_DEPTHS = (255, 1023, 4095, 65535)
 
 
 def load_arrays(name: str | os.PathLike, seed: int = 0) -> DataSet:
@@ -51,13 +49,12 @@ def from_arrays(
         DataError: if there are too few examples, or splits do not go together.
     """
     read = {split: _as_split(x, y, name) for split, (x, y) in given.items()}
-    kinds = {split: _kind(x) for split, (x, _) in read.items()}
-    # A dark picture alone is one of levels all the same.
-    kind = max(kinds.values(), key=_KINDS.index)
-    depth = max(_depth(x) for x, _ in read.values()) if kind == "levels" else None
+    # A split of dark pictures is one of levels all the same.
+    kind = max((kinds.kind_of(x) for x, _ in read.values()), key=kinds.KINDS.index)
+    depth = max(kinds.depth_of(x) for x, _ in read.values()) if kind == "levels" else None
     converted, notes = {}, []
     for split, (x, y) in read.items():
-        x, said = _CONVERTED[kind](x, depth)
+        x, said = kinds.converted(x, kind, depth)
         notes = notes or said
         converted[split] = x, y
     if len({x.shape[1:] for x, _ in converted.values()}) > 1:
@@ -77,16 +74,17 @@ def from_arrays(
 
     made = {split: split_of(split) for split in splits.NAMES}
     numbers = kind if kind in ("counts", "numbers") else None
-    return DataSet(name, kind == "binary", **made, numbers=numbers, class_names=names, notes=tuple(notes))
+    return DataSet(name, kind == "binary", **made, numbers=numbers, class_names=names, notes=tuple(notes), depth=depth)
 
 
-def read_like(name: str | os.PathLike, shape: tuple[int, ...], kind: str) -> np.ndarray:
+def read_like(name: str | os.PathLike, shape: tuple[int, ...], kind: str, depth: int | None = None) -> np.ndarray:
     """The examples of a file of arrays, of all its splits, as a model's were when it was trained.
 
     Args:
         name: as of `load_arrays`.
         shape: *X, of one example of the model.
         kind: of data that the model sees, one of `keras_vae.training.values.KINDS`.
+        depth: the largest level of the arrays that it was trained on; None: not known.
 
     Returns:
         (N, *X): uint8 levels, or 0 and 1; or numbers in the units of the model's data.
@@ -100,13 +98,17 @@ def read_like(name: str | os.PathLike, shape: tuple[int, ...], kind: str) -> np.
         x, _ = _oriented(*(None if array is None else array.read() for array in pair))
         x = x[None] if x.shape in (shape, shape[:-1] if shape[-1] == 1 else shape) else x
         x, _ = _as_split(x, None, path)
-        held = None if kind in RAW else _kind(x)
+        held = "numbers" if kind in RAW else kinds.kind_of(x)
         # Floats are in the model's units already, unless it sees levels, or they are levels divided by 255.
-        if x.dtype.kind in "biu" or kind == "8-bit levels" or (held == "levels" and x.max() <= 1):
-            if held == "binary":
-                x = _binary(x, None)[0]
-            elif held == "levels":
-                x = _levels(x, _depth(x))[0]
+        stored = x.dtype.kind in "biu" or kind == "8-bit levels" or (held == "levels" and x.max() <= 1)
+        if stored and held in ("binary", "levels"):
+            deep = depth is not None and x.dtype.kind in "iu" and x.dtype.itemsize > 1
+            if deep and x.max() > depth:
+                raise DataError(
+                    f"The model was trained on levels up to {depth}: bring these to as many bits. "
+                    f"Received: levels up to {x.max()} in {name}"
+                )
+            x, _ = kinds.converted(x, "levels" if deep else held, depth if deep else None)
         found.append(x.astype("float32", copy=False) if x.dtype.kind == "f" else x)
     return found[0] if len(found) == 1 else np.concatenate(found)
 
@@ -200,77 +202,3 @@ def _classes(labels, notes, names):
         names = tuple(map(str, values))
         there = {split: np.searchsorted(values, y) for split, y in there.items()}
     return names, {split: y.astype("int64") for split, y in there.items()}
-
-
-# What the numbers are
-
-# From what fits fewest to what fits all.
-_KINDS = ("binary", "levels", "counts", "numbers")
-
-
-def _blocks(x):
-    return (x[start : start + 4096] for start in range(0, len(x), 4096))
-
-
-def _kind(x):
-    """What the numbers of an array are, one of `_KINDS`."""
-    if x.dtype == bool:
-        return "binary"
-    pictures = x.ndim > 2
-    if x.dtype.kind in "iu":
-        if int(x.min(initial=0)) < 0:
-            return "numbers"
-        if x.max(initial=0) <= 1:
-            return "binary"
-        levels = x.dtype == np.uint8 or (pictures and x.max(initial=0) <= _DEPTHS[-1])
-        return "levels" if levels else "counts"
-    low, high = float(np.fmin.reduce(x, axis=None)), float(np.fmax.reduce(x, axis=None))
-    if low >= 0 and high <= 1 and all(np.all((part == 0) | (part == 1)) for part in _blocks(x)):
-        return "binary"
-    if pictures and low >= 0 and high <= 1 and high > 0 and all(_are_levels(255 * part) for part in _blocks(x)):
-        return "levels"
-    if low >= 0 and all(np.array_equal(part, np.round(part)) for part in _blocks(x)):
-        return "levels" if pictures and high <= 255 else "counts"
-    return "numbers"
-
-
-def _are_levels(x):
-    return bool(np.all(np.abs(x - np.round(x)) < 1e-3))
-
-
-def _depth(x):
-    """The largest level that pictures of integers may have; 1 of those that were divided by it."""
-    if x.dtype.kind == "f" and x.max(initial=0) <= 1:
-        return 1
-    return next(depth for depth in _DEPTHS if x.max(initial=0) <= depth)
-
-
-def _as_pictures(x):
-    """Pictures with their channels last."""
-    if x.ndim == 3:
-        return x[..., None], []
-    if x.ndim == 4 and x.shape[1] in (1, 3) and x.shape[-1] not in (1, 2, 3, 4):
-        return np.moveaxis(x, 1, -1), ["its channels were before rows and columns, and are behind them now"]
-    return x, []
-
-
-def _binary(x, _):
-    x, said = _as_pictures(x)
-    return x.astype("uint8", copy=False), [*said, "its numbers are 0 and 1"]
-
-
-def _levels(x, depth):
-    x, said = _as_pictures(x)
-    if depth == 255:
-        return x.astype("uint8", copy=False), said
-    if depth == 1:
-        return np.round(255 * x).astype("uint8"), [*said, "its numbers are levels divided by 255"]
-    bits = depth.bit_length()
-    return np.round(x / depth * 255).astype("uint8"), [*said, f"its levels have {bits} bits, of which 8 are kept"]
-
-
-def _numbers(x, _):
-    return x.astype("float32", copy=False), []
-
-
-_CONVERTED = {"binary": _binary, "levels": _levels, "counts": _numbers, "numbers": _numbers}

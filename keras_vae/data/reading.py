@@ -47,6 +47,7 @@ class Given:
 
     def __init__(self, paths: Iterable[str | os.PathLike], model: "LatentVariableModel"):
         self._kind, self._shape = model.likelihood.data, tuple(model.image_shape)
+        self._depth = getattr(model.likelihood, "seen_depth", None)
         self._schema = Schema(model.likelihood.columns) if self._kind == "table" else None
         paths = list(map(Path, paths))
         files = [file for path in paths for file in (pictures.find(path) if path.is_dir() else [path])]
@@ -95,7 +96,7 @@ class Given:
         if self._schema is not None:
             return self._rows(path)
         if arrays.is_file(path):
-            array = examples.read_like(path, self._shape, self._kind)
+            array = examples.read_like(path, self._shape, self._kind, self._depth)
             self._check_shape(array, path)
             levels = array.dtype == np.uint8 and self._kind not in examples.RAW
             binary = levels and self._kind == "binary" and array.max(initial=0) <= 1

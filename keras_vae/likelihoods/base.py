@@ -30,6 +30,8 @@ class Likelihood(Part):
         discrete: whether it is a mass over 8-bit levels, so that bits per dimension mean something without naming a
             dequantisation.
         seen_range: smallest and largest value of the arrays that it was trained on; None: of none, or not known.
+        seen_depth: largest level of the files of arrays that it was trained on, 4095 of 12 bits; None: 255, or not
+            known.
         adapts: whether `distribution` fits something to the batch in training, and takes its `sample_weight`.
     """
 
@@ -41,6 +43,7 @@ class Likelihood(Part):
     discrete = False
     adapts = False
     seen_range: tuple[float, float] | None = None
+    seen_depth: int | None = None
 
     def see(self, x: np.ndarray) -> None:
         """Remembers the range of an array that training begins with."""
@@ -63,13 +66,15 @@ class Likelihood(Part):
 
     def get_config(self) -> dict:
         seen = {} if self.seen_range is None else {"seen_range": list(self.seen_range)}
-        return {**super().get_config(), **seen}
+        depth = {} if self.seen_depth is None else {"seen_depth": self.seen_depth}
+        return {**super().get_config(), **seen, **depth}
 
     @classmethod
     def from_config(cls, config: dict) -> "Likelihood":
         config = dict(config)
-        seen = config.pop("seen_range", None)
+        seen, depth = (config.pop(name, None) for name in ("seen_range", "seen_depth"))
         likelihood = super().from_config(config)
+        likelihood.seen_depth = depth
         likelihood.seen_range = None if seen is None else tuple(seen)
         return likelihood
 

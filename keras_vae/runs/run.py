@@ -141,7 +141,11 @@ def _run(recipe, out, about, ends, verbose, command, preset, together):
 
     def build():
         mean = data.mean_image(images)
-        return model.build(recipe, images.image_shape, train.steps, mean, classes, images.schema, images.has_missing)
+        shape = images.image_shape
+        vae = model.build(recipe, shape, train.steps, mean, classes, images.schema, images.has_missing)
+        if images.depth and images.depth > 255:
+            vae.likelihood.seen_depth = images.depth
+        return vae
 
     with together.scope():
         vae = build()
