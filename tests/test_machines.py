@@ -141,13 +141,19 @@ def check_together(found):
         assert "same arrays" in process["refused"][0] and "same arrays" in process["refused"][1]
 
 
+def trained_together(tmp_path, backend, **environment):
+    """What two processes said that trained one model, checked for what holds on both backends."""
+    environment["PYTHONPATH"] = str(HERE.parent)
+    printed = run_together(TOGETHER + FIT, tmp_path, cwd=HERE, backend=backend, **environment)
+    found = [json.loads(text.splitlines()[-1]) for text in printed]
+    check_together(found)
+    return found
+
+
 @pytest.mark.long
 def test_two_processes_of_tensorflow_train_one_model(tmp_path):
     pytest.importorskip("tensorflow")
-    environment = {"PYTHONPATH": str(HERE.parent), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    printed = run_together(TOGETHER + FIT, tmp_path, cwd=HERE, backend="tensorflow", **environment)
-    found = [json.loads(text.splitlines()[-1]) for text in printed]
-    check_together(found)
+    found = trained_together(tmp_path, "tensorflow", TF_CPP_MIN_LOG_LEVEL="2")
     assert found[0]["noise"] != found[1]["noise"]
     assert (tmp_path / "log.csv").read_text().count("\n") == 4
     assert not (tmp_path / "backup").exists()
@@ -157,10 +163,7 @@ def test_two_processes_of_tensorflow_train_one_model(tmp_path):
 def test_two_processes_of_jax_train_one_model(tmp_path):
     pytest.importorskip("jax")
     # As users compile, not as the suite does.
-    environment = {"PYTHONPATH": str(HERE.parent), "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
-    printed = run_together(TOGETHER + FIT, tmp_path, cwd=HERE, backend="jax", **environment)
-    found = [json.loads(text.splitlines()[-1]) for text in printed]
-    check_together(found)
+    found = trained_together(tmp_path, "jax", JAX_DISABLE_MOST_OPTIMIZATIONS="0")
     for process in found:
         assert "dealt out" in process["refused"][2] and "several yield the same" in process["refused"][3]
         # What was refused after its first step is undone.
