@@ -64,9 +64,10 @@ def _check(command, options, imports):
             fit.check(*(options[key] for key in ("name", "spec", "preset", "overwrite")))
         if command == "export":
             export.check(*(options[key] for key in ("name", "out", "format", "overwrite")))
-    from keras_vae import data
-
-    for path in (*options.get("images", ()), *(options[key] for key in ("a", "b") if key in options)):
+    paths = (*options.get("images", ()), *(options[key] for key in ("a", "b") if key in options))
+    if paths:
+        from keras_vae import data
+    for path in paths:
         data.parted(path)[0].stat()
 
 

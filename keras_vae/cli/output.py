@@ -38,7 +38,7 @@ def save_images(out: Path, images: np.ndarray, model: "LatentVariableModel", col
         data.Schema(model.likelihood.columns).write(images, out)
         return
 
-    if not plotting.can_show(model.image_shape) or model.likelihood.data in ("counts", "numbers"):
+    if not plotting.can_show(model.image_shape) or model.likelihood.data in data.RAW:
         raise ValueError(f"These are no pictures: write them to a .npy file. Received: --out {out}")
     plotting.save_pixels(data.to_levels(images, model.likelihood.data), out, columns)
 

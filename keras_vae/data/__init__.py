@@ -5,12 +5,13 @@ from keras_vae.data.arrays import parted
 from keras_vae.data.celeb_a64 import prepare_celeb_a64
 from keras_vae.data.conversion import convert, to_levels
 from keras_vae.data.dataset import DataError, DataSet, Split
-from keras_vae.data.examples import from_arrays
+from keras_vae.data.examples import RAW, from_arrays
 from keras_vae.data.loading import load, look, names
 from keras_vae.data.reading import Given, read_images, read_named
 from keras_vae.data.table import Schema, schema
 
 __all__ = [
+    "RAW",
     "DataError",
     "DataSet",
     "Given",

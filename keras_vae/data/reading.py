@@ -89,8 +89,7 @@ class Given:
 
     def blocks(self, start: int = 0) -> Iterator[np.ndarray]:
         """The examples from `start` on, so many at a time as take little memory."""
-        size = max(1, min(_AT_ONCE, len(self)))
-        return (self[begin : begin + size] for begin in range(start, len(self), size))
+        return (self[begin : begin + _AT_ONCE] for begin in range(start, len(self), _AT_ONCE))
 
     def _source(self, path):
         if self._schema is not None:
@@ -100,8 +99,11 @@ class Given:
             self._check_shape(array, path)
             levels = array.dtype == np.uint8 and self._kind not in examples.RAW
             binary = levels and self._kind == "binary" and array.max(initial=0) <= 1
-            seen = (lambda start, stop: self._seen(array[start:stop], binary)) if levels else None
-            return _Source(path, len(array), levels, seen or (lambda start, stop: array[start:stop]))
+
+            def read(start, stop):
+                return self._seen(array[start:stop], binary) if levels else array[start:stop]
+
+            return _Source(path, len(array), levels, read)
         if len(self._shape) != 3 or self._shape[-1] not in (1, 3):
             raise DataError(
                 f"This model sees arrays of shape {self._shape}, which a picture cannot be: give a file of arrays, "

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from keras_vae import backend, metrics, presets
-from keras_vae.data import DataSet
+from keras_vae.data import RAW, DataSet
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.linear import project
 from keras_vae.models.vae import VAE
@@ -200,7 +200,7 @@ def reconstruction_quality(
     Numbers in units of their own and images of which elements are missing have none of them. `y` are the labels of a
     conditional model.
     """
-    if vae.likelihood.data in ("counts", "numbers", "table") or vae.missing:
+    if vae.likelihood.data in RAW or vae.missing:
         return {}
     made = vae.reconstruct(x, y, batch_size=EVALUATION_BATCH)
     pair = [np.divide(a, _scale(vae), dtype="float32") for a in (x, made)]

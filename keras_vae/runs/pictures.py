@@ -68,7 +68,7 @@ def write(
         plotting.save(figure, out / name)
         pictures[out / name] = caption
 
-    raw = vae.likelihood.data in ("counts", "numbers", "table")
+    raw = vae.likelihood.data in data.RAW
     shows = plotting.can_show(vae.image_shape) and not (raw and len(vae.image_shape) == 3)
     if (raw or not shows) and vae.label_shape is None:
         tables.write_samples(vae, out, seed)
