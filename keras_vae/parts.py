@@ -304,6 +304,7 @@ class Head(Part):
     Args:
         event_shape: shape of the event, e.g. (28, 28, 1) for an image, (16,) for a latent vector.
         parameters: how many numbers each element gets.
+        start: initializer of the weights; with "zeros", nothing is said of the features at first.
 
     Shape: features (*lead, *features_shape) -> (*lead, *event_shape, parameters).
 
@@ -311,9 +312,9 @@ class Head(Part):
         ValueError: when built on a map of features whose positions are not the event's.
     """
 
-    def __init__(self, event_shape: tuple[int, ...], parameters: int = 1, **kwargs: Any):
+    def __init__(self, event_shape: tuple[int, ...], parameters: int = 1, start: str = "glorot_uniform", **kwargs: Any):
         super().__init__(**kwargs)
-        self.event_shape, self.parameters = plain(tuple(event_shape)), plain(parameters)
+        self.event_shape, self.parameters, self.start = plain(tuple(event_shape)), plain(parameters), start
 
     def build(self, features_shape: tuple[int, ...]) -> None:
         features_shape, event_shape = tuple(features_shape), self.event_shape
@@ -329,7 +330,9 @@ class Head(Part):
             raise ValueError(f"Features must have a fixed shape. Received: features_shape={features_shape}")
         units = event_shape[-1] if self.by_position else math.prod(event_shape)
         inputs = features_shape[-1] if self.by_position else math.prod(features_shape)
-        self.dense = keras.layers.Dense(units * self.parameters, dtype=self.dtype_policy, name="dense")
+        self.dense = keras.layers.Dense(
+            units * self.parameters, kernel_initializer=self.start, dtype=self.dtype_policy, name="dense"
+        )
         self.dense.build((None, inputs))
 
     def call(self, features: Tensor) -> Tensor:

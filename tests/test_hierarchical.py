@@ -127,6 +127,19 @@ def solved(noise, dims):
     return model, exact
 
 
+def test_a_deep_hierarchy_is_of_moderate_size_at_first():
+    # With scales that differ from 1 at first, eleven groups began at -94 million nats, and were soon not finite.
+    *networks, groups = kv.networks.ladder((16, 16, 3), (2, 2, 4), ((4, 4, 4), (8, 4, 6)), widths=(16, 16, 16))
+    vae = kv.HierarchicalVAE(*networks, groups, likelihood="discretized_logistic_mixture:3", seed=0)
+    x = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3)).astype("uint8")
+    inference = vae.infer(tensor(x), training=True)
+    for latent in inference.latents[1:]:
+        np.testing.assert_allclose(np.array(latent.prior.stddev()), 1, rtol=1e-3)
+        np.testing.assert_allclose(np.array(latent.kl), 0, atol=1e-4)
+    # A uniform distribution of 256 levels has -log 256 an element.
+    assert -3 * np.log(256) < np.mean(np.array(inference.elbo)) / x[0].size < -np.log(256)
+
+
 @pytest.mark.parametrize("labels", [0, 2])
 def test_a_pass_is_the_densities_that_it_says(labels):
     # Posteriors that are far from exact, groups of several units, and labels that every network sees.

@@ -93,6 +93,7 @@ OF_A_NAME = {
     "card": (),
     "evaluate": (),
     "fit-prior": (),
+    "round": (),
     "sample": ("--out", "x.png"),
     "reconstruct": ("x.png", "--out", "y.png"),
     "interpolate": ("a.png", "b.png", "--out", "y.png"),

@@ -25,7 +25,13 @@ PAGES = ("README.md", "CONTRIBUTING.md", *GUIDES)
 
 # Minutes of training or measuring, the home directory of the reader, or photos of theirs: these are only parsed.
 SLOW = ("train binarized_mnist", "train mnist", "train photos/", "train celeb_a64", "train zoo/mnist_mlp", "prepare")
-SLOW += ("evaluate mnist_mlp", "fit-prior mnist_mlp", "score celeba64_conv photos/", "encode celeba64_conv photos/")
+SLOW += (
+    "evaluate mnist_mlp",
+    "fit-prior mnist_mlp",
+    "round runs/mnist_mlp",
+    "score celeba64_conv photos/",
+    "encode celeba64_conv photos/",
+)
 # `tests/test_cli.py` runs it.
 SLOW += ("train digits",)
 

@@ -58,6 +58,7 @@ def _number(kind, accepts, description):
 _COUNT = _number(int, lambda value: value >= 1, "a whole number of at least 1")
 _SEED = _number(int, lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647")
 _POSITIVE = _number(float, lambda value: value > 0, "a number above 0")
+_DATA_DIR = "where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)"
 _WEIGHT = _number(float, lambda value: value >= 0, "a number of at least 0")
 
 
@@ -252,7 +253,7 @@ def _add_prepare(commands):
         help="the download: img_align_celeba (.zip, or unpacked) with list_eval_partition and list_attr_celeba (.txt, "
         "or Kaggle's .csv); left out: tensorflow-datasets' celeb_a, whose download is often over its quota",
     )
-    add("--data-dir", help="where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
+    add("--data-dir", help=_DATA_DIR)
     _add_json(add)
 
 
@@ -312,7 +313,7 @@ def _add_pretrained(commands):
     _add_json(add)
 
     def add_evaluation(add):
-        add("--data-dir", help="where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)")
+        add("--data-dir", help=_DATA_DIR)
         add("--eval-images", type=_COUNT, help="test images that log p(x) is estimated for (as results.json says)")
         add("--eval-samples", type=_COUNT, help="importance samples for each of them (as results.json says)")
 
@@ -337,6 +338,18 @@ def _add_pretrained(commands):
     add("--train-images", type=_COUNT, help="training images that it is fitted to (all)")
     add("--seed", type=_SEED, default=0, help="of the fit (0)")
     add_evaluation(add)
+    _add_json(add)
+    add = command(
+        "round",
+        "round the weights of a model to as few bits as its log p(x) needs, and write it as a preset of half the size",
+        "mnist_mlp",
+        "runs/faces/preset --within 0.1 --preset presets/faces",
+    )
+    add("--within", type=_POSITIVE, default=0.01, help="nats that the mean log p(x) of test images may move by (0.01)")
+    add("--preset", type=Path, help="directory to write the model to as a preset (presets/NAME)")
+    add("--overwrite", action="store_true", help="replace a preset that is in --preset already")
+    add("--data-dir", help=_DATA_DIR)
+    add("--eval-images", type=_COUNT, default=500, help="test images that log p(x) is estimated for (500)")
     _add_json(add)
     add = command(
         "sample", "write samples: the mean of p(x|z) for draws of z from the prior", "mnist_mlp -n 64 --out samples.png"

@@ -1,28 +1,24 @@
-"""The command fit-prior: a trained model with another prior."""
+"""The commands fit-prior and round: a trained model with another prior, or with weights of fewer bits."""
 
 from pathlib import Path
 
 import zoo
 from keras_vae import files
 from keras_vae.cli import models
-from keras_vae.names import Spec
 from keras_vae.runs import directory
-from keras_vae.runs.recipe import UsageError, understood
+from keras_vae.runs.recipe import UsageError
 
 
-def check(name: str, spec: str, preset: Path | None, overwrite: bool) -> Path:
+def check(name: str, preset: Path | None, overwrite: bool) -> Path:
     """The directory to write to.
 
     Raises:
-        UsageError: for what is no spec, for a preset that is there, unless it is to be replaced, and for a run, whose
-            state has the prior that it was trained with.
+        UsageError: for a preset that is there, unless it is to be replaced, and for a run, whose state has the weights
+            and the prior that it was trained with.
     """
-    understood(Spec.parse, spec)
     preset = preset or Path("presets") / zoo.find(name).name
     if any((preset / state).exists() for state in (directory.STATE, directory.MODEL)):
-        raise UsageError(
-            f"This is a run, which goes on with the prior that it has: choose another --preset. Received: {preset}"
-        )
+        raise UsageError(f"This is a run, which goes on with what it has: choose another --preset. Received: {preset}")
     if not overwrite:
         directory.check_preset(preset)
     return preset
@@ -44,7 +40,7 @@ def fit_prior(
     """Writes a preset, and prints ELBO and log p(x) of test images with the former and with the fitted prior."""
     from keras_vae.runs import prior
 
-    preset = check(name, spec, preset, overwrite)
+    preset = check(name, preset, overwrite)
     rows = prior.fit(
         models.complete(name),
         spec,
@@ -64,3 +60,29 @@ def fit_prior(
     for row in rows:
         print(f"{row['metric']:<14} {row['before']:>12.3f} {row['after']:>12.3f} {row['unit']}")
     print(preset)
+
+
+def round_weights(
+    name: str,
+    within: float,
+    preset: Path | None,
+    overwrite: bool,
+    data_dir: str | None,
+    eval_images: int,
+    command: str,
+    as_json: bool,
+) -> None:
+    """Writes a preset with rounded weights, and prints how many bits they have, and what that changed."""
+    from keras_vae.runs import rounding
+
+    preset = check(name, preset, overwrite)
+    done = rounding.fit(
+        models.complete(name), preset, within=within, eval_images=eval_images, data_dir=data_dir, command=command
+    )
+    if as_json:
+        print(files.json_text({"preset": str(preset), **done}))
+        return
+    print(
+        f"{done['bits']} bits of mantissa: log p(x) moved by {done['moved']:.2g} ± {done['standard_error']:.1g} nats; "
+        f"{done['before']:,} bytes became {done['after']:,}.\n{preset}"
+    )

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from keras_vae import files, presets
 from keras_vae.cli import arguments
+from keras_vae.names import Spec
 from keras_vae.runs import directory, strategies
-from keras_vae.runs.recipe import UsageError, find_parts, import_parts
+from keras_vae.runs.recipe import UsageError, find_parts, import_parts, understood
 
 # The last two are as a shell has them for what a signal ended.
 FAILURE, INTERRUPTED, CLOSED = 1, 130, 141
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command == "train":
         return _train(options, argv, started)
     with _one_line_errors() as failure:
-        if command in ("evaluate", "export", "fit-prior"):
+        if command in ("evaluate", "export", "fit-prior", "round"):
             options["command"] = shlex.join(["keras-vae", *argv])
         imports = options.pop("imports", ())
         _check(command, options, imports)
@@ -56,12 +57,14 @@ def _check(command, options, imports):
         from keras_vae.cli import export, models
 
         models.check(options["name"])
-        if command in ("card", "evaluate", "fit-prior", "move"):
+        if command in ("card", "evaluate", "fit-prior", "move", "round"):
             models.complete(options["name"])
         if command == "fit-prior":
+            understood(Spec.parse, options["spec"])
+        if command in ("fit-prior", "round"):
             from keras_vae.cli import fit
 
-            fit.check(*(options[key] for key in ("name", "spec", "preset", "overwrite")))
+            fit.check(*(options[key] for key in ("name", "preset", "overwrite")))
         if command == "export":
             export.check(*(options[key] for key in ("name", "out", "format", "overwrite")))
     paths = (*options.get("images", ()), *(options[key] for key in ("a", "b") if key in options))
@@ -176,6 +179,7 @@ def _pretrained(command):
         "card": describe.card,
         "evaluate": measure.evaluate,
         "fit-prior": fit.fit_prior,
+        "round": fit.round_weights,
         "sample": use.sample,
         "reconstruct": use.reconstruct,
         "interpolate": use.interpolate,

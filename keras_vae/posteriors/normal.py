@@ -26,6 +26,9 @@ class DiagonalNormal(Posterior):
     Reference: Kingma and Welling 2014, appendix C.2.
     """
 
+    # Initializer of the weights of its output layer.
+    _start: str = "glorot_uniform"
+
     def __init__(
         self,
         size: int | tuple[int, ...],
@@ -39,7 +42,7 @@ class DiagonalNormal(Posterior):
         self.floor = float(floor)
 
     def build(self, features_shape: tuple[int, ...]) -> None:
-        self.head = Head(self.event_shape, parameters=2, name="head")
+        self.head = Head(self.event_shape, parameters=2, start=self._start, name="head")
         self.head.build(features_shape)
 
     def distribution(
@@ -61,7 +64,7 @@ class ResidualNormal(DiagonalNormal):
 
     Its KL, (a^2 + b^2 - log b^2 - 1) / 2, does not depend on the prior, and is 0 where the network says nothing: groups
     of a `HierarchicalVAE`, whose priors move while they are trained, have such posteriors. Relative to N(0, I) it is a
-    `DiagonalNormal`.
+    `DiagonalNormal`. At first it is the prior, since scales that differ grow from group to group of a deep hierarchy.
 
     Args:
         size: D, number of latent units, or the shape (h, w, c) of a spatial latent.
@@ -74,6 +77,8 @@ class ResidualNormal(DiagonalNormal):
     Reference: Vahdat and Kautz 2020, arXiv:2007.03898, section 3.2, whose mean is m + a, and whose KL is without bound
     where s is small.
     """
+
+    _start = "zeros"
 
     def distribution(
         self, features: Tensor, prior: tfd.Distribution | None = None, training: bool = False

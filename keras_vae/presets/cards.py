@@ -185,6 +185,7 @@ def _facts(config, results):
         "data set": data.get("dataset"),
         "preprocessing": data.get("preprocessing"),
         "prior": about.get("prior"),
+        "weights": about.get("rounding"),
         "licence": about.get("license"),
         "use": about.get("use"),
         "parameters": f"{results['weights']['parameters']:,}",

@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import draws, files
-from keras_vae.presets import cards, hub, schema, trust
+from keras_vae.presets import cards, hub, schema, trust, weights
 from keras_vae.presets.location import find
 from keras_vae.presets.schema import (
     ATTRIBUTES,
@@ -91,7 +91,7 @@ def save(
     schema.check(results, schema.Results, directory / RESULTS)
 
     def write_weights(path):
-        bare.save_weights(path)
+        weights.write(bare, path)
         results["weights"]["sha256"] = sha256(path)
 
     # In this order: the results name the hash of the weights, as the card does, and say that all is there.

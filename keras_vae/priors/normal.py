@@ -40,7 +40,8 @@ class StandardNormal(Prior):
 class ConditionalNormal(Prior):
     """N(m(y), s(y)^2), diagonal, its mean and log-scale linear in the label y: a Normal for each class of one-hot ones.
 
-    A temperature scales the standard deviation.
+    A temperature scales the standard deviation. At first it is N(0, I) for each y, as the priors of a deep hierarchy
+    have to be (Child 2021, section 3.3).
 
     Args:
         size: D, number of latent units, or the shape (h, w, c) of a spatial latent.
@@ -57,7 +58,7 @@ class ConditionalNormal(Prior):
             check_whole(label_shape=axis)
 
     def build(self, input_shape: tuple[int, ...]) -> None:
-        self.head = Head(self.event_shape, parameters=2, name="head")
+        self.head = Head(self.event_shape, parameters=2, start="zeros", name="head")
         self.head.build(self.label_shape)
 
     def distribution(

@@ -1,0 +1,78 @@
+"""The weights of a preset rounded to as few bits as its log-likelihood needs, and written as a preset."""
+
+from pathlib import Path
+
+import numpy as np
+
+from keras_vae import presets
+from keras_vae.presets import weights
+from keras_vae.runs import evaluation, labelling
+from keras_vae.runs.recipe import UsageError
+from keras_vae.training.stream import evenly
+
+# Bits of mantissa: as float16 has them.
+LEAST = 10
+_SAMPLES = 16
+# What of the results of a preset is written anew, or apart.
+_ANEW = ("weights", "fixed_batch", "pictures", "history")
+
+
+def fit(
+    directory: Path,
+    preset: Path,
+    *,
+    within: float = 0.01,
+    eval_images: int = 500,
+    data_dir: str | None = None,
+    command: str | None = None,
+) -> dict:
+    """Rounds the weights of a preset, and writes the model with them as another one; what was measured stays.
+
+    Args:
+        directory: of the preset.
+        preset: the directory to write to, the same one say.
+        within: nats that the mean log p(x) of test images may move by, one standard error included.
+        eval_images: how many test images that is measured on, by 16 samples each, with equal noise.
+        data_dir: in the place of the recipe's.
+        command: what the preset says that it was made by.
+
+    Returns:
+        {"bits", "moved" (nats), "standard_error", "before" and "after" (bytes)}.
+
+    Raises:
+        UsageError: if the preset has no recipe, or its numbers need all bits.
+    """
+    vae, _, images, test = evaluation.prepared(directory, data_dir, None, None)
+    x, y = evenly(eval_images, test), labelling.needed(vae, images.test.labels)
+    y = None if y is None else evenly(eval_images, y)
+
+    def log_prob():
+        return np.asarray(vae.log_prob(x, y=y, samples=_SAMPLES, seed=0), "float64")
+
+    before, size = log_prob(), (directory / presets.WEIGHTS).stat().st_size
+    for bits in range(LEAST, weights.MANTISSA):
+        with weights.restored(vae):
+            weights.round_weights(vae, bits)
+            moved = log_prob() - before
+        mean, error = moved.mean(), moved.std() / np.sqrt(len(moved))
+        if abs(mean) + error < within:
+            break
+    else:
+        raise UsageError(f"These weights need all of their bits to stay within {within} nats. Received: {directory}")
+    weights.round_weights(vae, bits)
+    config, results = presets.read(directory)
+    told = f"{bits} bits of mantissa, moving log p(x) of {len(x):,} test images by {mean:.1g} ± {error:.1g} nats"
+    rounding = f"{told}, by `{command}`" if command else told
+    presets.save(
+        vae,
+        preset,
+        about=config["about"] | {"name": preset.resolve().name, "rounding": rounding},
+        data=config["data"],
+        recipe=config["recipe"],
+        results={key: value for key, value in results.items() if key not in _ANEW},
+        history=results.get("history"),
+        pictures={directory / name: caption for name, caption in results.get("pictures", {}).items()},
+        attributes=presets.attributes(directory),
+    )
+    after = (preset / presets.WEIGHTS).stat().st_size
+    return {"bits": bits, "moved": mean, "standard_error": error, "before": size, "after": after}
