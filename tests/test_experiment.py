@@ -121,6 +121,28 @@ def test_a_run_killed_during_its_evaluation(finished, tmp_path):
     assert (out / "history.csv").read_bytes() == (uninterrupted / "history.csv").read_bytes()
 
 
+def test_what_was_measured_outlives_pictures_that_fail(tmp_path, monkeypatch):
+    out, given = tmp_path / "digits", {"epochs": 1, "eval_samples": 2, "verbose": False, "precision": "float32"}
+
+    def no_room(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+        patched.setattr(pictures, "write", no_room)
+        experiment.run("digits", out, **given)
+    assert not (out / "results.json").exists()
+    measured = json.loads((out / "measured.json").read_text())["metrics"]
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluation, "evaluate", lambda *_: pytest.fail("measured again"))
+        results = experiment.run("digits", out, resume=True, verbose=False)
+    assert results["metrics"] == measured and not (out / "measured.json").exists()
+    # Other samples, or a damaged file, are another matter.
+    for content, samples in ((json.dumps({"what": {}, "metrics": {}}), 3), ("{", 4)):
+        (out / "measured.json").write_text(content)
+        results = experiment.run("digits", out, resume=True, eval_samples=samples, verbose=False)
+        assert results["metrics"]["log_prob"]["samples"] == samples
+
+
 @pytest.mark.long
 def test_a_run_out_of_time_in_the_midst_of_an_epoch(finished, tmp_path, monkeypatch):
     uninterrupted, results = finished

@@ -24,6 +24,8 @@ STATE = "state.keras"
 # Of the best epoch on validation images.
 BEST = "best.weights.h5"
 HISTORY, TIMINGS = "history.csv", "timings.csv"
+# What was measured, until the results are written.
+MEASURED = "measured.json"
 _LOCK, _HOLDER = ".lock", ".lock.json"
 # In a state's archive: config.json, history and timings as they were, and how far an unfinished epoch is.
 _RECORD = "run.json"

@@ -194,7 +194,7 @@ def _run(recipe, out, about, ends, verbose, command, preset, together):
         seconds = [row["seconds"] for row in record["timings"]]
         results = {
             "format_version": presets.FORMAT_VERSION,
-            "metrics": evaluation.evaluate(vae, recipe, evaluated["test"], images, verbose, extent),
+            "metrics": _measured(vae, recipe, evaluated["test"], images, verbose, extent, out),
             "epochs": done,
             "epochs_planned": recipe.epochs,
             **({"epochs_before": about["epochs_before"]} if "epochs_before" in about else {}),
@@ -230,11 +230,25 @@ def _run(recipe, out, about, ends, verbose, command, preset, together):
             presets.save(vae, preset, recipe=entries, **facts)
         # Last, because its results say that the run is complete.
         presets.save(vae, out, recipe=recipe.entries(), **facts)
+        (out / directory.MEASURED).unlink(missing_ok=True)
         results = presets.read_results(out / presets.RESULTS)
     together.wait()
     if interrupted():
         raise Interrupted(results)
     return results
+
+
+def _measured(vae, recipe, test, images, verbose, extent, out):
+    """The test results, which a run that goes on does not measure again if what came after them failed."""
+    path, what = out / directory.MEASURED, {"step": vae.steps, "extent": list(extent)}
+    # A file that is damaged is as good as none.
+    with contextlib.suppress(ValueError):
+        kept = files.read_json(path) or {}
+        if kept.get("what") == what:
+            return kept["metrics"]
+    metrics = evaluation.evaluate(vae, recipe, test, images, verbose, extent)
+    files.write_json(path, {"what": what, "metrics": metrics})
+    return metrics
 
 
 def _validated(history, epoch):
