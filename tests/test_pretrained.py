@@ -106,7 +106,9 @@ OF_A_NAME = {
 
 def test_every_command_that_takes_a_name_is_in_the_list():
     (commands,) = (action.choices for action in arguments.parser()._actions if action.dest == "command")
-    assert set(OF_A_NAME) == {name for name, parser in commands.items() if "NAME" in parser.format_usage().split()}
+    assert set(OF_A_NAME) == {
+        name for name, parser in commands.items() if {"NAME", "[NAME]"} & set(parser.format_usage().split())
+    }
 
 
 @pytest.mark.parametrize("command", OF_A_NAME)
@@ -140,6 +142,22 @@ def test_json_says_what_was_written(trained, pictures, tmp_path, capsys):
     assert json.loads(run(capsys, "card", trained, "--json"))["card"] == (trained / presets.CARD).read_text()
     copy = shutil.copytree(trained, tmp_path / "toy")
     assert json.loads(run(capsys, "card", copy, "--write", "--json")) == {"out": str(copy / presets.CARD)}
+
+
+def test_all_entries_are_measured_again(trained, tmp_path, monkeypatch, capsys):
+    shutil.copytree(trained, tmp_path / "a")
+    shutil.copytree(trained, tmp_path / "b")
+    results = json.loads((tmp_path / "b" / "results.json").read_text())
+    results["metrics"]["kl"]["value"] += 1
+    (tmp_path / "b" / "results.json").write_text(json.dumps(results))
+    monkeypatch.setattr(location, "ZOO", tmp_path)
+    assert cli.main(["evaluate", "--all", "--eval-samples", "2", "--json"]) == 1
+    rows = json.loads(capsys.readouterr().out)
+    verdicts = {name: {row["metric"]: row["verdict"] for row in found} for name, found in rows.items()}
+    assert verdicts["a"]["kl"] == "agrees" and verdicts["b"]["kl"].startswith("differs")
+    assert verdicts["a"]["log_prob"] == "another protocol"
+    for given in ((), ("a", "--all")):
+        assert "NAME of a model, or --all" in run(capsys, "evaluate", *given, code=2)
 
 
 def test_evaluate_agrees_and_finds_what_differs(trained, tmp_path, capsys):

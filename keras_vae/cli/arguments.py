@@ -264,7 +264,7 @@ def _add_json(add):
 def _add_pretrained(commands):
     """The commands on models that are trained already."""
 
-    def command(name, description, *examples, entry=True):
+    def command(name, description, *examples, entry=True, optional=False):
         added = commands.add_parser(
             name,
             help=description,
@@ -277,6 +277,7 @@ def _add_pretrained(commands):
             added.add_argument(
                 "name",
                 metavar="NAME",
+                nargs="?" if optional else None,
                 help="an entry of the zoo, the directory of a run or preset, or hf://USER/REPO",
             )
             _add_imports(added.add_argument)
@@ -322,7 +323,10 @@ def _add_pretrained(commands):
         "measure a model again and say where its results.json differs (exit code 1)",
         "mnist_mlp",
         "mnist_mlp --eval-images 100 --json",
+        "--all --write",
+        optional=True,
     )
+    add("--all", dest="every", action="store_true", help="each entry of the zoo in turn, which takes hours")
     add_evaluation(add)
     add("--write", action="store_true", help="write what was measured into results.json and README.md")
     _add_json(add)

@@ -53,25 +53,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _check(command, options, imports):
     """Refuses what cannot be done before it waits for a framework."""
     find_parts(imports)
-    if "name" in options:
-        from keras_vae.cli import export, models
+    if command == "evaluate":
+        from keras_vae.cli import measure
 
-        models.check(options["name"])
-        if command in ("card", "evaluate", "fit-prior", "move", "round"):
-            models.complete(options["name"])
-        if command == "fit-prior":
-            understood(Spec.parse, options["spec"])
-        if command in ("fit-prior", "round"):
-            from keras_vae.cli import fit
-
-            fit.check(*(options[key] for key in ("name", "preset", "overwrite")))
-        if command == "export":
-            export.check(*(options[key] for key in ("name", "out", "format", "overwrite")))
+        for name in measure.names(options["name"], options["every"]):
+            _check_model(command, options | {"name": name})
+    elif "name" in options:
+        _check_model(command, options)
     paths = (*options.get("images", ()), *(options[key] for key in ("a", "b") if key in options))
     if paths:
         from keras_vae import data
     for path in paths:
         data.parted(path)[0].stat()
+
+
+def _check_model(command, options):
+    from keras_vae.cli import export, models
+
+    models.check(options["name"])
+    if command in ("card", "evaluate", "fit-prior", "move", "round"):
+        models.complete(options["name"])
+    if command == "fit-prior":
+        understood(Spec.parse, options["spec"])
+    if command in ("fit-prior", "round"):
+        from keras_vae.cli import fit
+
+        fit.check(*(options[key] for key in ("name", "preset", "overwrite")))
+    if command == "export":
+        export.check(*(options[key] for key in ("name", "out", "format", "overwrite")))
 
 
 def _train(options, argv, started):

@@ -23,7 +23,6 @@ _TASK = "unconditional-image-generation"
 _COLUMNS = {
     "log p(x) or bits/dim": ("bits_per_dim", "log_prob"),
     "ELBO (nats)": ("elbo",),
-    "KL (nats)": ("kl",),
     "active units": ("active_units",),
     "PSNR (dB)": ("psnr",),
     "SSIM": ("ssim",),
@@ -67,14 +66,12 @@ def table(entries: list[dict]) -> str:
     Args:
         entries: what `zoo.info` returns of each.
     """
-    headings = ("name", "model", "data", "test images", "parameters", *_COLUMNS)
-    lines = [_row(headings), _row("---" if heading in headings[:3] else "--:" for heading in headings)]
+    headings = ("name", "model", "parameters", *_COLUMNS)
+    lines = [_row(headings), _row("---" if heading in headings[:2] else "--:" for heading in headings)]
     for entry in entries:
         metrics = entry["metrics"]
-        what = (f"`{entry['name']}`", entry["about"].get("title", ""), entry["data"].get("dataset", ""))
-        counts = (max((result["images"] for result in metrics.values()), default=0), entry["parameters"])
-        cells = (_cell(metrics, names) for names in _COLUMNS.values())
-        lines.append(_row((*what, *(f"{count:,}" for count in counts), *cells)))
+        what = (f"`{entry['name']}`", entry["about"].get("title", ""), f"{entry['parameters']:,}")
+        lines.append(_row((*what, *(_cell(metrics, names) for names in _COLUMNS.values()))))
     lines += [
         "",
         "log p(x) is estimated by importance sampling, with K samples of z for each test image; ± is the "
@@ -85,7 +82,7 @@ def table(entries: list[dict]) -> str:
 
 
 def _cell(metrics, names):
-    """ "-91.20 ± 0.22 nats, K = 5,000": the first of these metrics that there is."""
+    """ "-91.20 ± 0.22 nats, K=5,000": the first of these metrics that there is."""
     name = next((name for name in names if name in metrics), None)
     if name is None:
         return "–"
@@ -93,11 +90,11 @@ def _cell(metrics, names):
     value = f"{result['value']:.{_DECIMALS.get(name, 2)}f}"
     if name == "active_units":
         # "of 40 latent units"
-        return f"{value} {result['unit'].removesuffix(' latent units')}"
+        return f"{value}/{result['unit'].removeprefix('of ').removesuffix(' latent units')}"
     mark = _mark(name, result)
     if len(names) == 1:
         return value + mark
-    return f"{value}{_error(result)} {result['unit']}, K = {result['samples']:,}{mark}"
+    return f"{value}{_error(result)} {result['unit']}, K={result['samples']:,}{mark}"
 
 
 def _mark(name, result):
