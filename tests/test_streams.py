@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from compositions import BY_NAME
 
+from keras_vae.data import DataError, from_dicts
 from keras_vae.training import stream as streaming
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -71,6 +72,47 @@ def test_numbers_are_those_of_one_array(vae):
         # One seed for a whole stream.
         twice = np.concatenate(list(model.log_prob(Batches(np.repeat(x[:1], 10, axis=0)), samples=2)))
         assert len(np.unique(twice)) > 5
+
+
+class Dictionaries(Batches):
+    """Batches as dictionaries, of keys that are nobody's."""
+
+    def __getitem__(self, index):
+        return {"colour": "red", **dict(zip(("image", "label"), super().__getitem__(index), strict=False))}
+
+
+def dictionaries(x, y=None):
+    stream = Dictionaries(x, y)
+    yield stream
+    yield [stream[index] for index in range(len(stream))]
+    yield (stream[index] for index in range(len(stream)))
+    if ON_TENSORFLOW:
+        import tensorflow as tf
+
+        given = {"image": x, **({} if y is None else {"label": y})}
+        yield tf.data.Dataset.from_tensor_slices(given).batch(5)
+
+
+def test_dictionaries_are_streams_of_their_arrays(vae):
+    model, (x, *y) = vae
+    label = "label" if y else None
+    expected = model.log_prob(x, y=y[0] if y else None, samples=3, seed=0)
+    for stream in dictionaries(x, *y):
+        found = np.concatenate(list(model.log_prob(from_dicts(stream, "image", y=label), samples=3, seed=0)))
+        np.testing.assert_array_equal(found, expected)
+    model.compile()
+    model.fit(from_dicts(Dictionaries(x, *y), "image", y=label), verbose=0)
+
+
+def test_of_dictionaries_without_the_key_the_nearest_is_told():
+    x = np.zeros((5, 2))
+    for stream in dictionaries(x):
+        with pytest.raises(DataError, match=r"'image'.*'imgae'"):
+            found = from_dicts(stream, "imgae")
+            # Those of others are known when they come.
+            found[0] if isinstance(found, keras.utils.PyDataset) else next(iter(found))
+    with pytest.raises(DataError, match=r"no dictionaries.*ndarray"):
+        next(iter(from_dicts([x], "image")))
 
 
 def test_what_a_stream_has_not_beside_it(vae):

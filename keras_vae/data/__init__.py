@@ -5,6 +5,7 @@ from keras_vae.data.arrays import parted
 from keras_vae.data.celeb_a64 import prepare_celeb_a64
 from keras_vae.data.conversion import convert, to_levels
 from keras_vae.data.dataset import DataError, DataSet, Split
+from keras_vae.data.dicts import from_dicts
 from keras_vae.data.examples import RAW, from_arrays
 from keras_vae.data.loading import load, look, names
 from keras_vae.data.reading import Given, read_images, read_named
@@ -19,6 +20,7 @@ __all__ = [
     "Split",
     "convert",
     "from_arrays",
+    "from_dicts",
     "load",
     "look",
     "names",

@@ -58,7 +58,7 @@ def as_array(x: Any, missing: bool = False) -> np.ndarray:
         key = next(iter(x), "image")
         raise ValueError(
             f"Expected an array of images, not a dictionary: pass its images, x[{key!r}]; of a stream of dictionaries, "
-            f"stream.map(lambda batch: batch[{key!r}]). Received: a dict with the keys {', '.join(map(repr, x))}"
+            f"kv.data.from_dicts(stream, {key!r}). Received: a dict with the keys {', '.join(map(repr, x))}"
         )
     if not is_array(x):
         raise ValueError(
