@@ -59,6 +59,8 @@ class Lent:
 
         from keras_vae.runs import data, model
 
+        if recipe.model != "vae" or recipe.missing:
+            raise SystemExit(f"Labels and missing values stay at home. Received: a recipe of {recipe.dataset}")
         images, feed, evaluated = data.read(dataclasses.replace(recipe, data_dir=data_dir), model.likelihood(recipe))
         self.recipe, self.feed, self.described = recipe, feed, data.described(recipe, model.likelihood(recipe), images)
         self.steps = len(feed.x) // recipe.batch_size

@@ -76,7 +76,7 @@ def round_weights(
     from keras_vae.runs import rounding
 
     preset = check(name, preset, overwrite)
-    done = rounding.fit(
+    done = rounding.round_preset(
         models.complete(name), preset, within=within, eval_images=eval_images, data_dir=data_dir, command=command
     )
     if as_json:

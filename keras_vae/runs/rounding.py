@@ -17,7 +17,7 @@ _SAMPLES = 16
 _ANEW = ("weights", "fixed_batch", "pictures", "history")
 
 
-def fit(
+def round_preset(
     directory: Path,
     preset: Path,
     *,
