@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import tempfile
 import types
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from scipy import io, sparse
 
 from keras_vae import data, likelihoods
+from keras_vae.data import arrays
 
 RNG = np.random.default_rng(0)
 LEVELS = RNG.integers(0, 256, (60, 9, 8)).astype("uint8")
@@ -212,3 +214,27 @@ def test_a_data_set_of_tensorflow_datasets():
 def test_files_that_cannot_be_meant(tmp_path, write, name, says):
     with pytest.raises(data.DataError, match=says):
         data.load(written(tmp_path, name, write))
+
+
+def test_splits_of_large_arrays_are_files_without_a_name(tmp_path, monkeypatch):
+    x = np.random.default_rng(0).integers(0, 256, (200, 8, 8, 1)).astype("uint8")
+    np.save(tmp_path / "x.npy", x)
+    expected = data.load(tmp_path / "x.npy")
+    monkeypatch.setattr(arrays, "LARGE", 1000)
+    monkeypatch.setattr(arrays, "_BLOCK", 700)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "room"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (tmp_path / "room").mkdir()
+    found = data.load(tmp_path / "x.npy")
+    for split in ("train", "validation", "test"):
+        images = getattr(found, split).images
+        assert isinstance(images, np.memmap)
+        np.testing.assert_array_equal(images, getattr(expected, split).images)
+    assert list((tmp_path / "room").iterdir()) == []
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "memmap", full)
+    with pytest.raises(data.DataError, match=r"copy of 10,240 bytes.*No space left.*TMPDIR.*room"):
+        arrays.rows_of(x, np.arange(160))

@@ -3,6 +3,7 @@
 import gzip
 import math
 import os
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from keras_vae.data.dataset import DataError
 SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".mat", ".mtx", ".h5ad", "-ubyte", "-ubyte.gz")
 # Between a file and the name of an array in it.
 KEY = "::"
+# Bytes up to which rows are copied in memory, and of which a file's are at a time.
+LARGE, _BLOCK = 2**28, 2**24
 
 
 class Stored(NamedTuple):
@@ -58,6 +61,31 @@ def listed(path: Path) -> dict[str, Stored]:
 
 def _whole(array):
     return Stored(array.shape, array.dtype, lambda: array)
+
+
+def rows_of(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Rows of an array: a copy in memory, or of what is large one in a temporary file, which no name leads to.
+
+    Raises:
+        DataError: if there is no room for the file.
+    """
+    size = len(rows) * array[:1].nbytes
+    if size <= LARGE:
+        return array[rows]
+    try:
+        with tempfile.TemporaryFile() as file:
+            # The map outlives the name, and its pages are the system's to take back.
+            made = np.memmap(file, array.dtype, "w+", shape=(len(rows), *array.shape[1:]))
+            step = max(1, _BLOCK // array[:1].nbytes)
+            for start in range(0, len(rows), step):
+                made[start : start + step] = array[rows[start : start + step]]
+    except OSError as error:
+        raise DataError(
+            f"A copy of {size:,} bytes, in the order of the split, cannot be written ({error.strerror or error}): make "
+            f"room, or set TMPDIR to a larger directory. Received: an array of shape {array.shape}, "
+            f"{tempfile.gettempdir()}"
+        ) from error
+    return made
 
 
 def _npy(path):

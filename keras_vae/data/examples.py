@@ -70,7 +70,7 @@ def from_arrays(
         source = split if split in converted else "train"
         x, y, rows = converted[source][0], labels[source], index[split]
         whole = len(rows) == len(x) and split in converted and set(converted) >= set(splits.NAMES)
-        return Split(x if whole else x[rows], None if y is None else y[rows])
+        return Split(x if whole else arrays.rows_of(x, rows), None if y is None else y[rows])
 
     made = {split: split_of(split) for split in splits.NAMES}
     numbers = kind if kind in ("counts", "numbers") else None

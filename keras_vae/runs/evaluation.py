@@ -25,6 +25,8 @@ from keras_vae.training.stream import evenly
 
 # Images in a batch that is only evaluated.
 EVALUATION_BATCH = 256
+# Images whose reconstructions are in memory together.
+_MEASURED = 8 * EVALUATION_BATCH
 # Validation images whose reconstructions are measured after each epoch.
 MONITORED_IMAGES = 500
 # What the protocol of results says where the likelihood is a distance.
@@ -202,6 +204,13 @@ def reconstruction_quality(
     """
     if vae.likelihood.data in RAW or vae.missing:
         return {}
+    # Reconstructions of all at once would take four times the memory of the images.
+    parts = (slice(start, start + _MEASURED) for start in range(0, len(x), _MEASURED))
+    measured = [_quality(vae, x[part], None if y is None else y[part]) for part in parts]
+    return {name: np.concatenate([part[name] for part in measured]) for name in measured[0]}
+
+
+def _quality(vae, x, y):
     made = vae.reconstruct(x, y, batch_size=EVALUATION_BATCH)
     pair = [np.divide(a, _scale(vae), dtype="float32") for a in (x, made)]
     measured = {"squared_error": metrics.squared_error(*pair)}

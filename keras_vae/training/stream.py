@@ -263,5 +263,5 @@ class StepOrder(keras.callbacks.Callback):
 
 
 def evenly(count: int, x: np.ndarray) -> np.ndarray:
-    """At most `count` entries of `x`, evenly spread over it, the first and the last among them."""
-    return x[np.linspace(0, len(x) - 1, min(count, len(x))).astype(int)]
+    """At most `count` entries of `x`, evenly spread over it, the first and the last among them; all as they are."""
+    return x if count >= len(x) else x[np.linspace(0, len(x) - 1, count).astype(int)]
