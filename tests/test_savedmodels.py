@@ -42,8 +42,9 @@ assert not any(sys.modules[name] for name in absent)
 """
 
 
-def test_a_dense_and_a_convolutional_entry_have_one():
-    assert NAMES == ["mnist_conv", "mnist_mlp"]
+def test_one_entry_has_one():
+    # Any other is a command away, and the repository small.
+    assert NAMES == ["mnist_mlp"]
 
 
 @over_saved
