@@ -62,7 +62,7 @@ class Lent:
         if recipe.model != "vae" or recipe.missing:
             raise SystemExit(f"Labels and missing values stay at home. Received: a recipe of {recipe.dataset}")
         images, feed, evaluated = data.read(dataclasses.replace(recipe, data_dir=data_dir), model.likelihood(recipe))
-        self.recipe, self.feed, self.described = recipe, feed, data.described(recipe, model.likelihood(recipe), images)
+        self.recipe, self.feed = recipe, feed
         self.steps = len(feed.x) // recipe.batch_size
         constant = dataclasses.replace(recipe, learning_rate_schedule="constant")
         self.vae = model.build(constant, images.image_shape, self.steps, data.mean_image(images))
@@ -172,11 +172,6 @@ def train(options: argparse.Namespace) -> None:
     state, best, rows = lent.state, (-math.inf, None), []
     key = jax.random.key(recipe.seed)
 
-    def epoch(state, number, rate):
-        state = lent.epoch(state, lent.x, jax.random.fold_in(key, number), np.float32(rate))
-        jax.block_until_ready(state)
-        return state
-
     begun, saved = time.monotonic(), time.monotonic()
     total = options.ends - time.time() if options.ends else 60 * options.minutes
     seconds = 0.0
@@ -187,7 +182,7 @@ def train(options: argparse.Namespace) -> None:
         # Of the middle of the epoch.
         rate = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1, share + seconds / 2 / total)))
         rate *= min(1, (len(rows) + 1) / 4)
-        state = epoch(state, len(rows), rate)
+        state = lent.epoch(state, lent.x, jax.random.fold_in(key, len(rows)), np.float32(rate))
         logs = lent.means(state.metrics)
         logs |= {f"val_{name}": value for name, value in lent.means(lent.score(state, lent.validation)).items()}
         seconds = time.monotonic() - before
@@ -217,7 +212,7 @@ def _save(lent, weights, out, rows):
     import numpy as np
 
     entries = dataclasses.replace(lent.recipe, epochs=max(1, len(rows))).entries()
-    record = {"recipe": entries, "steps": lent.steps, "data": lent.described, "rows": rows}
+    record = {"recipe": entries, "rows": rows}
     (out / "lease.json").write_text(json.dumps(record), encoding="utf-8")
     np.savez(out / "weights.npz", *(weights or []))
 
@@ -245,8 +240,7 @@ def finish(options: argparse.Namespace) -> None:
     timings = [{"epoch": row["epoch"], "seconds": row["seconds"]} for row in record["rows"]]
     about = json.loads((Path(options.recipe) / "config.json").read_text(encoding="utf-8"))["about"]
     config = directory.begin(out, recipe, about, data.described(recipe, vae.likelihood, images))
-    record = {"history": rows, "timings": timings}
-    kept = recorder.Recorder(out, record, config, feed.steps, recipe.keep, True)
+    kept = recorder.Recorder(out, {"history": rows, "timings": timings}, config, feed.steps, recipe.keep, True)
     kept.set_model(vae)
     files.replace(out / directory.BEST, vae.save_weights)
     kept._write({})

@@ -22,6 +22,7 @@ from keras_vae.presets.schema import (
 _LAZY = (
     "attributes",
     "card",
+    "described",
     "fixed_batch",
     "fixed_batch_score",
     "load",

@@ -97,7 +97,7 @@ def save(
     # In this order: the results name the hash of the weights, as the card does, and say that all is there.
     writers = {
         WEIGHTS: write_weights,
-        **{Path(source).name: partial(_copy_picture, source) for source in pictures or {}},
+        **{Path(source).name: partial(_copy_picture, Path(source)) for source in pictures or {}},
         CONFIG: lambda path: files.dump_json(path, config),
     }
     if attributes:
@@ -121,8 +121,8 @@ def save(
 
 
 def _copy_picture(source, path):
-    """Writes the same pixels in less room, where Pillow knows how."""
-    if Path(source).suffix.lower() != ".png":
+    """Writes the same pixels in less room, where Pillow knows how; what is in the directory already stays as it is."""
+    if source.suffix.lower() != ".png" or source.resolve().parent == path.resolve().parent:
         shutil.copyfile(source, path)
         return
     from PIL import Image
@@ -134,6 +134,19 @@ def _copy_picture(source, path):
         if red is not None and all(red.tobytes() == other.tobytes() for other in others):
             pixels = red
         pixels.save(path, format="PNG", optimize=True)
+
+
+def described(directory: Path) -> dict[str, Any]:
+    """What `save` was given for a preset beside the model: for the same one with another prior, or other weights."""
+    config, results = read(directory)
+    own = ("weights", "fixed_batch", "pictures", "history")
+    return {
+        **{key: config[key] for key in ("about", "data", "recipe")},
+        "results": {key: value for key, value in results.items() if key not in own},
+        "history": results.get("history"),
+        "pictures": {directory / name: caption for name, caption in results.get("pictures", {}).items()},
+        "attributes": attributes(directory),
+    }
 
 
 def push(

@@ -1,8 +1,6 @@
 """The file of a preset's weights: written small, and weights rounded to what their numbers need."""
 
-import contextlib
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -69,13 +67,3 @@ def round_weights(model: keras.Model, bits: int) -> None:
     for variable in model.weights:
         if variable.dtype == "float32" and np.prod(variable.shape) >= SMALL:
             variable.assign(rounded(keras.ops.convert_to_numpy(variable), bits))
-
-
-@contextlib.contextmanager
-def restored(model: keras.Model) -> Iterator[None]:
-    """At the end, all weights are what they were."""
-    kept = [np.array(value) for value in model.get_weights()]
-    try:
-        yield
-    finally:
-        model.set_weights(kept)

@@ -11,9 +11,6 @@ from keras_vae.runs import data, evaluation, labelling, pictures
 from keras_vae.runs.recipe import UsageError
 from keras_vae.training.stream import evenly
 
-# What of the results of a preset is found anew when it is written.
-_ANEW = ("weights", "fixed_batch", "pictures", "history", "metrics")
-
 
 def fit(
     directory: Path,
@@ -49,13 +46,12 @@ def fit(
     vae, recipe, images, test = evaluation.prepared(directory, data_dir, eval_images, eval_samples)
     if not hasattr(vae, "fit_prior"):
         raise UsageError(f"A model of this kind has no prior that could be another. Received: {type(vae).__name__}")
-    config, results = presets.read(directory)
+    known = presets.described(directory)
     levels, former = images.train.images, vae.top_prior.spec
     chosen = slice(None) if train_images is None else evenly(train_images, np.arange(len(levels)))
     x = data.seen(levels[chosen], vae.likelihood, images)
     y = labelling.needed(vae, images.train.labels if images.train.labels is None else images.train.labels[chosen])
-    before = _before(vae, recipe, test, images, results["metrics"], verbose)
-    directions = presets.attributes(directory)
+    before = _before(vae, recipe, test, images, known["results"]["metrics"], verbose)
     with tempfile.TemporaryDirectory() as folder:
         folder, grids = Path(folder), {}
         if vae.label_shape is None:
@@ -64,25 +60,21 @@ def fit(
             grids[grid] = f"Samples with the former prior, {former}, seed {recipe.seed}"
         fitted = vae.fit_prior(x, spec, y, seed=seed)
         after = evaluation.evaluate(vae, recipe, test, images, verbose)
-        shown = pictures.write(vae, folder, test, images.test.labels, recipe.seed, directions)
+        shown = pictures.write(vae, folder, test, images.test.labels, recipe.seed, known["attributes"])
         # The grids beside each other; then what the fit has not changed.
         shown = {path: caption for path, caption in shown.items() if path.name == "samples.png"} | grids | shown
-        kept = {name: caption for name, caption in results.get("pictures", {}).items() if folder / name not in shown}
+        written = {path.name for path in shown}
+        shown |= {path: caption for path, caption in known["pictures"].items() if path.name not in written}
         told = f"{fitted.spec} in the place of {former}: {spec}, fitted to {len(x):,} training images"
-        presets.save(
-            vae,
-            preset,
-            about=config["about"]
-            | {"name": preset.resolve().name, "prior": f"{told}, by `{command}`" if command else told},
-            data=config["data"],
-            recipe=config["recipe"],
-            results={key: value for key, value in results.items() if key not in _ANEW}
-            | {"metrics": after | {f"{name}{cards.BEFORE}": value for name, value in before.items()}}
-            | {"versions": evaluation.versions(), "backend": backend.NAME},
-            history=results.get("history"),
-            pictures=shown | {directory / name: caption for name, caption in kept.items()},
-            attributes=directions,
-        )
+        prior = f"{told}, by `{command}`" if command else told
+        measured = {
+            "metrics": after | {f"{name}{cards.BEFORE}": value for name, value in before.items()},
+            "versions": evaluation.versions(),
+            "backend": backend.NAME,
+        }
+        about = known["about"] | {"name": preset.resolve().name, "prior": prior}
+        results = known["results"] | measured
+        presets.save(vae, preset, **known | {"about": about, "results": results, "pictures": shown})
     return [
         {"metric": name, "before": before[name]["value"], "after": after[name]["value"], "unit": after[name]["unit"]}
         for name in before

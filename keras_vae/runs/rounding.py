@@ -13,8 +13,6 @@ from keras_vae.training.stream import evenly
 # Bits of mantissa: as float16 has them.
 LEAST = 10
 _SAMPLES = 16
-# What of the results of a preset is written anew, or apart.
-_ANEW = ("weights", "fixed_batch", "pictures", "history")
 
 
 def round_preset(
@@ -50,29 +48,20 @@ def round_preset(
         return np.asarray(vae.log_prob(x, y=y, samples=_SAMPLES, seed=0), "float64")
 
     before, size = log_prob(), (directory / presets.WEIGHTS).stat().st_size
+    exact = [np.array(value) for value in vae.get_weights()]
     for bits in range(LEAST, weights.MANTISSA):
-        with weights.restored(vae):
-            weights.round_weights(vae, bits)
-            moved = log_prob() - before
+        vae.set_weights(exact)
+        weights.round_weights(vae, bits)
+        moved = log_prob() - before
         mean, error = moved.mean(), moved.std() / np.sqrt(len(moved))
         if abs(mean) + error < within:
             break
     else:
         raise UsageError(f"These weights need all of their bits to stay within {within} nats. Received: {directory}")
-    weights.round_weights(vae, bits)
-    config, results = presets.read(directory)
     told = f"{bits} bits of mantissa, moving log p(x) of {len(x):,} test images by {mean:.1g} ± {error:.1g} nats"
     rounding = f"{told}, by `{command}`" if command else told
-    presets.save(
-        vae,
-        preset,
-        about=config["about"] | {"name": preset.resolve().name, "rounding": rounding},
-        data=config["data"],
-        recipe=config["recipe"],
-        results={key: value for key, value in results.items() if key not in _ANEW},
-        history=results.get("history"),
-        pictures={directory / name: caption for name, caption in results.get("pictures", {}).items()},
-        attributes=presets.attributes(directory),
-    )
+    known = presets.described(directory)
+    about = known["about"] | {"name": preset.resolve().name, "rounding": rounding}
+    presets.save(vae, preset, **known | {"about": about})
     after = (preset / presets.WEIGHTS).stat().st_size
     return {"bits": bits, "moved": mean, "standard_error": error, "before": size, "after": after}
