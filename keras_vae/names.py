@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 # The roles, as they are listed, each with the number of arguments that its parts are given before those of their spec:
-# a size; the latents to fit to; (image_shape, latent_size); (recipe, steps of an epoch).
+# a size; the latents to fit to; (image_shape, latent_size); image_shape; (recipe, steps of an epoch).
 LEADING = {
     "posterior": 1,
     "prior": 1,
@@ -23,6 +23,7 @@ LEADING = {
     "corruption": 0,
     "objective": 0,
     "network": 2,
+    "features": 1,
     "model": 1,
     "schedule": 0,
     "learning_rate_schedule": 2,

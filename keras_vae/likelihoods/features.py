@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_vae import networks
 from keras_vae.backend import Tensor, tfd
 from keras_vae.distributions import Scored
 from keras_vae.likelihoods.base import LOG_SCALE_BOUND, Likelihood, number_or_mode
@@ -114,33 +115,27 @@ class Perceptual(Likelihood):
     a network it is `Normal`.
 
     Args:
-        features: a Keras model, images (B, *X) -> features, or a list of them (several layers), each counted alike.
-            It is frozen (`trainable = False`), runs in inference mode, and is saved with the model. None: three layers
-            of random filters, always the same ones, which know of edges and textures and of nothing else.
+        features: a Keras model, images (B, *X) -> features, or a list of them (several layers), each counted alike;
+            or one that is known by a spec, "random_filters" or "efficientnet_lite0". It is frozen (`trainable =
+            False`), runs in inference mode, and is saved with the model.
         scale: the standard deviation: "learned", one for all features, or a positive number.
 
     Reference: Hou, Shen, Sun and Qiu 2017, "Deep feature consistent variational autoencoder"; Higgins et al. 2017,
-    "DARLA" (features of a denoising autoencoder); He, Wang and Hopcroft 2016, "A powerful generative model using random
-    weights for the deep image representation" (random filters).
+    "DARLA" (features of a denoising autoencoder).
 
     Example: `Perceptual(keras.Model(vgg.inputs, [vgg.get_layer(name).output for name in names]))`.
     """
 
     normalized = False
 
-    def __init__(self, features: keras.Model | None = None, scale: float | str = "learned", **kwargs: Any):
+    def __init__(self, features: keras.Model | str = "random_filters", scale: float | str = "learned", **kwargs: Any):
         super().__init__(**kwargs)
-        if features is not None:
-            if not isinstance(features, keras.layers.Layer):
-                raise ValueError(f"`features` must be a Keras model of images. Received: features={features!r}")
-            features.trainable = False
-        self.features = features
+        self.features = networks.features.checked(features)
         self.scale = number_or_mode("scale", scale, ("learned",))
 
     def build(self, features_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> None:
         super().build(features_shape, event_shape)
-        if self.features is None:
-            self._random = _random_filters(event_shape)
+        self._network = networks.features.get(self.features, event_shape)
         given = keras.KerasTensor((None, *event_shape))
         try:
             found = keras.tree.flatten(self._network(given, training=False))
@@ -153,10 +148,6 @@ class Perceptual(Likelihood):
             raise ValueError(f"`features` must return tensors (B, ...). Received: {found}")
         if self.scale == "learned":
             self.log_scale = self.add_weight(name="log_scale", shape=(), initializer="zeros")
-
-    @property
-    def _network(self):
-        return self._random if self.features is None else self.features
 
     def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
         return Scored(self.head(features)[..., 0], self._score, event_ndims=len(self.event_shape))
@@ -179,21 +170,3 @@ class Perceptual(Likelihood):
             ops.reshape(ops.cast(value, "float32"), (*lead, math.prod(value.shape[1:])))
             for value in keras.tree.flatten(found)
         ]
-
-
-def _random_filters(event_shape):
-    """A frozen network of three convolutions, each of whose outputs is a feature."""
-    if len(event_shape) != 3:
-        raise ValueError(f"Random filters see images (h, w, c): give `features`. Received: shape {tuple(event_shape)}")
-    inputs = x = keras.Input(event_shape)
-    outputs = []
-    for number, width in enumerate((16, 32, 64)):
-        initializer = keras.initializers.HeNormal(seed=number)
-        convolution = keras.layers.Conv2D(
-            width, 3, strides=min(2, 1 + number), padding="same", activation="relu", kernel_initializer=initializer
-        )
-        x = convolution(x)
-        outputs.append(x)
-    network = keras.Model(inputs, outputs, name="random_filters")
-    network.trainable = False
-    return network

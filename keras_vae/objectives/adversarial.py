@@ -6,6 +6,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from keras_vae import networks
 from keras_vae.backend import Tensor, folded, tfp
 from keras_vae.inference import Inference
 from keras_vae.names import check_number, check_whole, checked_widths, one_of, plain
@@ -14,7 +15,7 @@ from keras_vae.objectives.critics import critic, heads, judge
 from keras_vae.parts import frozen, register
 
 # As far as gradients may move a balanced weight.
-_MOST = 1e4
+_MOST = 1e8
 
 
 @register("adversarial", "aae")
@@ -74,8 +75,8 @@ class VAEGAN(Objective):
 
     `beta * KL + R + weight * G`, and the discriminator's own loss. R is the reconstruction: half the squared distance
     of x from its reconstruction in the features of the discriminator, or `-E_q[log p(x|z)]`. G is small where the
-    discriminator takes reconstructions and samples for real; its gradients reach the decoder alone, those of the
-    discriminator's loss itself alone. Images are those that networks see, of p(x|z) the mean.
+    discriminator takes reconstructions and samples for real; its gradients reach the decoder, those of the
+    discriminator's loss nothing else. Images are those that networks see, of p(x|z) the mean.
 
     With `reconstruction="likelihood", game="hinge", spectral_norm=True, balanced=True` and the `features` of a trained
     network it is a projected GAN beside a likelihood. What the discriminator learns is saved with the model: training
@@ -91,15 +92,20 @@ class VAEGAN(Objective):
             as much of both.
         delay: updates of the model before the game counts for the decoder.
         from_prior: whether the game sees samples of the prior, too, beside reconstructions.
+        teaches_encoder: whether gradients of G by reconstructions reach the encoder, too; what costs most, the decoder,
+            then runs once a step, or twice with samples.
         widths: of the discriminator's layers, convolutions of stride 2 for images.
         spectral_norm: whether its kernels are divided by their largest singular values.
         discriminator: Keras model, images -> features, in the place of the one of `widths`; a linear layer makes the
             logit of them.
-        features: Keras model, images -> features or a list of them, which is not trained: the discriminator then has a
-            small head on each, and the features are theirs.
+        features: Keras model, images -> features or a list of them, which is not trained, or one that is known by a
+            spec, "efficientnet_lite0": the discriminator then has a small head on each, and the features are theirs.
+        perceptual: weight, nats, of the squared distance of x from its reconstruction in `features`, the mean over
+            each of them, which is added to R.
 
     Reference: Larsen et al. 2016, "Autoencoding beyond pixels", algorithm 1; Esser, Rombach and Ommer 2021, equation 7
-    (balanced); Sauer et al. 2021, "Projected GANs" (features); Miyato et al. 2018 (spectral norm, hinge).
+    (`balanced`, `teaches_encoder`); Sauer et al. 2021, "Projected GANs" (`features`); Miyato et al. 2018 (spectral
+    norm, hinge).
     """
 
     whole_images = True
@@ -114,10 +120,12 @@ class VAEGAN(Objective):
         balanced: bool = False,
         delay: int = 0,
         from_prior: bool = True,
+        teaches_encoder: bool = False,
         widths: tuple[int, ...] = (32, 64, 128),
         spectral_norm: bool = False,
         discriminator: keras.Model | None = None,
-        features: keras.Model | None = None,
+        features: keras.Model | str | None = None,
+        perceptual: float = 0.0,
         **kwargs: Any,
     ):
         super().__init__(samples=samples, **kwargs)
@@ -127,15 +135,17 @@ class VAEGAN(Objective):
         self.reconstruction = one_of(plain(reconstruction), ("features", "likelihood"), "reconstruction")
         self.game = one_of(plain(game), ("logistic", "hinge"), "game")
         self.balanced, self.from_prior, self.spectral_norm = bool(balanced), bool(from_prior), bool(spectral_norm)
-        self.widths = checked_widths(widths)
+        self.widths, self.teaches_encoder = checked_widths(widths), bool(teaches_encoder)
         if discriminator is not None and features is not None:
             raise ValueError(
                 "The discriminator is a network of your own, or heads on the features of one that is not trained: give "
-                f"one of both. Received: discriminator={discriminator.name!r}, features={features.name!r}"
+                f"one of both. Received: discriminator={discriminator.name!r}, features={features!r}"
             )
-        self.discriminator, self.features = discriminator, features
-        if features is not None:
-            features.trainable = False
+        check_number(perceptual=perceptual)
+        if perceptual and features is None:
+            raise ValueError(f"`perceptual` weighs a distance in `features`. Received: perceptual={perceptual!r}")
+        self.discriminator, self.perceptual = discriminator, float(perceptual)
+        self.features = None if features is None else networks.features.checked(features)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -146,21 +156,23 @@ class VAEGAN(Objective):
         if self.features is None:
             self.network = judge(self.discriminator, image_shape, self.widths, self.spectral_norm)
         else:
+            self._seen = networks.features.get(self.features, image_shape)
             self.network = heads(self._maps(keras.KerasTensor((None, *image_shape))), self.spectral_norm)
 
     def _maps(self, images):
-        maps = self.features(images, training=False)
+        maps = self._seen(images, training=False)
         return [ops.cast(m, "float32") for m in (maps if isinstance(maps, (list, tuple)) else [maps])]
 
     def terms(self, inference: Inference) -> dict[str, Tensor]:
         latent = self.one_latent(inference, codes=True)
-        real = inference.picture(inference.x)
-        reconstruction = self._reconstruction(inference, inference.likelihood, real)
-        made = [latent.z[:1], latent.drawn(folded(inference.seed, 1))[:1]][: 1 + self.from_prior]
-        made = inference.picture(inference.decode(ops.stop_gradient(ops.concatenate(made, axis=0))))
+        real, rebuilt = (
+            self._shown(inference.picture(inference.x)[None]),
+            self._rebuilt(inference.likelihood, inference),
+        )
+        made = self._made(latent, rebuilt, inference)
+        reconstruction = self._reconstruction(inference, inference.likelihood, rebuilt, real)
         generator = self._fooled(made, inference)
-        own = self._lost(self._logits(real[None], inference), 1.0)
-        own = own + self._lost(self._logits(ops.stop_gradient(made), inference), -1.0)
+        own = self._lost(real, 1.0, inference) + self._lost(_each(ops.stop_gradient, made), -1.0, inference)
         weight = self.weight * (self._balance(inference, real) if self.balanced else 1.0)
         weight = ops.where(inference.step >= self.delay, weight, 0.0)
         loss = inference.mean(inference.penalty) + reconstruction + weight * generator + own
@@ -169,54 +181,79 @@ class VAEGAN(Objective):
         values = (reconstruction, generator, own, weight)[: len(self.names)]
         return {"loss": loss, **dict(zip(self.names, values, strict=True))}
 
-    def _reconstruction(self, inference, likelihood, real):
-        """R, (B,)."""
-        if self.reconstruction == "likelihood":
-            return -inference.mean(likelihood.log_prob(inference.x))
-        both = inference.picture(likelihood), real[None]
-        seen, wanted = (self._judged(images, inference, frozen)[0] for images in both)
-        return inference.mean(0.5 * sum(_squares(a - b) for a, b in zip(seen, wanted, strict=True)))
+    def _shown(self, images):
+        """What is judged, a list of (n, B, ...): images (n, B, *X), or their features."""
+        if self.features is None:
+            return [images]
+        lead = ops.shape(images)[:2]
+        maps = self._maps(ops.reshape(images, (-1, *images.shape[2:])))
+        return [ops.reshape(m, (*lead, *m.shape[1:])) for m in maps]
 
-    def _fooled(self, images, inference):
-        """G, (B,), of images (n, B, *X)."""
-        logits = self._judged(images, inference, frozen)[1]
+    def _rebuilt(self, likelihood, inference):
+        """The reconstructions, as they are judged; None where nothing asks for them."""
+        asked = self.reconstruction == "features" or self.perceptual or self.teaches_encoder
+        return self._shown(inference.picture(likelihood)) if asked else None
+
+    def _made(self, latent, rebuilt, inference):
+        """What the game sees: a reconstruction, and an image of the prior."""
+        z = [] if self.teaches_encoder else [latent.z[:1]]
+        z += [latent.drawn(folded(inference.seed, 1))[:1]] if self.from_prior else []
+        made = [_each(lambda value: value[:1], rebuilt)] if self.teaches_encoder else []
+        if z:
+            decoded = inference.decode(ops.stop_gradient(ops.concatenate(z, axis=0)))
+            made.append(self._shown(inference.picture(decoded)))
+        return [ops.concatenate(values, axis=0) for values in zip(*made, strict=True)] if len(made) > 1 else made[0]
+
+    def _reconstruction(self, inference, likelihood, rebuilt, real):
+        """R, (B,)."""
+        total = -likelihood.log_prob(inference.x) if self.reconstruction == "likelihood" else 0.0
+        if self.reconstruction == "features" or self.perceptual:
+            seen, wanted = (self._judged(shown, inference, frozen)[0] for shown in (rebuilt, real))
+            for a, b in zip(seen, wanted, strict=True):
+                weight = 0.5 * (self.reconstruction == "features") + self.perceptual / math.prod(b.shape[2:])
+                total = total + weight * _squares(a - b)
+        return inference.mean(total)
+
+    def _fooled(self, shown, inference):
+        """G, (B,), of what is judged."""
+        logits = self._judged(shown, inference, frozen)[1]
         values = -logits if self.game == "hinge" else ops.softplus(-logits)
         return ops.sum(ops.mean(values, axis=-1), axis=0)
 
-    def _logits(self, images, inference):
-        return self._judged(images, inference, lambda network: network)[1]
-
-    def _lost(self, logits, sign):
-        """The discriminator's loss, (B,), where logits, (n, B, P), should have that sign."""
+    def _lost(self, shown, sign, inference):
+        """The discriminator's loss, (B,), where the logits, (n, B, P), should have that sign."""
+        logits = self._judged(shown, inference, lambda network: network)[1]
         values = ops.relu(1.0 - sign * logits) if self.game == "hinge" else ops.softplus(-sign * logits)
         return ops.sum(ops.mean(values, axis=-1), axis=0)
 
-    def _judged(self, images, inference, access):
-        """Features, a list of (n, B, ...), and logits, (n, B, P), of images (n, B, *X)."""
-        lead, network = ops.shape(images)[:2], access(self.network)
-        images = ops.reshape(images, (-1, *images.shape[2:]))
+    def _judged(self, shown, inference, access):
+        """Features, a list of (n, B, ...), and logits, (n, B, P)."""
+        lead, network = ops.shape(shown[0])[:2], access(self.network)
+        flattened = [ops.reshape(value, (-1, *value.shape[2:])) for value in shown]
         if self.features is None:
-            seen, logits = network(images, training=inference.training)
-            maps = [seen]
-        else:
-            maps = self._maps(images)
-            logits = network(maps, training=inference.training)
-        *maps, logits = (ops.reshape(value, (*lead, *value.shape[1:])) for value in (*maps, logits))
-        return maps, logits
+            seen, logits = network(flattened[0], training=inference.training)
+            return [ops.reshape(seen, (*lead, *seen.shape[1:]))], ops.reshape(logits, (*lead, *logits.shape[1:]))
+        logits = network(flattened, training=inference.training)
+        return shown, ops.reshape(logits, (*lead, *logits.shape[1:]))
 
     def _balance(self, inference, real):
         """|dR| / |dG| by the decoder's features, of the means over the batch."""
 
         def length(term):
             def mean(features):
-                return inference.batch_mean(term(inference.observe(features)))
+                likelihood = inference.observe(features)
+                return inference.batch_mean(term(likelihood, self._shown(inference.picture(likelihood))))
 
             slope = tfp.math.value_and_gradient(mean, ops.stop_gradient(inference.features))[1]
             return ops.sqrt(ops.sum(ops.square(ops.cast(slope, "float32"))))
 
-        wanted = length(lambda likelihood: self._reconstruction(inference, likelihood, real))
-        game = length(lambda likelihood: self._fooled(inference.picture(likelihood)[:1], inference))
+        wanted = length(lambda likelihood, shown: self._reconstruction(inference, likelihood, shown, real))
+        game = length(lambda _, shown: self._fooled(_each(lambda value: value[:1], shown), inference))
         return ops.stop_gradient(ops.minimum(wanted / (game + 1e-8), _MOST))
+
+
+def _each(function, values):
+    return [function(value) for value in values]
 
 
 def _squares(difference):

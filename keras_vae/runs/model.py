@@ -23,6 +23,8 @@ from keras_vae.models.hierarchical import of_networks
 from keras_vae.models.kinds import composed
 from keras_vae.runs.recipe import Recipe, UsageError, understood
 
+# By what `freeze` says.
+_FROZEN = {"encoder": ("encoder", "posterior"), "decoder": ("decoder", "likelihood")}
 _OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
 
 
@@ -163,6 +165,8 @@ def build(
         keras.config.set_dtype_policy(policy)
     if recipe.output_bias:
         vae.likelihood.start_at(mean)
+    for piece in _FROZEN.get(recipe.freeze, ()):
+        getattr(vae, piece).trainable = False
     averaging = {} if recipe.ema is None else {"use_ema": True, "ema_momentum": recipe.ema}
     rate = learning_rate(recipe, steps)
     optimizer = _OPTIMIZERS[recipe.optimizer](rate, beta_2=recipe.beta_2, global_clipnorm=recipe.clip, **averaging)

@@ -147,6 +147,11 @@ class Recipe:
         None,
         option="--from",
     )
+    freeze: str | None = _field(
+        "encoder, with the posterior, or decoder, with the likelihood: keeps the weights that it begins with (none)",
+        None,
+        choices=("encoder", "decoder"),
+    )
     imports: tuple[str, ...] = _field(
         "a module, or a .py file, that registers parts of your own; may be given more than once", (), option="--import"
     )
