@@ -22,6 +22,7 @@ _MODULES = (
     "data",
     "distributions",
     "draws",
+    "features",
     "inference",
     "likelihoods",
     "metrics",

@@ -909,9 +909,8 @@ def run_of_arrays(tmp_path_factory):
     np.save(folder / "x.npy", 40 * x + 300)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "_export", lambda *_: None)
-        run = experiment.run(
-            folder / "x.npy", folder / "run", network="mlp:[32]", epochs=40, eval_samples=20, verbose=False
-        )
+        few = {"network": "mlp:[32]", "batch_size": 8, "epochs": 12, "eval_samples": 20, "verbose": False}
+        run = experiment.run(folder / "x.npy", folder / "run", **few)
     return folder, run
 
 

@@ -14,6 +14,7 @@ ROOMS = (
     "schedules",
     "constraints",
     "parts",
+    "features",
     "distributions",
     "inference",
     "draws",

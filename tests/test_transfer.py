@@ -60,12 +60,23 @@ def test_normalisations_become_part_of_convolutions(network):
     np.testing.assert_allclose(source.reconstruct(x), model.reconstruct(x), rtol=1e-4, atol=1e-5)
 
 
-def test_a_part_that_is_frozen_keeps_its_weights(tmp_path):
-    fields = {"network": "mlp:widths=[16]", "latent_size": 4, "eval_samples": 5, "precision": "float32"}
-    experiment.run("digits", tmp_path / "first", epochs=1, verbose=False, **fields)
-    fields |= {"start": str(tmp_path / "first"), "freeze": "encoder"}
-    experiment.run("digits", tmp_path / "second", epochs=2, verbose=False, **fields)
-    first, second = (keras.saving.load_model(tmp_path / name / "model.keras") for name in ("first", "second"))
+SHORT = {"network": "mlp:widths=[16]", "latent_size": 4, "epochs": 2, "eval_samples": 5, "precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """The directory of a run, and its results."""
+    out = tmp_path_factory.mktemp("runs") / "first"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "_export", lambda *_: None)
+        patch.setattr(pictures, "write", lambda *_: {})
+        return out, experiment.run("digits", out, verbose=False, **SHORT)
+
+
+def test_a_part_that_is_frozen_keeps_its_weights(first, tmp_path):
+    begun, _ = first
+    experiment.run("digits", tmp_path / "second", start=str(begun), freeze="encoder", verbose=False, **SHORT)
+    first, second = (keras.saving.load_model(out / "model.keras") for out in (begun, tmp_path / "second"))
     for piece in ("encoder", "posterior", "decoder"):
         pairs = zip(getattr(first, piece).weights, getattr(second, piece).weights, strict=True)
         same = [np.array_equal(np.array(a), np.array(b)) for a, b in pairs]
@@ -77,21 +88,20 @@ def test_nothing_that_fits_is_an_error():
         take_weights(made(widths=(5, 4)), kv.VAE(*kv.networks.conv((8, 8, 1), 2, widths=(4,))))
 
 
-def test_runs_begin_with_the_weights_of_others(tmp_path, capsys, request):
-    fields = {"network": "mlp:widths=[16]", "latent_size": 4, "epochs": 2, "eval_samples": 5, "precision": "float32"}
-    first = experiment.run("digits", tmp_path / "first", verbose=False, **fields)
-    second = experiment.run("digits", tmp_path / "second", start=str(tmp_path / "first"), **fields)
+def test_runs_begin_with_the_weights_of_others(first, tmp_path, capsys, request):
+    begun, results = first
+    second = experiment.run("digits", tmp_path / "second", start=str(begun), **SHORT)
     assert "weights of" in (said := capsys.readouterr().out) and "2 epochs. New: none." in said
-    assert second["epochs_before"] == 2 and second["metrics"]["elbo"]["value"] > first["metrics"]["elbo"]["value"]
+    assert second["epochs_before"] == 2 and second["metrics"]["elbo"]["value"] > results["metrics"]["elbo"]["value"]
     history = presets.read_results(tmp_path / "second" / "results.json")["history"]
-    assert history["val_elbo"][0] > presets.read_results(tmp_path / "first" / "results.json")["history"]["val_elbo"][0]
+    assert history["val_elbo"][0] > presets.read_results(begun / "results.json")["history"]["val_elbo"][0]
     assert "which had 2 epochs: 4 in all" in (tmp_path / "second" / "README.md").read_text()
     assert recorder.trained(tmp_path / "second")[1] == 4
     if in_full(request.config):
         again = experiment.run("digits", tmp_path / "second", resume=True, verbose=False, epochs=3)
         assert again["epochs_before"] == 2 and again["epochs"] == 3
     # Its parts are those of the model that it begins with.
-    less = {name: fields[name] for name in ("epochs", "eval_samples", "precision")}
-    assert plan("digits", tmp_path / "new", start=str(tmp_path / "first"), **less).recipe.network == "mlp:widths=[16]"
+    less = {name: SHORT[name] for name in ("epochs", "eval_samples", "precision")}
+    assert plan("digits", tmp_path / "new", start=str(begun), **less).recipe.network == "mlp:widths=[16]"
     with pytest.raises(presets.UnknownName, match="mnist_mlp"):
-        experiment.run("digits", tmp_path / "other", start="mnist_mpl", **fields)
+        experiment.run("digits", tmp_path / "other", start="mnist_mpl", **SHORT)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import networks
+from keras_vae import features as feature_networks
 from keras_vae.backend import Tensor, tfd
 from keras_vae.distributions import Scored
 from keras_vae.likelihoods.base import LOG_SCALE_BOUND, Likelihood, number_or_mode
@@ -130,12 +130,12 @@ class Perceptual(Likelihood):
 
     def __init__(self, features: keras.Model | str = "random_filters", scale: float | str = "learned", **kwargs: Any):
         super().__init__(**kwargs)
-        self.features = networks.features.checked(features)
+        self.features = feature_networks.checked(features)
         self.scale = number_or_mode("scale", scale, ("learned",))
 
     def build(self, features_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> None:
         super().build(features_shape, event_shape)
-        self._network = networks.features.get(self.features, event_shape)
+        self._network = feature_networks.get(self.features, event_shape)
         given = keras.KerasTensor((None, *event_shape))
         try:
             found = keras.tree.flatten(self._network(given, training=False))

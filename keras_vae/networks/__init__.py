@@ -1,8 +1,6 @@
 """Builders of encoders and decoders: ordinary Keras models, which anything else of the same shapes can replace."""
 
-from keras_vae.networks import features
 from keras_vae.networks.conv import conv, conv1d
-from keras_vae.networks.features import efficientnet_lite0
 from keras_vae.networks.labelled import labelled
 from keras_vae.networks.ladder import ladder
 from keras_vae.networks.linear import linear
@@ -15,7 +13,6 @@ __all__ = [
     "conv",
     "conv1d",
     "diffusion_transformer",
-    "efficientnet_lite0",
     "labelled",
     "ladder",
     "linear",

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from keras_vae import networks
+from keras_vae import features as feature_networks
 from keras_vae.backend import Tensor, folded, tfp
 from keras_vae.inference import Inference
 from keras_vae.names import check_number, check_whole, checked_widths, one_of, plain
@@ -145,7 +145,7 @@ class VAEGAN(Objective):
         if perceptual and features is None:
             raise ValueError(f"`perceptual` weighs a distance in `features`. Received: perceptual={perceptual!r}")
         self.discriminator, self.perceptual = discriminator, float(perceptual)
-        self.features = None if features is None else networks.features.checked(features)
+        self.features = None if features is None else feature_networks.checked(features)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -156,7 +156,7 @@ class VAEGAN(Objective):
         if self.features is None:
             self.network = judge(self.discriminator, image_shape, self.widths, self.spectral_norm)
         else:
-            self._seen = networks.features.get(self.features, image_shape)
+            self._seen = feature_networks.get(self.features, image_shape)
             self.network = heads(self._maps(keras.KerasTensor((None, *image_shape))), self.spectral_norm)
 
     def _maps(self, images):

