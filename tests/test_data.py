@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from keras_vae import data
+from keras_vae.data import arrays
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LEVELS = np.arange(256, dtype="uint8").reshape(1, 16, 16, 1)
@@ -571,6 +572,23 @@ def test_what_a_folder_holds_is_said(tmp_path):
         r"left out.*1 \.heic, 1 \.txt",
     ):
         assert re.search(told, said), (told, said)
+
+
+def test_pictures_of_a_large_folder_are_kept_in_files(tmp_path, monkeypatch):
+    folder_of(tmp_path, range(40), "grey")
+    save(np.arange(75, dtype="uint8").reshape(5, 5, 3), tmp_path / "rgb" / "colour.png")
+    for name in ("not.png", "cut.png"):
+        (tmp_path / name).write_bytes(b"" if name == "not.png" else (tmp_path / "rgb" / "colour.png").read_bytes()[:50])
+    datasets = []
+    for most in (arrays.LARGE, 100):
+        monkeypatch.setattr(arrays, "LARGE", most)
+        with pytest.warns(UserWarning, match="2 of 43 images cannot be read: cut.png, not.png"):
+            datasets.append(data.load(tmp_path, image_size=5))
+    assert datasets[0].notes == datasets[1].notes
+    for name in ("train", "validation", "test"):
+        held, mapped = (getattr(dataset, name).images for dataset in datasets)
+        assert isinstance(mapped, np.memmap) and not isinstance(held, np.memmap) and held.shape[1:] == (5, 5, 3)
+        np.testing.assert_array_equal(held, mapped)
 
 
 @pytest.mark.parametrize("names", [("Train", "Test", "Valid"), ("training", "TEST", "dev")])

@@ -1,5 +1,6 @@
 """Files of arrays: numpy's, HDF5, MATLAB's, the idx of MNIST, sparse matrices."""
 
+import contextlib
 import gzip
 import math
 import os
@@ -16,7 +17,7 @@ from keras_vae.data.dataset import DataError
 SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".mat", ".mtx", ".h5ad", "-ubyte", "-ubyte.gz")
 # Between a file and the name of an array in it.
 KEY = "::"
-# Bytes up to which rows are copied in memory, and of which a file's are at a time.
+# Bytes up to which arrays are made in memory, and of which rows are copied at a time.
 LARGE, _BLOCK = 2**28, 2**24
 
 
@@ -72,20 +73,41 @@ def rows_of(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
     size = len(rows) * array[:1].nbytes
     if size <= LARGE:
         return array[rows]
+    with _making_room(size, array.shape):
+        made = empty((len(rows), *array.shape[1:]), array.dtype)
+        step = max(1, _BLOCK // array[:1].nbytes)
+        for start in range(0, len(rows), step):
+            made[start : start + step] = array[rows[start : start + step]]
+    return made
+
+
+def empty(shape: tuple[int, ...], dtype: str | np.dtype) -> np.ndarray:
+    """An array to be filled: in memory, or what is large in a temporary file, which no name leads to.
+
+    Raises:
+        DataError: if there is no room for the file.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size <= LARGE:
+        return np.empty(shape, dtype)
+    with _making_room(size, shape), tempfile.TemporaryFile() as file:
+        if hasattr(os, "posix_fallocate"):
+            # A full disk is told now, and not by a signal later.
+            os.posix_fallocate(file.fileno(), 0, size)
+        # The map outlives the name, and its pages are the system's to take back.
+        return np.memmap(file, dtype, "w+", shape=shape)
+
+
+@contextlib.contextmanager
+def _making_room(size, shape):
     try:
-        with tempfile.TemporaryFile() as file:
-            # The map outlives the name, and its pages are the system's to take back.
-            made = np.memmap(file, array.dtype, "w+", shape=(len(rows), *array.shape[1:]))
-            step = max(1, _BLOCK // array[:1].nbytes)
-            for start in range(0, len(rows), step):
-                made[start : start + step] = array[rows[start : start + step]]
+        yield
     except OSError as error:
         raise DataError(
             f"A copy of {size:,} bytes, in the order of the split, cannot be written ({error.strerror or error}): make "
-            f"room, or set TMPDIR to a larger directory. Received: an array of shape {array.shape}, "
+            f"room, or set TMPDIR to a larger directory. Received: an array of shape {tuple(shape)}, "
             f"{tempfile.gettempdir()}"
         ) from error
-    return made
 
 
 def _npy(path):

@@ -11,11 +11,13 @@ import os
 import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from keras_vae.data import pictures, splits
+from keras_vae.data import arrays, pictures, splits
 from keras_vae.data.dataset import DataError, DataSet, Split
 
 
@@ -43,20 +45,18 @@ def load_folder(path: str | os.PathLike, image_size: int | None = None, seed: in
     roots = _split_roots(folder)
     found = [(split, file) for split, root in roots.items() for file in pictures.find(root)]
     decoded = _decode_all(folder, [file for _, file in found], size)
-    readable = [i for i, image in enumerate(decoded) if image is not None]
+    readable = [i for i, mode in enumerate(decoded.modes) if mode is not None]
 
     given = {split: np.array([i for i in readable if found[i][0] == split], "int64") for split in roots}
     members = splits.members(given, seed)
     if not all(map(len, members.values())):
         counts = ", ".join(f"{len(rows)} for {split}" for split, rows in members.items())
         raise DataError(f"Too few readable images for three splits ({counts}). Received: name={str(path)!r}")
-    shape = (size, size, max(decoded[i].shape[-1] for i in readable))
     names, labels = _labels([file.relative_to(roots[split]).parts for split, file in found])
-    notes = _notes(folder, [found[i][1] for i in readable], [decoded[i] for i in readable])
+    notes = _notes(folder, [found[i][1] for i in readable], decoded)
 
     def split_of(rows):
-        images = np.stack([np.broadcast_to(decoded[i], shape) for i in rows])
-        return Split(images, None if labels is None else labels[rows])
+        return Split(arrays.rows_of(decoded.images, rows), None if labels is None else labels[rows])
 
     made = {split: split_of(rows) for split, rows in members.items()}
     return DataSet(str(path), False, **made, class_names=names, notes=tuple(notes))
@@ -81,20 +81,44 @@ def _split_roots(folder):
     return roots if "train" in roots and len(roots) > 1 else {"train": folder}
 
 
+class _Decoded(NamedTuple):
+    """Pictures of one size, and of each what they were: sizes, modes, the brightest level, whether it is the only one.
+
+    Where a picture cannot be read, all of this is None.
+    """
+
+    images: np.ndarray
+    sizes: list
+    modes: list
+    brightest: list
+    blank: list
+
+
 def _decode_all(folder, files, size):
-    """The images of `files`, with None for each that cannot be read; a warning names those."""
-    failed = {}
-
-    def decode(file):
-        try:
-            return pictures.read(file, size, size)
-        except (pictures.Unreadable, OSError) as error:
-            failed[str(file.relative_to(folder))] = error
-
-    with ThreadPoolExecutor() as pool:
-        decoded = list(pool.map(decode, files))
+    """The pictures in `files`; a warning names those that cannot be read."""
     if not files:
         raise DataError(f"The folder has no image: no {', '.join(pictures.SUFFIXES)}. Received: name={str(folder)!r}")
+    failed = {}
+
+    def unless_unreadable(function, file, *arguments):
+        try:
+            return function(file, *arguments)
+        except (pictures.Unreadable, OSError) as error:
+            failed.setdefault(str(file.relative_to(folder)), error)
+
+    with ThreadPoolExecutor() as pool:
+        headers = list(pool.map(partial(unless_unreadable, pictures.header), files))
+        channels = 1 if all(pictures.is_grey(header[1]) for header in headers if header) else 3
+        images = arrays.empty((len(files), size, size, channels), "uint8")
+
+        def decode(i):
+            image = unless_unreadable(pictures.read, files[i], size, size, channels)
+            if image is None or headers[i] is None:
+                return (None,) * 4
+            images[i] = image
+            return *headers[i], int(image.max()), bool((image == image[:1, :1]).all())
+
+        told = list(pool.map(decode, range(len(files))))
     if failed:
         names = sorted(failed)
         which = ", ".join(names[:5]) + (", ..." if names[5:] else "")
@@ -102,7 +126,7 @@ def _decode_all(folder, files, size):
         if len(failed) == len(files):
             raise DataError(f"{problem} None is left. Received: name={str(folder)!r}")
         warnings.warn(f"{problem} They are left out.", stacklevel=4)
-    return decoded
+    return _Decoded(images, *map(list, zip(*told, strict=True)))
 
 
 def _labels(parts):
@@ -118,7 +142,8 @@ def _labels(parts):
 
 def _notes(folder, files, decoded):
     """What a user may not know of the pictures in a folder."""
-    sizes, modes = zip(*map(pictures.header, files), strict=True)
+    _, *told = decoded
+    sizes, modes, brightest, blank = ([value for value in values if value is not None] for values in told)
     if len(set(sizes)) > 1:
         (width, height), often = collections.Counter(sizes).most_common(1)[0]
         least, most = min(sizes), max(sizes)
@@ -131,14 +156,14 @@ def _notes(folder, files, decoded):
         yield f"the central square that is kept is {min(kept):.0%} to {max(kept):.0%} of a picture"
     if len(set(modes)) > 1:
         yield "modes: " + ", ".join(f"{mode} {number:,}" for mode, number in collections.Counter(modes).most_common())
-    deep = [image for image, mode in zip(decoded, modes, strict=True) if mode.startswith("I")]
-    if deep and (brightest := max(int(image.max()) for image in deep)) <= 16:
+    deep = [level for level, mode in zip(brightest, modes, strict=True) if mode.startswith("I")]
+    if deep and max(deep) <= 16:
         yield (
-            f"the 16-bit pictures are nearly black, at most {brightest} of 255: multiply levels of 10 or 12 bits by 64 "
+            f"the 16-bit pictures are nearly black, at most {max(deep)} of 255: multiply levels of 10 or 12 bits by 64 "
             "or 16 first"
         )
-    if blank := sum(bool((image == image[:1, :1]).all()) for image in decoded):
-        yield f"{blank:,} pictures have one colour throughout"
+    if any(blank):
+        yield f"{sum(blank):,} pictures have one colour throughout"
     if masks := _masks(folder, files):
         yield f"{len(masks):,} pictures look like masks of others, and are trained on like others: {masks[0]}, ..."
     if left := pictures.others(folder):

@@ -1,5 +1,6 @@
 """Picture files as arrays: the one place that opens them."""
 
+import contextlib
 import glob
 import io
 from pathlib import Path
@@ -52,11 +53,29 @@ def others(folder: Path) -> dict[str, int]:
 
 
 def header(path: Path) -> tuple[tuple[int, int], str]:
-    """(width, height), and the mode that a picture is stored in: "L", "RGBA", "I;16"."""
+    """(width, height), and the mode that a picture is stored in: "L", "RGBA", "I;16".
+
+    Raises:
+        Unreadable: if the file is not a picture, or a damaged one.
+        OSError: if the file cannot be opened.
+    """
     from PIL import Image
 
-    with Image.open(path) as image:
+    with open(path, "rb") as file, _readable(), Image.open(file) as image:
         return image.size, image.mode
+
+
+@contextlib.contextmanager
+def _readable():
+    """Whatever Pillow raises as `Unreadable`: for damaged files that is nearly anything, SyntaxError among them."""
+    from PIL import UnidentifiedImageError
+
+    try:
+        yield
+    except UnidentifiedImageError:
+        raise Unreadable("not a picture") from None
+    except Exception as error:
+        raise Unreadable(str(error).strip() or type(error).__name__) from error
 
 
 def decode(content: bytes) -> "Image.Image":
@@ -71,15 +90,10 @@ def decode(content: bytes) -> "Image.Image":
     Raises:
         Unreadable: if the bytes are not a picture, or the picture is damaged.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return grey_or_rgb(ImageOps.exif_transpose(image))
-    except UnidentifiedImageError:
-        raise Unreadable("not a picture") from None
-    except Exception as error:  # Damaged files make Pillow raise nearly anything, SyntaxError among them.
-        raise Unreadable(str(error).strip() or type(error).__name__) from error
+    with _readable(), Image.open(io.BytesIO(content)) as image:
+        return grey_or_rgb(ImageOps.exif_transpose(image))
 
 
 def grey_or_rgb(image: "Image.Image") -> "Image.Image":
@@ -89,10 +103,15 @@ def grey_or_rgb(image: "Image.Image") -> "Image.Image":
     if image.mode.startswith("I"):
         # 16-bit levels, which Pillow's own conversion would clip at 255.
         return Image.fromarray(np.rint(np.clip(image, 0, 65535) / 257).astype("uint8"))
-    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+    mode = "L" if is_grey(image.mode) else "RGB"
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     return image.convert(mode)
+
+
+def is_grey(mode: str) -> bool:
+    """Whether `grey_or_rgb` makes a grey picture of one that is stored in this mode."""
+    return mode in ("1", "L", "LA") or mode.startswith("I")
 
 
 def centre(image: "Image.Image", height: int, width: int) -> "Image.Image":
