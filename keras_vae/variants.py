@@ -63,6 +63,7 @@ class Variant:
         latent_size: int | tuple[int, ...],
         network: str | None = None,
         seed: int | None = None,
+        missing: bool = False,
         **arguments: Any,
     ) -> Any:
         """A model that is not compiled yet.
@@ -71,7 +72,7 @@ class Variant:
             image_shape: *X, shape of one example.
             latent_size: D; of codes, how many, or (h, w).
             network: a spec of encoder and decoder; None: the variant's own, as a rule "mlp".
-            seed: as in `VAE`.
+            seed, missing: as in `VAE`; networks then see masks of what is missing.
             **arguments: as in `specs`.
 
         Returns:
@@ -85,7 +86,8 @@ class Variant:
 
         specs = {"network": "mlp"} | self.specs(**arguments, **({} if network is None else {"network": network}))
         name = self.name.replace("-", "_")
-        return composed(image_shape=image_shape, latent_size=latent_size, seed=seed, name=name, **specs)
+        options = {"seed": seed, "missing": missing, "name": name}
+        return composed(image_shape=image_shape, latent_size=latent_size, **options, **specs)
 
 
 _VARIANTS = {

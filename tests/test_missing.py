@@ -263,3 +263,17 @@ def test_other_models_take_what_is_missing():
     labelled = kv.VAE(encoder, kv.networks.mlp(SHAPE, 3, widths=(4,))[1], missing=True, seed=0)
     assert labelled.label_shape == (2,)
     assert np.isfinite(labelled.impute(HOLED[:2], samples=2, y=np.eye(2))).all()
+
+
+def test_variants_take_what_is_missing_with_labels_too():
+    vae = kv.variants.get("conditional")(SHAPE, 3, network="conv:widths=[2]", label_shape=2, missing=True, seed=0)
+    assert [tuple(i.shape[1:]) for i in vae.encoder.inputs] == [SHAPE, SHAPE, (2,)]
+    x, y = map(ops.convert_to_tensor, (HOLED[:2], np.eye(2, dtype="float32")))
+    found = vae.infer(x, y, seed=kv.backend.seed_pair(0))
+    there = ~np.isnan(HOLED[:2])
+    seen = [np.where(there, HOLED[:2], 0), there.astype("float32"), np.array(y)]
+    expected = vae.posterior.distribution(vae.encoder(list(map(ops.convert_to_tensor, seen)))).mean()
+    np.testing.assert_allclose(*map(np.array, (found.latents[0].posterior.mean(), expected)), rtol=1e-5, atol=1e-6)
+    assert not np.isnan(vae.reconstruct(HOLED[:2], np.array(y))).any()
+    with pytest.raises(ValueError, match="takes whole images"):
+        kv.variants.get("m2")(SHAPE, 3, classes=10, missing=True)

@@ -96,6 +96,7 @@ OF_A_NAME = {
     "round": (),
     "sample": ("--out", "x.png"),
     "reconstruct": ("x.png", "--out", "y.png"),
+    "impute": ("x.npy", "--out", "y.npy"),
     "interpolate": ("a.png", "b.png", "--out", "y.png"),
     "move": ("x.png", "--attribute", "Smiling", "--out", "y.png"),
     "encode": ("x.png",),

@@ -255,6 +255,14 @@ def test_rows_that_are_no_such_table_are_refused(fitted):
         kv.likelihoods.Columns([{"name": "a", "kind": "bernoulli"}])
 
 
+def test_numbers_have_no_digits_that_float32_has_not():
+    frame = pd.DataFrame({"a": [14.23, 0.1, 13.2, 12.0], "b": [1e5 + 0.1, 3e4, 7e5, 2e4], "c": [0.001, 0.5, 90.3, 7e3]})
+    schema = kv.data.schema(frame, c="log_normal")
+    pd.testing.assert_frame_equal(schema.decode(schema.encode(frame)), frame, rtol=0, atol=0)
+    rows = np.asarray(schema.encode(frame), "float64") + 1e-9
+    assert schema.decode(rows)["a"][0] != 14.23
+
+
 def test_a_network_sees_categories_as_vectors():
     x = SCHEMA.encode(TABLE.iloc[:4])
     seen = ops.convert_to_numpy(Expanded(list(SCHEMA))(ops.convert_to_tensor(x)))
@@ -317,6 +325,13 @@ def test_commands_read_and_write_tables(run_of_a_table, capsys):
     holes[:5].assign(town="Zug").to_csv(folder / "other.csv", index=False)
     assert cli.main(["score", str(folder / "run"), str(folder / "other.csv")]) != 0
     assert "values that the schema does not know" in capsys.readouterr().err
+    assert (
+        cli.main(["impute", str(folder / "run"), str(folder / "people.csv"), "--out", str(folder / "whole.csv")]) == 0
+    )
+    whole = pd.read_csv(folder / "whole.csv")
+    assert holes.isna().any().all() and not whole.isna().any().any()
+    given = pd.read_csv(folder / "people.csv")
+    pd.testing.assert_frame_equal(whole.where(given.notna()), given, check_dtype=False, rtol=1e-6)
 
 
 def test_files_that_are_no_tables(tmp_path):

@@ -3,13 +3,12 @@
 import argparse
 import dataclasses
 import functools
-import math
 import shlex
-import textwrap
 from pathlib import Path
 
 import keras_vae
 from keras_vae import names, variants
+from keras_vae.cli import options, trained
 from keras_vae.runs import recipe, strategies
 
 USAGE = 2
@@ -38,50 +37,6 @@ _MORE = """\
 keras-vae COMMAND --help says more of each. Errors are one line; the exit code is 1 for a failure, 2 for arguments that
 cannot be meant, 130 after Ctrl-C. Set KERAS_BACKEND=jax for JAX, KERAS_VAE_DEBUG=1 for tracebacks.
 """
-
-
-def _number(kind, accepts, description):
-    """An argparse type: a finite number of `kind` that `accepts`."""
-
-    def parse(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and accepts(value)):
-            raise argparse.ArgumentTypeError(f"expected {description}. Received: {text!r}")
-        return value
-
-    return parse
-
-
-_COUNT = _number(int, lambda value: value >= 1, "a whole number of at least 1")
-_SEED = _number(int, lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647")
-_POSITIVE = _number(float, lambda value: value > 0, "a number above 0")
-_DATA_DIR = "where tensorflow-datasets keeps its data (TFDS_DATA_DIR, or ~/tensorflow_datasets)"
-_WEIGHT = _number(float, lambda value: value >= 0, "a number of at least 0")
-
-
-def _images_out(text):
-    """An argparse type: where images are written."""
-    if Path(text).suffix.lower() in ("", ".npy", ".png", ".csv"):
-        return Path(text)
-    raise argparse.ArgumentTypeError(
-        f"images are written to a .npy file, a .png file or a directory, rows to a .csv file. Received: {text!r}"
-    )
-
-
-_RESULTS_OUT = (
-    "a .npy, .csv or .parquet file, written as results come: memory does not grow with the number of images, and the "
-    "same command goes on after an interruption"
-)
-
-
-def _results_out(text):
-    """An argparse type: where results of many images are written."""
-    if Path(text).suffix.lower() in (".npy", ".csv", ".parquet"):
-        return Path(text)
-    raise argparse.ArgumentTypeError(f"results are written to a .npy, .csv or .parquet file. Received: {text!r}")
 
 
 def _understood(read):
@@ -138,10 +93,6 @@ def _metavar(rules):
     return "SPEC" if "role" in rules else None
 
 
-def _examples(commands):
-    return "\n".join(["examples:", *(f"  keras-vae {command}" for command in commands)])
-
-
 class _Parser(argparse.ArgumentParser):
     def parse_known_args(self, args=None, namespace=None):
         namespace, rest = super().parse_known_args(args, namespace)
@@ -159,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
     made = _Parser(
         prog="keras-vae",
         description="Variational autoencoders for Keras 3.",
-        epilog=_examples(["train digits", "list", "sample mnist_mlp -n 64 --out samples.png"]) + "\n" + _MORE,
+        epilog=options.examples(["train digits", "list", "sample mnist_mlp -n 64 --out samples.png"]) + "\n" + _MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -184,7 +135,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--out", type=Path, help="run directory (runs/DATASET)")
     add("--resume", action="store_true", help="go on with the run in --out; its recipe is that of its config.json")
-    add("--minutes", type=_POSITIVE, help="be done after so many minutes, evaluation and all; --resume goes on")
+    add("--minutes", type=options.POSITIVE, help="be done after so many minutes, evaluation and all; --resume goes on")
     add(
         "--strategy",
         choices=strategies.STRATEGIES,
@@ -198,52 +149,42 @@ def parser() -> argparse.ArgumentParser:
     _add_parts(commands)
     _add_variants(commands)
     _add_prepare(commands)
-    _add_pretrained(commands)
+    trained.add_commands(commands)
     return made
 
 
 def _add_parts(commands):
-    parts = commands.add_parser(
+    add = options.subcommand(
+        commands,
         "parts",
-        help="list the parts that models are put together from",
-        description="List the parts of each role, with the arguments of their specs, their defaults and sources.",
-        epilog=_examples(["parts", "parts likelihood", "parts --import my_parts.py --json"]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        "list the parts that models are put together from",
+        "List the parts of each role, with the arguments of their specs, their defaults and sources.",
+        ["parts", "parts likelihood", "parts --import my_parts.py --json"],
     )
-    add = parts.add_argument
     add("role", nargs="?", metavar="ROLE", help="posterior, prior, likelihood, objective, network ...; left out: all")
-    _add_imports(add)
-    _add_json(add)
+    options.add_imports(add)
+    options.add_json(add)
 
 
 def _add_variants(commands):
-    listed = commands.add_parser(
+    add = options.subcommand(
+        commands,
         "variants",
-        help="list published variants, each a composition of parts",
-        description="List published variants, with the parts that each puts in the place of a plain VAE's.",
-        epilog=_examples(["variants", "train mnist --variant vampprior", "variants --json"]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        "list published variants, each a composition of parts",
+        "List published variants, with the parts that each puts in the place of a plain VAE's.",
+        ["variants", "train mnist --variant vampprior", "variants --json"],
     )
-    _add_json(listed.add_argument)
-
-
-def _add_imports(add):
-    help_text = recipe.FIELDS["imports"].metadata["help"]
-    add("--import", dest="imports", action="append", default=[], metavar="MODULE", help=help_text)
+    options.add_json(add)
 
 
 def _add_prepare(commands):
-    prepare = commands.add_parser(
+    add = options.subcommand(
+        commands,
         "prepare",
-        help="make the data set celeb_a64 of CelebA's files",
-        description="Make the data set celeb_a64 of CelebA's aligned images, once, for all later runs.",
-        epilog=_examples(["prepare celeb_a64 ~/Downloads/celeba"]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        "make the data set celeb_a64 of CelebA's files",
+        "Make the data set celeb_a64 of CelebA's aligned images, once, for all later runs.",
+        ["prepare celeb_a64 ~/Downloads/celeba"],
     )
-    add = prepare.add_argument
     add("dataset", choices=("celeb_a64",), metavar="celeb_a64", help="CelebA's faces, 64x64 pixels, with attributes")
     add(
         "source",
@@ -253,191 +194,5 @@ def _add_prepare(commands):
         help="the download: img_align_celeba (.zip, or unpacked) with list_eval_partition and list_attr_celeba (.txt, "
         "or Kaggle's .csv); left out: tensorflow-datasets' celeb_a, whose download is often over its quota",
     )
-    add("--data-dir", help=_DATA_DIR)
-    _add_json(add)
-
-
-def _add_json(add):
-    add("--json", dest="as_json", action="store_true", help="print one JSON value")
-
-
-def _add_pretrained(commands):
-    """The commands on models that are trained already."""
-
-    def command(name, description, *examples, entry=True, optional=False):
-        added = commands.add_parser(
-            name,
-            help=description,
-            description=textwrap.fill(f"{description[:1].upper()}{description[1:]}.", 80),
-            epilog=_examples(f"{name} {example}".rstrip() for example in examples),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        if entry:
-            added.add_argument(
-                "name",
-                metavar="NAME",
-                nargs="?" if optional else None,
-                help="an entry of the zoo, the directory of a run or preset, or hf://USER/REPO",
-            )
-            _add_imports(added.add_argument)
-        return added.add_argument
-
-    def add_images(add):
-        add(
-            "images",
-            nargs="+",
-            type=Path,
-            metavar="IMAGES",
-            help="pictures, folders of them, files of arrays or tables, read as those of training were",
-        )
-
-    def add_label(add, help="class of all images, for a model that takes labels: 3"):
-        add("--label", type=_number(int, lambda value: value >= 0, "a whole number of at least 0"), help=help)
-
-    def add_out(add):
-        add(
-            "--out",
-            type=_images_out,
-            required=True,
-            help="a .npy file, a .png file (a grid), or a directory (a .png each)",
-        )
-        _add_json(add)
-
-    add = command("list", "list the zoo", "", "'mnist*' --json", entry=False)
-    add("pattern", nargs="?", metavar="PATTERN", help='which entries, "mnist*"')
-    add("--markdown", action="store_true", help="as a table in Markdown, that of README.md")
-    _add_json(add)
-    _add_json(command("info", "say what is known of a model: data, paper, licence, results", "mnist_mlp"))
-    add = command("card", "print the card of a model", "mnist_mlp", "runs/mnist_mlp/preset --write")
-    add("--write", action="store_true", help="write it into the preset's README.md instead")
-    _add_json(add)
-
-    def add_evaluation(add):
-        add("--data-dir", help=_DATA_DIR)
-        add("--eval-images", type=_COUNT, help="test images that log p(x) is estimated for (as results.json says)")
-        add("--eval-samples", type=_COUNT, help="importance samples for each of them (as results.json says)")
-
-    add = command(
-        "evaluate",
-        "measure a model again and say where its results.json differs (exit code 1)",
-        "mnist_mlp",
-        "mnist_mlp --eval-images 100 --json",
-        "--all --write",
-        optional=True,
-    )
-    add("--all", dest="every", action="store_true", help="each entry of the zoo in turn, which takes hours")
-    add_evaluation(add)
-    add("--write", action="store_true", help="write what was measured into results.json and README.md")
-    _add_json(add)
-    add = command(
-        "fit-prior",
-        "fit a prior to the latents of a trained model's training images, and write the model with it as a preset",
-        "mnist_mlp",
-        "runs/celeb_a64 normal --preset presets/faces",
-    )
-    add("spec", nargs="?", default="mixture:components=10", metavar="SPEC", help="of the prior (mixture:components=10)")
-    add("--preset", type=Path, help="directory to write the model to as a preset (presets/NAME)")
-    add("--overwrite", action="store_true", help="replace a preset that is in --preset already")
-    add("--train-images", type=_COUNT, help="training images that it is fitted to (all)")
-    add("--seed", type=_SEED, default=0, help="of the fit (0)")
-    add_evaluation(add)
-    _add_json(add)
-    add = command(
-        "round",
-        "round the weights of a model to as few bits as its log p(x) needs, and write it as a preset of half the size",
-        "mnist_mlp",
-        "runs/faces/preset --within 0.1 --preset presets/faces",
-    )
-    add("--within", type=_POSITIVE, default=0.01, help="nats that the mean log p(x) of test images may move by (0.01)")
-    add("--preset", type=Path, help="directory to write the model to as a preset (presets/NAME)")
-    add("--overwrite", action="store_true", help="replace a preset that is in --preset already")
-    add("--data-dir", help=_DATA_DIR)
-    add("--eval-images", type=_COUNT, default=500, help="test images that log p(x) is estimated for (500)")
-    _add_json(add)
-    add = command(
-        "sample", "write samples: the mean of p(x|z) for draws of z from the prior", "mnist_mlp -n 64 --out samples.png"
-    )
-    add("-n", type=_COUNT, default=16, help="how many (16)")
-    add("--seed", type=_SEED, default=0, help="of the latents (0)")
-    add("--temperature", type=_WEIGHT, default=1.0, help="factor on the prior's standard deviation (1)")
-    add_label(add, "class of the samples, of a model that takes labels (each in turn)")
-    add_out(add)
-    add = command(
-        "reconstruct",
-        "write images by way of their latents; a picture shows each above its reconstruction",
-        "mnist_mlp digits/ --out reconstructions.png",
-    )
-    add_images(add)
-    add_label(add)
-    add_out(add)
-    add = command(
-        "interpolate", "write the images on the way from one to another", "mnist_mlp 3.png 8.png --out path.png"
-    )
-    add("a", type=Path, metavar="FROM", help="a picture or .npy file")
-    add("b", type=Path, metavar="TO", help="a picture or .npy file")
-    add(
-        "--steps",
-        type=_number(int, lambda value: value >= 2, "a whole number of at least 2"),
-        default=10,
-        help="images, both ends among them (10)",
-    )
-    add("--spherical", action="store_true", help="along a great circle of the latent space, not a straight line")
-    add_label(add)
-    add_out(add)
-    add = command(
-        "move",
-        "write images with an attribute moved, of a model trained on images that have attributes",
-        "celeba64_conv face.png --attribute Smiling --amounts -1 0 1 2 --out smile.png",
-    )
-    add_images(add)
-    add("--attribute", required=True, help="its name: Smiling")
-    add(
-        "--amounts",
-        nargs="+",
-        type=_number(float, lambda value: True, "a number"),
-        default=[-1.0, 0.0, 1.0],
-        metavar="AMOUNT",
-        help="how far, 1 being the way from the mean image without to the one with it (-1 0 1)",
-    )
-    add_out(add)
-    add = command(
-        "encode", "print the posterior means of images, one a line, or write them", "mnist_mlp digits/ --out z.npy"
-    )
-    add_images(add)
-    add_label(add)
-    add("--out", type=_results_out, help=_RESULTS_OUT)
-    _add_json(add)
-    add = command(
-        "score",
-        "print log p(x) of images, in nats, by importance sampling",
-        "mnist_mlp digits/ --samples 5000",
-        "runs/photos photos/ --out scores.csv",
-    )
-    add_images(add)
-    add("--samples", type=_COUNT, default=500, help="importance samples for each image (500)")
-    add(
-        "--proposal",
-        choices=("posterior", "prior", "both"),
-        default="posterior",
-        help="what samples are drawn from; both: one estimate beside the other, and whether they agree (posterior)",
-    )
-    add("--seed", type=_SEED, default=0, help="of the samples (0)")
-    add_label(add)
-    add("--out", type=_results_out, help=_RESULTS_OUT)
-    _add_json(add)
-    add = command(
-        "export",
-        "write a SavedModel, or ONNX files, for serving where keras_vae is not installed",
-        "mnist_mlp",
-        "mnist_mlp --format onnx --out served",
-    )
-    add(
-        "--format",
-        choices=("tf_saved_model", "onnx"),
-        default="tf_saved_model",
-        help="a SavedModel, or encode.onnx, decode.onnx and serve.onnx (tf_saved_model)",
-    )
-    add("--out", type=Path, help="directory (savedmodels/NAME, or onnxmodels/NAME)")
-    add("--overwrite", action="store_true", help="replace an export that is there already")
-    _add_json(add)
+    add("--data-dir", help=options.DATA_DIR)
+    options.add_json(add)

@@ -191,6 +191,7 @@ def _pretrained(command):
         "round": fit.round_weights,
         "sample": use.sample,
         "reconstruct": use.reconstruct,
+        "impute": use.impute,
         "interpolate": use.interpolate,
         "move": use.move,
         "encode": use.encode,

@@ -1,4 +1,4 @@
-"""The commands sample, reconstruct, interpolate, move, encode and score: a trained model on images."""
+"""The commands sample, reconstruct, impute, interpolate, move, encode and score: a trained model on images."""
 
 import math
 from collections.abc import Sequence
@@ -49,6 +49,20 @@ def reconstruct(name: str, images: Sequence[Path], out: Path, label: int | None,
     alone = out.suffix == ".npy" or model.likelihood.data == "table"
     save_images(out, made if alone else np.concatenate([x, made], axis=1), model)
     say(out, as_json, shape=made.shape)
+
+
+def impute(
+    name: str, images: Sequence[Path], out: Path, samples: int, seed: int, label: int | None, as_json: bool
+) -> None:
+    """Writes images with what is missing of them filled in: its mean, or mode, given what is there."""
+    from keras_vae import data
+
+    model = models.load(name)
+    x = data.read_images(images, model)
+    made = model.impute(x, samples=samples, y=_labels(model, label, len(x)), seed=seed)
+    save_images(out, made, model)
+    missing = int(np.isnan(x).sum()) if np.issubdtype(x.dtype, np.floating) else 0
+    say(out, as_json, shape=made.shape, missing=missing, samples=samples, seed=seed)
 
 
 def interpolate(

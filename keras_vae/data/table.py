@@ -77,14 +77,16 @@ class Schema:
     def decode(self, x: np.ndarray) -> "pd.DataFrame":
         """A DataFrame of rows that were written as numbers, (N, C), with names and types of the columns.
 
-        Whole numbers are rounded. A category that is no whole number is the nearest one.
+        Whole numbers are rounded, and numbers in float32 to the digits that they have: 14.23 comes back as 14.23. A
+        category that is no whole number is the nearest one.
         """
         import pandas as pd
 
+        exact = np.asarray(x).dtype != np.float32
         x = np.asarray(x, "float64")
         if x.ndim != 2 or x.shape[1] != len(self):
             raise ValueError(f"Expected rows of {len(self)} columns. Received: shape {x.shape}")
-        return pd.DataFrame({column.name: _decoded(column, x[:, i]) for i, column in enumerate(self)})
+        return pd.DataFrame({column.name: _decoded(column, x[:, i], exact) for i, column in enumerate(self)})
 
     def write(self, x: np.ndarray, path: str | os.PathLike) -> None:
         """Writes rows that were written as numbers, (N, C), to a .csv file."""
@@ -274,7 +276,7 @@ def _encoded(column, values):
     return (numbers - column.loc) / column.scale
 
 
-def _decoded(column, values):
+def _decoded(column, values, exact):
     import pandas as pd
 
     missing = np.isnan(values)
@@ -284,13 +286,25 @@ def _decoded(column, values):
         found[missing] = None
     else:
         found = values if column.kind == "counts" else values * column.scale + column.loc
-        found = pd.Series(np.exp(found) if column.kind == "log_normal" else found)
+        found = np.exp(found) if column.kind == "log_normal" else found
+        if not exact and column.kind != "counts":
+            # Errors of float32 are relative to what is standardised: the scale, or the number by way of its logarithm.
+            found = _rounded(found, column.scale if column.kind == "normal" else np.abs(found) * column.scale)
+        found = pd.Series(found)
     if column.kind == "counts" or np.issubdtype(_numpy(column.dtype), np.integer):
         found = found.round() if column.kind not in ("bernoulli", "categorical") else found
     # Numbers that are missing have no whole ones beside them in numpy.
     if missing.any() and _numpy(column.dtype).kind in "iub":
         return found
     return found.astype(column.dtype)
+
+
+def _rounded(values, scales):
+    """Values to a millionth of their scales, which are above 0 where values are numbers."""
+    with np.errstate(all="ignore"):
+        digits = np.clip(-np.floor(np.log10(scales * 1e-6)), 0, 15)
+    power = 10.0 ** np.where(np.isfinite(digits), digits, 0)
+    return np.round(values * power) / power
 
 
 def _numpy(dtype):

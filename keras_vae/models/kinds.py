@@ -21,6 +21,7 @@ def composed(
     suiting: dict[str, Any] | None = None,
     labels: dict[str, Any] | None = None,
     columns: Any = None,
+    missing: bool = False,
     **given: Any,
 ) -> Composed:
     """The model of a network and a kind that are named.
@@ -34,6 +35,7 @@ def composed(
         suiting: arguments of the network that its spec may replace.
         labels: arguments of the kind that its spec may replace, for kinds that take them.
         columns: of a table, for networks that see them in the place of a shape.
+        missing: whether elements of x may be missing, of which networks then see a mask, where they take one.
         **given: other arguments of all classes of models.
     """
     size, posterior = of_networks(posterior, latent_size)
@@ -41,11 +43,15 @@ def composed(
     of_columns = names.arguments(names.find("network", parsed.name))[0].name == "columns"
     if of_columns and columns is None:
         raise ValueError(f"This network is for tables: give `columns`, kv.data.schema(frame). Received: {network}")
-    networks = names.make("network", network, columns if of_columns else image_shape, size, **suiting or {})
+    masked = missing and "missing" in [
+        argument.name for argument in names.arguments(names.find("network", parsed.name))
+    ]
+    suiting = {**(suiting or {}), **({"missing": True} if masked else {})}
+    networks = names.make("network", network, columns if of_columns else image_shape, size, **suiting)
     spec = names.Spec.parse(model) if isinstance(model, str) else model
     taken = [argument.name for argument in names.arguments(names.find("model", spec.name))]
     labels = {name: value for name, value in (labels or {}).items() if name in taken}
-    return names.make("model", spec, networks, **labels, posterior=posterior, **given)
+    return names.make("model", spec, networks, **labels, posterior=posterior, missing=missing, **given)
 
 
 @names.known_as("model", "vae")

@@ -19,15 +19,16 @@ def labelled(
     gets the label once, behind the pixels.
 
     Args:
-        encoder: Keras model of images; its layers are made anew, with weights of their own.
+        encoder: Keras model of images, or of `[x, mask]` for what may be missing; its layers are made anew, with
+            weights of their own.
         decoder: Keras model of latents, likewise.
         label_shape: shape of one label; a number: that of one-hot labels of so many classes.
 
     Returns:
-        `(encoder, decoder)`, Keras models of `[x, y]` and `[z, y]`, which make a `VAE` conditional.
+        `(encoder, decoder)`, Keras models of `[x, y]`, or `[x, mask, y]`, and `[z, y]`, which make a `VAE` conditional.
 
     Raises:
-        ValueError: for a network that has not one `keras.Input`, or whose layers cannot take a wider input; for a shape
+        ValueError: for a network of other inputs, or whose layers cannot take a wider input; for a shape
             that is none.
 
     Reference:
@@ -46,13 +47,15 @@ def labelled(
 
 def _labelled(network, label_shape, what):
     inputs = getattr(network, "inputs", None) or ()
-    if len(inputs) != 1:
+    masked = what == "encoder" and len(inputs) == 2 and inputs[0].shape == inputs[1].shape
+    if len(inputs) != 1 and not masked:
         raise ValueError(
             f"Labels join the one input of a Keras model, which it has by `keras.Input`. Received: {what}={network!r} "
             f"of {len(inputs)} inputs"
         )
     name = network.name
     x = seen = layers.Input(tuple(inputs[0].shape[1:]), name=f"{name}_input")
+    masks = [layers.Input(tuple(mask.shape[1:]), name=f"{name}_mask") for mask in inputs[1:]]
     y = layers.Input(label_shape, name=f"{name}_labels")
     if isinstance(_first(network), layers.Flatten):
         seen = layers.Flatten(name=f"{name}_flat")(x)
@@ -60,7 +63,9 @@ def _labelled(network, label_shape, what):
     joined = layers.Concatenate(name=f"{name}_joined")([seen, label])
     wider = layers.Input(tuple(joined.shape[1:]), name=f"{name}_wider_input")
     # A list of one, say, where it is one.
-    given = wider if isinstance(network, keras.Sequential) else keras.tree.map_structure(lambda _: wider, network.input)
+    tensors = iter([wider, *masks])
+    one = isinstance(network, keras.Sequential)
+    given = wider if one else keras.tree.map_structure(lambda _: next(tensors), network.input)
     try:
         inner = keras.models.clone_model(network, input_tensors=given, clone_function=_renamed)
     except (ValueError, TypeError) as error:
@@ -68,7 +73,7 @@ def _labelled(network, label_shape, what):
             f"The layers of this {what} cannot take inputs of shape {tuple(wider.shape[1:])}, labels joined: give it a "
             f"second input yourself. Received: {str(error).strip().splitlines()[0]}"
         ) from error
-    return keras.Model([x, y], inner(joined), name=name)
+    return keras.Model([x, *masks, y], inner([joined, *masks] if masks else joined), name=name)
 
 
 def _renamed(layer):

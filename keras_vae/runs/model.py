@@ -138,9 +138,6 @@ def build(
     suiting = _suiting(image_shape).get(network, {})
     if _of_table(recipe) and schema is None:
         raise UsageError(f"The likelihood columns is for tables, {recipe.dataset} is none: take another --likelihood.")
-    missing = missing or bool(recipe.missing)
-    if missing and "missing" in [argument.name for argument in names.arguments(network)]:
-        suiting["missing"] = True
     keras.utils.set_random_seed(recipe.seed)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision(recipe))
@@ -159,7 +156,7 @@ def build(
             objective=objective(recipe, steps),
             seed=recipe.seed,
             corruption=recipe.corruption,
-            missing=missing,
+            missing=missing or bool(recipe.missing),
         )
     finally:
         keras.config.set_dtype_policy(policy)
