@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import types
+import warnings
 from pathlib import Path
 
 import keras
@@ -737,6 +738,24 @@ def test_binary_data_is_not_binarised_again(monkeypatch):
 
 
 # Nothing lost
+
+
+def test_a_state_without_the_whole_optimizer_is_refused(finished, tmp_path):
+    state = finished[0] / "state.keras"
+    model = keras.saving.load_model(state)
+    model.encoder.trainable = False
+    model.compile("adam")
+    model.save(tmp_path / "state.keras")
+    # Its moving averages, say, would all be 0.
+    with (
+        pytest.raises(UsageError, match=r"optimizer of a model with other weights.*14 variables"),
+        recorder._whole(state),
+    ):
+        keras.saving.load_model(state).load_weights(tmp_path / "state.keras")
+    with pytest.raises(UsageError, match=r"start another run. Received: 'adam'"), recorder._whole(state):
+        warnings.warn("Skipping variable loading for optimizer 'adam'", UserWarning, stacklevel=1)
+    with pytest.raises(ValueError, match="another"), recorder._whole(state):
+        raise ValueError("another")
 
 
 @pytest.fixture

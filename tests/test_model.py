@@ -550,3 +550,18 @@ def test_an_emulated_bfloat16_is_warned_of(monkeypatch):
             make()
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize("piece", ["encoder", "posterior", "prior", "likelihood", "objective"])
+def test_what_is_frozen_stays_so_when_it_is_loaded(piece, tmp_path):
+    parts = {"prior": "mixture:components=2", "likelihood": "normal", "objective": "factor:widths=[3]"}
+    vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 2, widths=(4,)), seed=0, **parts)
+    everything = len(vae.trainable_variables)
+    getattr(vae, piece).trainable = False
+    vae.compile("adam")
+    assert len(vae.trainable_variables) < everything
+    vae.save(tmp_path / "vae.keras")
+    # Keras warns, which is an error here, where an optimizer has other variables.
+    for made in (keras.saving.load_model(tmp_path / "vae.keras"), kv.VAE.from_config(vae.get_config())):
+        assert [v.path for v in made.trainable_variables] == [v.path for v in vae.trainable_variables]
+        assert not getattr(made, piece).trainable_variables

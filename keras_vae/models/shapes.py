@@ -217,8 +217,14 @@ def build(part: Part, *shapes: tuple[int, ...]) -> None:
     Raises:
         ValueError: for a part that was built for other shapes.
     """
-    if not part.built:
+    new = not part.built
+    if new:
         part.build(*shapes)
+    if not part.trainable:
+        # Where it was made of a config it is older than its weights, which do not know; Keras tells them what is new.
+        part.trainable = True
+        part.trainable = False
+    if new:
         return
     config = part.get_build_config() or {}
     before = config.get("shapes_dict", config)

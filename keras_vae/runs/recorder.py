@@ -38,7 +38,8 @@ def load(vae: LatentVariableModel, out: Path, steps: int) -> dict:
     path, record = directory.state(out)
     if path is None:
         return {"history": [], "timings": []}
-    vae.load_weights(path)
+    with _whole(path):
+        vae.load_weights(path)
     done, rest = divmod(vae.steps, steps)
     if record.get("steps", steps) != steps or (rest and not record):
         raise UsageError(
@@ -62,6 +63,23 @@ def load(vae: LatentVariableModel, out: Path, steps: int) -> dict:
             stacklevel=2,
         )
     return {"history": history, "timings": timings, "older": True}
+
+
+@contextlib.contextmanager
+def _whole(path):
+    """Refuses an optimizer's state that Keras leaves out, with a warning or an error of many lines."""
+    with warnings.catch_warnings():
+        left_out = "Skipping variable loading for optimizer"
+        warnings.filterwarnings("error", left_out, UserWarning)
+        try:
+            yield
+        except (UserWarning, ValueError) as error:
+            if left_out not in str(error):
+                raise
+            raise UsageError(
+                f"{path} has the optimizer of a model with other weights, of another version or with other parts "
+                f"frozen: start another run. Received: {str(error).partition(left_out)[2].splitlines()[0].strip()}"
+            ) from error
 
 
 def load_tested(vae: LatentVariableModel, recipe: Recipe, out: Path) -> None:
@@ -95,7 +113,10 @@ def unfinished(out: Path) -> LatentVariableModel:
     config, _ = directory.read(out)
     path, _ = directory.state(out)
     try:
-        vae = keras.saving.load_model(path)
+        with _whole(path):
+            vae = keras.saving.load_model(path)
+    except UsageError:
+        raise
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"{path} cannot be loaded: parts of your own must be imported first, by --import. "
