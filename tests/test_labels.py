@@ -335,6 +335,20 @@ def test_labels_are_taken_as_the_model_has_them():
         labelling.classes(Recipe("digits", model="m2", labels=3), DataSet("x", False, split, split, split))
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_accuracy_is_logged_of_known_labels(weighted):
+    model = BY_NAME["few_labels"].model()
+    x, y = BY_NAME["few_labels"].images(40), np.where(np.arange(40) % 3 == 0, -1, np.arange(40) % model.classes)
+    weights = RNG.uniform(size=40).astype("float32") if weighted else None
+    found = model.evaluate(x, y, sample_weight=weights, batch_size=16, verbose=0, return_dict=True)["accuracy"]
+    right, known = model.classify(x).argmax(axis=1) == y, y >= 0
+    assert found == pytest.approx(np.average(right[known], weights=weights[known] if weighted else None), abs=1e-5)
+    # Of what has no labels there is none.
+    assert "accuracy" not in model.evaluate(x, verbose=0, return_dict=True)
+    history = model.fit(x, y, batch_size=16, epochs=1, validation_data=(x, y), verbose=0).history
+    assert {"accuracy", "val_accuracy"} <= history.keys()
+
+
 KINDS = ("m2", "conditional")
 
 

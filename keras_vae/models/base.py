@@ -46,6 +46,7 @@ class LatentVariableModel(Use, Imputation, Seen, Stored, Train, Renewed, keras.M
         corruption: what is done to x before it is encoded, in training alone, a `Corruption` or a layer; None: nothing.
         target: "y" where the model scores y, and x is what it is given; None: it scores x itself.
         kl_names: names by which the KLs of several groups are logged, from the top; none where they are not.
+        partial_names: names of what is logged of some examples alone, as `partial_terms` gives it.
         classes: how many classes labels name, as whole numbers, -1 being one that is not known; None: labels are
             arrays of any numbers.
         latent_scale: mean and standard deviation of each latent unit (or channel) over the data; None: not fitted yet.
@@ -62,6 +63,7 @@ class LatentVariableModel(Use, Imputation, Seen, Stored, Train, Renewed, keras.M
     label_shape: tuple[int, ...] | None = None
     labels_optional: bool = False
     kl_names: tuple[str, ...] = ()
+    partial_names: tuple[str, ...] = ()
     classes: int | None = None
     latent_scale: LatentScale | None = None
 
@@ -91,12 +93,16 @@ class LatentVariableModel(Use, Imputation, Seen, Stored, Train, Renewed, keras.M
         """Has what `objective` logs logged, and what it holds held."""
         objective.hold_numbers()
         known = ("elbo", "log_likelihood", "kl", *self.kl_names, *(["perplexity"] if self.codes else ()))
-        wanted = (*known, *objective.names)
+        wanted = (*known, *objective.names, *self.partial_names)
         for name in [name for name in self.trackers if name not in wanted]:
             self.trackers.pop(name)
         for name in wanted:
             if name not in self.trackers:
                 self.trackers[name] = keras.metrics.Mean(name=name)
+
+    def partial_terms(self, x: Tensor, y: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """What is logged of some examples alone where there are labels: {name: (values (B,), weights (B,))}."""
+        return {}
 
     @property
     def has_codes(self) -> bool:

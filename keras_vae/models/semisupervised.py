@@ -61,12 +61,15 @@ class SemiSupervisedVAE(Composed):
         vae.compile(keras.optimizers.Adam(1e-3))
         vae.fit(images, labels, epochs=20)
         vae.classify(images)
+
+    `fit` and `evaluate` log `accuracy`, too, that of the labels that are known.
     """
 
     fixed = ("encoder", "decoder", "classifier")
     pieces = (*fixed, "posterior", "prior", "likelihood", "objective")
     label_shape = ()
     labels_optional = True
+    partial_names = ("accuracy",)
 
     def __init__(
         self,
@@ -207,6 +210,13 @@ class SemiSupervisedVAE(Composed):
             share = ops.sum(known * inference.counts) / ops.maximum(ops.sum(inference.counts), 1e-12)
             label = dataclasses.replace(label, penalty=label.penalty / ops.maximum(share, 1e-12))
         return dataclasses.replace(inference, latents=(label, *rest), weights=weights / samples)
+
+    def partial_terms(self, x: Tensor, y: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """The share of known labels that q(y|x) finds most likely."""
+        # No gradient has to do with it.
+        logits = ops.stop_gradient(self._logits(self.likelihood.network_input(x)))
+        right = ops.equal(ops.argmax(logits, axis=-1), ops.cast(y, "int32"))
+        return {"accuracy": (ops.cast(right, "float32"), ops.cast(y >= 0, "float32"))}
 
     @property
     def decoder_weights(self) -> list[keras.Variable]:

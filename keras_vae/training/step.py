@@ -14,15 +14,16 @@ class _Scoring:
     """What both backends' steps share: from a batch to a loss and named terms.
 
     A class that mixes this in is a `keras.Model` with `infer`, `objective`, `takes_y`, `codes`, `books`, `kl_names`,
-    `step` and `trackers` {name: Mean}.
+    `partial_names`, `partial_terms`, `step` and `trackers` {name: Mean}.
     """
 
     def _score(self, data, training):
         """Scores a batch.
 
         Returns:
-            The loss that is minimised, a scalar; {name: (B,) or scalar} of what is logged; (B,) weights or None; the
-            number of examples, a scalar, as a sum of weights, 1 where there are none.
+            The loss that is minimised, a scalar; {name: (B,) or scalar} of what is logged, of some examples alone
+            {name: (values, weights)}; (B,) weights or None; the number of examples, a scalar, as a sum of weights, 1
+            where there are none.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         # Where the model takes none, they have become weights; labels without elements are none, too.
@@ -42,6 +43,10 @@ class _Scoring:
             terms["perplexity"] = inference.perplexity(self.codes, self.books)
         terms = {name: inference.mean(value) for name, value in terms.items()}
         loss = inference.batch_mean(ops.convert_to_tensor(terms.pop("loss")))
+        if y is not None:
+            given = 1.0 if sample_weight is None else sample_weight
+            partial = self.partial_terms(inference.x, y)
+            terms |= {name: (values, weights * given) for name, (values, weights) in partial.items()}
         count = ops.cast(ops.shape(x)[0], "float32") if sample_weight is None else ops.sum(sample_weight)
         return loss + sum(self.losses), terms, sample_weight, count
 
@@ -49,9 +54,16 @@ class _Scoring:
         """Adds a batch to the epoch's means; returns them so far."""
         for tracker, value in ((self._loss_tracker, loss), *((self.trackers[n], v) for n, v in terms.items())):
             # As `update_state` does, in two operations instead of ten.
+            if isinstance(value, tuple):
+                values, weights = value
+                tracker.total.assign_add(ops.sum(values * weights))
+                tracker.count.assign_add(ops.sum(weights))
+                continue
             tracker.total.assign_add(_times(weighted_mean(value, sample_weight), count))
             tracker.count.assign_add(count)
-        return self.get_metrics_result()
+        # Without labels some terms are none.
+        left_out = set(self.partial_names) - set(terms)
+        return {name: value for name, value in self.get_metrics_result().items() if name not in left_out}
 
 
 if backend.NAME == "tensorflow":
