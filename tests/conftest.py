@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+# How many were run.
+TESTS = pytest.StashKey[int]()
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Two workers fill two cores, and what models of this size compute is done before it is dealt out to threads.
 for threads in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
@@ -57,7 +60,11 @@ def pytest_collection_finish(session):
         execution.SEVERAL = 1
 
 
-def pytest_runtest_teardown():
+def pytest_runtest_teardown(item):
+    # Models are rings of objects, which the long intervals above would keep: gigabytes, of some hundred tests.
+    item.config.stash[TESTS] = item.config.stash.get(TESTS, 0) + 1
+    if item.config.stash[TESTS] % 50 == 0:
+        gc.collect()
     # TensorFlow keeps the graph of each step that it ever traced, by the gradients that are registered in it.
     if framework := sys.modules.get("tensorflow.python.framework.ops"):
         known = framework.gradient_registry._registry

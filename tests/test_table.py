@@ -15,9 +15,9 @@ import keras_vae as kv
 from keras_vae.cli import main as cli
 from keras_vae.networks.table import Expanded
 from keras_vae.parts import soft_clip
+from keras_vae.runs import baselines
 from keras_vae.runs import model as model_of_runs
 from keras_vae.runs import run as experiment
-from keras_vae.runs import tables
 from keras_vae.runs.recipe import Recipe, UsageError
 
 ROWS = 400
@@ -356,7 +356,7 @@ def test_the_baseline_is_a_gaussian_and_frequencies():
     test = frame[:50].copy()
     test.loc[:9, "a"] = np.nan
     test.loc[5:14, "b"] = np.nan
-    found = tables.of_table(schema, x, schema.encode(test))
+    found = baselines.of_table(schema, x, schema.encode(test))
     covariance = np.cov(frame[["a", "c"]].T)
     expected = np.log(1 / 3) * test["b"].notna().to_numpy()
     both = stats.multivariate_normal(frame[["a", "c"]].mean(), covariance)

@@ -273,6 +273,7 @@ def _report(results, out):
         "baseline_log_prob": "its baseline",
         "bits_per_dim_elbo": "bits/dim (ELBO)",
         "bits_per_dim": "bits/dim",
+        "baseline_bits_per_dim": "its baseline",
         "active_units": "active units",
         "squared_error": "squared error",
         "projected_squared_error": "of projections",

@@ -7,9 +7,12 @@ from keras import ops
 
 from keras_vae import backend, data, draws, metrics, plotting
 from keras_vae.models.base import LatentVariableModel
-from keras_vae.runs import labelling, tables
+from keras_vae.runs import labelling
 from keras_vae.runs.directory import HISTORY
 from keras_vae.training.stream import evenly
+
+# Examples that are drawn where there are no pictures to be shown.
+_DRAWN = 100
 
 
 def attribute_directions(
@@ -71,7 +74,7 @@ def write(
     raw = vae.likelihood.data in data.RAW
     shows = plotting.can_show(vae.image_shape) and not (raw and len(vae.image_shape) == 3)
     if (raw or not shows) and vae.label_shape is None:
-        tables.write_samples(vae, out, seed)
+        _write_drawn(vae, out, seed)
     if shows and (vae.label_shape is None or labels is not None):
         _write_samples(vae, save, seed, class_names)
         y = labelling.needed(vae, labels)
@@ -90,6 +93,15 @@ def write(
     if (out / HISTORY).exists():
         save("curves.png", plotting.curves(out / HISTORY), "Training and validation curves")
     return pictures
+
+
+def _write_drawn(vae, out, seed):
+    """What is no picture: examples that are drawn, in samples.csv of a table's rows, or samples.npy."""
+    drawn = vae.draw(_DRAWN, seed=seed)
+    if vae.likelihood.data == "table":
+        data.Schema(vae.likelihood.columns).write(drawn, out / "samples.csv")
+    else:
+        np.save(out / "samples.npy", drawn)
 
 
 def _write_decoded(vae, save, seed, directions):
