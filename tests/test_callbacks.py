@@ -454,3 +454,15 @@ def test_a_deadline_stops_at_a_step_unless_it_cannot_be_saved():
     with pytest.raises(kv.callbacks.OutOfTime):
         fit([Stops(), deadline], model=model)
     assert int(model.step) == 3
+
+
+def test_the_bar_of_several_steps_at_a_time_ends_at_the_last(capsys):
+    vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 2, widths=(4,)), seed=0)
+    vae.compile("adam", steps_per_execution=4)
+    x = (np.random.default_rng(0).random((60, 8, 8, 1)) < 0.3).astype("float32")
+    vae.fit(x, batch_size=10, epochs=1, validation_data=x, verbose=1)
+    vae.evaluate(x, batch_size=10, verbose=1)
+    said = capsys.readouterr().out
+    assert said.count("6/6") >= 2 and "8/6" not in said
+    vae.fit(x, batch_size=10, epochs=1, verbose=0)
+    assert capsys.readouterr().out == ""

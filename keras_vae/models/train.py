@@ -163,7 +163,7 @@ class Train(ObjectiveTrainer):
             history = super().fit(
                 epochs=epochs,
                 verbose=verbose,
-                callbacks=[*order, *callbacks, Renewal(self), keeper],
+                callbacks=[*order, *callbacks, Renewal(self), keeper, *execution.progress(self, verbose, callbacks)],
                 initial_epoch=initial_epoch,
                 **train,
                 **validation,
@@ -223,6 +223,9 @@ class Train(ObjectiveTrainer):
         batches = checks.Batches(self)
         given = data.for_evaluation(self, batches, data.Given(x, y, sample_weight), batch_size)
         keeper = guard.Kept(self) if backend.LOOPS_TAKE_STATE else None
+        if not isinstance(callbacks := kwargs.get("callbacks"), keras.callbacks.CallbackList):
+            callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
+            kwargs["callbacks"] = [*callbacks, *execution.progress(self, kwargs.get("verbose", "auto"), callbacks)]
         with self._looping(), guard.usable_afterwards(self, keeper, batches):
             return super().evaluate(**given, **kwargs)
 

@@ -44,3 +44,24 @@ def _wants_batches(callback):
     own = type(callback).__module__.startswith("keras.") and not isinstance(callback, keras.callbacks.LambdaCallback)
     counts = any(isinstance(getattr(callback, name, None), int) for name in ("save_freq", "update_freq"))
     return overridden and (counts or not own)
+
+
+class Progress(keras.callbacks.ProgbarLogger):
+    """Keras' bar, which the last steps of an epoch, of several at a time, do not send past its end."""
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        super().on_train_batch_end(self._made(batch), logs)
+
+    def on_test_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        super().on_test_batch_end(self._made(batch), logs)
+
+    def _made(self, batch):
+        return batch if self.target is None else min(batch, self.target - 1)
+
+
+def progress(
+    model: keras.Model, verbose: str | int, callbacks: Iterable[keras.callbacks.Callback] = ()
+) -> list[keras.callbacks.Callback]:
+    """A bar in the place of Keras' own, where several steps are made at a time, and the caller has none."""
+    own = any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in callbacks)
+    return [Progress()] if model.steps_per_execution > 1 and verbose in ("auto", 1) and not own else []
