@@ -49,11 +49,19 @@ def rewrite_no_graphs():
         tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
+def keep_no_gradients():
+    """TFP keeps what it traced of this function from test to test, but its gradients go with a test."""
+    special = sys.modules.get("tensorflow_probability.python.math.special")
+    if special and hasattr(special.lbeta, "python_function"):
+        special.lbeta = special.lbeta.python_function
+
+
 def pytest_collection_finish(session):
     # TensorFlow's modules stay: they need not be searched for garbage each time that tracing has made many objects.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
     rewrite_no_graphs()
+    keep_no_gradients()
     # A loop of several steps takes longer to trace than to run. Tests that are run in full have what users have.
     execution = sys.modules.get("keras_vae.training.execution")
     if execution and not in_full(session.config):
