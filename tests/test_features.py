@@ -137,7 +137,7 @@ def test_imagenets_network_knows_ships_and_planes(imagenet):
     last = keras.Model(network.inputs, network.get_layer("stage_6_unit").input)
     test = kv.data.load("cifar10").test
     for label, classes in ((0, {404, 895}), (8, {510, 484, 554, 724, 814})):
-        images = test.images[test.labels == label][:40] / 255
+        images = (test.images[test.labels == label][:40] / 255).astype("float32")
         maps = last.predict(ops.image.resize(images, (96, 96)), verbose=0)
         maps = np.clip(maps @ weights["_conv_head.weight"][:, :, 0, 0].T * scale + shift, 0, 6)
         logits = maps.mean((1, 2)) @ weights["_fc.weight"].T + weights["_fc.bias"]
