@@ -81,6 +81,8 @@ def test_a_part_that_is_frozen_keeps_its_weights(first, tmp_path):
         pairs = zip(getattr(first, piece).weights, getattr(second, piece).weights, strict=True)
         same = [np.array_equal(np.array(a), np.array(b)) for a, b in pairs]
         assert all(same) if piece != "decoder" else not any(same), piece
+        # Whoever goes on trains all of it.
+        assert getattr(second, piece).trainable
 
 
 def test_nothing_that_fits_is_an_error():

@@ -172,6 +172,16 @@ def build(
     return vae
 
 
+def thaw(vae: Composed, recipe: Recipe) -> None:
+    """Lets those who go on with a model train what its recipe has frozen; its optimizer begins anew."""
+    pieces = _FROZEN.get(recipe.freeze, ())
+    if pieces:
+        compiled = vae.get_compile_config()
+        for piece in pieces:
+            getattr(vae, piece).trainable = True
+        vae.compile_from_config(compiled)
+
+
 def _of_table(recipe):
     """Whether the likelihood is one of the columns of a table."""
     return names.Spec.parse(recipe.likelihood).name == "columns"

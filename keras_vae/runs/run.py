@@ -184,6 +184,7 @@ def _run(recipe, out, about, ends, verbose, command, preset, together):
     if vae.steps:
         done = vae.steps // train.steps
         recording.load_tested(vae, recipe, out)
+        model.thaw(vae, recipe)
         vae = recording.as_tested(vae)
         if not vae.has_codes:
             scaled = data.seen(evenly(_SCALED, images.train.images), vae.likelihood, images)
