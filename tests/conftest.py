@@ -69,9 +69,9 @@ def pytest_collection_finish(session):
 
 
 def pytest_runtest_teardown(item):
-    # Models are rings of objects, which the long intervals above would keep: gigabytes, of some hundred tests.
+    # Models are rings of objects, which the long intervals above would keep: gigabytes, where all rows are run.
     item.config.stash[TESTS] = item.config.stash.get(TESTS, 0) + 1
-    if item.config.stash[TESTS] % 50 == 0:
+    if item.config.stash[TESTS] % (40 if in_full(item.config) else 400) == 0:
         gc.collect()
     # TensorFlow keeps the graph of each step that it ever traced, by the gradients that are registered in it.
     if framework := sys.modules.get("tensorflow.python.framework.ops"):
