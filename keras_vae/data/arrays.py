@@ -1,6 +1,5 @@
 """Files of arrays: numpy's, HDF5, MATLAB's, the idx of MNIST, sparse matrices."""
 
-import contextlib
 import gzip
 import math
 import os
@@ -70,14 +69,12 @@ def rows_of(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
     Raises:
         DataError: if there is no room for the file.
     """
-    size = len(rows) * array[:1].nbytes
-    if size <= LARGE:
+    if len(rows) * array[:1].nbytes <= LARGE:
         return array[rows]
-    with _making_room(size, array.shape):
-        made = empty((len(rows), *array.shape[1:]), array.dtype)
-        step = max(1, _BLOCK // array[:1].nbytes)
-        for start in range(0, len(rows), step):
-            made[start : start + step] = array[rows[start : start + step]]
+    made = empty((len(rows), *array.shape[1:]), array.dtype)
+    step = max(1, _BLOCK // array[:1].nbytes)
+    for start in range(0, len(rows), step):
+        made[start : start + step] = array[rows[start : start + step]]
     return made
 
 
@@ -90,23 +87,17 @@ def empty(shape: tuple[int, ...], dtype: str | np.dtype) -> np.ndarray:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size <= LARGE:
         return np.empty(shape, dtype)
-    with _making_room(size, shape), tempfile.TemporaryFile() as file:
-        if hasattr(os, "posix_fallocate"):
-            # A full disk is told now, and not by a signal later.
-            os.posix_fallocate(file.fileno(), 0, size)
-        # The map outlives the name, and its pages are the system's to take back.
-        return np.memmap(file, dtype, "w+", shape=shape)
-
-
-@contextlib.contextmanager
-def _making_room(size, shape):
     try:
-        yield
+        with tempfile.TemporaryFile() as file:
+            if hasattr(os, "posix_fallocate"):
+                # A full disk is told now, and not by a signal later.
+                os.posix_fallocate(file.fileno(), 0, size)
+            # The map outlives the name, and its pages are the system's to take back.
+            return np.memmap(file, dtype, "w+", shape=shape)
     except OSError as error:
         raise DataError(
-            f"A copy of {size:,} bytes, in the order of the split, cannot be written ({error.strerror or error}): make "
-            f"room, or set TMPDIR to a larger directory. Received: an array of shape {tuple(shape)}, "
-            f"{tempfile.gettempdir()}"
+            f"A copy of {size:,} bytes cannot be written ({error.strerror or error}): make room, or set TMPDIR to a "
+            f"larger directory. Received: an array of shape {tuple(shape)}, {tempfile.gettempdir()}"
         ) from error
 
 

@@ -112,8 +112,8 @@ def _decode_all(folder, files, size):
         images = arrays.empty((len(files), size, size, channels), "uint8")
 
         def decode(i):
-            image = unless_unreadable(pictures.read, files[i], size, size, channels)
-            if image is None or headers[i] is None:
+            image = headers[i] and unless_unreadable(pictures.read, files[i], size, size, channels)
+            if image is None:
                 return (None,) * 4
             images[i] = image
             return *headers[i], int(image.max()), bool((image == image[:1, :1]).all())
