@@ -278,7 +278,7 @@ def test_training_tells_a_codebook_the_weights():
 
 def test_finite_scalars_are_rounded_by_hand():
     levels = (8, 5, 4, 3)
-    posterior = seen_as_it_is(kv.posteriors.FiniteScalar(3, levels=levels))
+    posterior = seen_as_it_is(kv.posteriors.FiniteScalar(3, levels=levels, normalized=False))
     assert posterior.codes == 480 and posterior.embedding_shape == (3, 4)
     features = raw(posterior, count=40, scale=2.0)
     q = posterior.distribution(tensor(features))
@@ -312,6 +312,28 @@ def test_finite_scalars_are_rounded_by_hand():
     bent = 1 - np.tanh(parted(posterior, features) + np.arctanh(offset / half)) ** 2
     expected = (bent * half / (count // 2)).reshape(40, -1)
     np.testing.assert_allclose(gradient(seen, features), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_normalized_numbers_have_a_mean_square_of_one():
+    posterior, plain = (
+        seen_as_it_is(kv.posteriors.FiniteScalar((2, 3), levels=(8, 5), normalized=normalized))
+        for normalized in (True, False)
+    )
+    features = raw(posterior, count=40, scale=50.0)
+    scaled = features / np.sqrt(np.mean(features**2, axis=1, keepdims=True))
+    codes = np.array(posterior.distribution(tensor(features)).mode())
+    np.testing.assert_array_equal(codes, plain.distribution(tensor(scaled)).mode())
+    assert all(len(np.unique(place)) > 10 for place in codes.reshape(40, -1).T)
+
+
+def test_normalized_numbers_are_not_driven_to_one_code():
+    keras.utils.set_random_seed(0)
+    x = (digits()[:500] > 127).astype("float32")
+    networks = kv.networks.mlp(SHAPE, 12, widths=(64,))
+    vae = kv.VAE(*networks, posterior="finite_scalar:levels=[4,4]", likelihood="bernoulli", seed=0)
+    vae.compile(keras.optimizers.Adam(1e-2))
+    vae.fit(x, batch_size=50, epochs=10, verbose=0)
+    assert all(len(np.unique(place)) > 10 for place in vae.encode(x).T)  # 1 to 4 of 16 without
 
 
 def test_gumbel_noise_draws_the_categories():

@@ -492,6 +492,11 @@ def test_binary_images_stay_what_they_are():
     for kind in ("8-bit levels", "open unit interval"):
         with pytest.raises(data.DataError, match=f"bernoulli.*Received: kind='{kind}'"):
             data.convert(images, kind, binary=True)
+    # As levels they would be black: whoever means that says so.
+    with pytest.raises(data.DataError, match="Say whether they are binary, binary=True"):
+        data.convert(images, "binary")
+    assert data.convert(images, "binary", binary=False).mean() < 0.05
+    np.testing.assert_array_equal(data.convert(0 * images, "unit interval"), 0 * images)
 
 
 def test_what_cannot_be_converted():

@@ -39,7 +39,7 @@ _FROM_LEVELS = {
 _FROM_BINARY = dict.fromkeys(("binary", "unit interval", "counts", "numbers", "real"), _as_floats)
 
 
-def convert(images: np.ndarray, kind: str, seed: int = 0, *, binary: bool = False) -> np.ndarray:
+def convert(images: np.ndarray, kind: str, seed: int = 0, *, binary: bool | None = None) -> np.ndarray:
     """Turns stored images into the kind of data that a likelihood accepts.
 
     Args:
@@ -48,7 +48,8 @@ def convert(images: np.ndarray, kind: str, seed: int = 0, *, binary: bool = Fals
             "open unit interval" ((v + 0.5) / 256, never 0 or 1), "8-bit levels" and "counts" (unchanged), "numbers" (as
             float32) or "real" (v / 255).
         seed: seed of the binarisation; the same images and seed give the same bits.
-        binary: whether the images come from a binary data set (`DataSet.binary`); their values are then kept.
+        binary: whether the images come from a binary data set (`DataSet.binary`); their values are then kept. Images
+            of 0 and 1 alone are refused unless it is given: as levels they are black.
 
     Shape:
         images and result: (N, H, W, C), or any other.
@@ -80,6 +81,11 @@ def convert(images: np.ndarray, kind: str, seed: int = 0, *, binary: bool = Fals
         raise DataError(
             "The images of a binary data set must be 0 and 1; for levels pass binary=False. "
             f"Received: binary=True, largest value {images.max()}"
+        )
+    if binary is None and images.max(initial=0) == 1:
+        raise DataError(
+            "These images hold 0 and 1 alone. Say whether they are binary, binary=True, as `DataSet.binary` has it, or "
+            "the two darkest levels of 256, binary=False. Received: binary=None, largest value 1"
         )
     return (_FROM_BINARY if binary else _FROM_LEVELS)[kind](images, seed)
 

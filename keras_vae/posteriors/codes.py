@@ -120,12 +120,22 @@ class FiniteScalar(Quantizer):
     Args:
         size: D codes, or the shape (h, w) of a map of codes.
         levels: of each number, 3 or more; there are as many codes as their product.
+        normalized: whether the numbers of an example are divided by their root mean square before they are bounded. The
+            paper does not. Without it the first steps, which move the numbers of all examples alike, can drive them
+            past the outermost levels, where the bound has no gradient: all examples then share one code for good.
 
     Reference: Mentzer et al. 2024 (arXiv 2309.15505), section 3.1 and appendix A.1.
     """
 
-    def __init__(self, size: int | tuple[int, ...], levels: tuple[int, ...] = (8, 5, 5, 5), **kwargs: Any):
+    def __init__(
+        self,
+        size: int | tuple[int, ...],
+        levels: tuple[int, ...] = (8, 5, 5, 5),
+        normalized: bool = True,
+        **kwargs: Any,
+    ):
         super().__init__(size, **kwargs)
+        self.normalized = bool(normalized)
         self.levels = plain(levels)
         if not isinstance(self.levels, tuple) or not self.levels:
             raise ValueError(f"`levels` must be a list, such as [8, 5, 5, 5]. Received: levels={levels!r}")
@@ -149,7 +159,11 @@ class FiniteScalar(Quantizer):
         half = ((levels - 1) * (1 - 1e-3) / 2).astype("float32")
         # With an even number of levels they lie half a step lower, and 0 still is sent to 0.
         offset = np.where(levels % 2 == 0, 0.5, 0.0).astype("float32")
-        bounded = ops.tanh(self._raw(features) + np.arctanh(offset / half)) * half - offset
+        raw = self._raw(features)
+        if self.normalized:
+            squares = ops.mean(ops.square(raw), axis=tuple(range(-len(self.embedding_shape), 0)), keepdims=True)
+            raw = raw * ops.rsqrt(squares + 1e-6)
+        bounded = ops.tanh(raw + np.arctanh(offset / half)) * half - offset
         return bounded / self._halves
 
     @property
