@@ -296,9 +296,10 @@ def test_a_preset_shows_the_pictures_of_its_run(full):
     assert set(stored["pictures"]) == {"samples.png", "interpolations.png", "latent.png", "curves.png"}
     card = (out / "preset" / presets.CARD).read_text()
     for name, caption in stored["pictures"].items():
-        # The same pixels: a preset's picture is packed anew.
+        # A preset's picture is packed anew: grids of grey images to the pixel, charts in 256 colours.
         packed, drawn = (np.asarray(Image.open(folder / name).convert("RGB")) for folder in (out / "preset", out))
-        np.testing.assert_array_equal(packed, drawn)
+        apart = np.abs(packed.astype(int) - drawn)
+        assert apart.max() == 0 or (name in ("latent.png", "curves.png") and apart.mean() < 1)
         assert f"![{caption}]({name})" in card
     # It holds no image of the data set.
     assert not (out / "preset" / "reconstructions.png").exists()

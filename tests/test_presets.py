@@ -11,6 +11,8 @@ import keras
 import numpy as np
 import pytest
 from compositions import COMPOSITIONS
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 import keras_vae as kv
 from keras_vae import presets
@@ -45,6 +47,34 @@ def saved(tmp_path_factory):
     data = {"dataset": "digits", "preprocessing": "binarised"}
     vae.save_to_preset(directory, about=ABOUT, data=data, recipe={"epochs": 1}, results=RESULTS, history=history)
     return vae, directory
+
+
+def test_pictures_are_packed_and_keep_what_they_show(saved, tmp_path):
+    vae, _ = saved
+    rng = np.random.default_rng(0)
+    faces = np.kron(rng.uniform(0, 255, (32, 32, 3)), np.ones((8, 8, 1)))
+    faces = gaussian_filter(faces, (6, 6, 0)).clip(0, 255).astype("uint8")
+    chart = np.full((64, 64, 3), 255, "uint8")
+    chart[10:30, 10:30] = rng.integers(0, 255, (20, 20, 3))
+    drawn = {"faces": faces, "chart": chart, "grey": np.repeat(faces[..., :1], 3, axis=-1), "few": faces // 128 * 128}
+    for name, pixels in drawn.items():
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    folder = tmp_path / "preset"
+    folder.mkdir()
+    (folder / "faces.png").write_bytes(b"of an earlier version")
+    vae.save_to_preset(folder, pictures={tmp_path / f"{name}.png": name for name in drawn})
+    names = presets.read(folder)[1]["pictures"]
+    assert names == {"faces.jpg": "faces", "chart.png": "chart", "grey.png": "grey", "few.png": "few"}
+    assert {path.name for path in folder.glob("*.[jp][pn]g")} == set(names)
+    for file, name in names.items():
+        apart = np.abs(np.asarray(Image.open(folder / file).convert("RGB")).astype(int) - drawn[name])
+        assert apart.mean() < {"faces": 3, "chart": 1}.get(name, 1e-9), name
+        assert (folder / file).stat().st_size <= (tmp_path / f"{name}.png").stat().st_size
+        assert f"![{name}]({file})" in presets.card(folder)
+    # Written again as they lie there, and with another of the same name.
+    before = (folder / "chart.png").read_bytes()
+    vae.save_to_preset(folder, pictures={folder / file: name for file, name in names.items()})
+    assert presets.read(folder)[1]["pictures"] == names and (folder / "chart.png").read_bytes() == before
 
 
 def test_directions_of_attributes_come_back(saved, tmp_path):

@@ -45,7 +45,7 @@ def test_an_entry_is_a_preset_whose_card_is_up_to_date(name):
     for role in ("network", "posterior", "prior", "likelihood", "objective"):
         assert str(kv.names.Spec.parse(config["recipe"][role])) == config["recipe"][role]
     assert results["metrics"] and results["command"] and results["versions"]["keras"]
-    assert {path.name for path in directory.glob("*.png")} == set(results["pictures"])
+    assert {path.name for path in directory.glob("*") if path.suffix in (".png", ".jpg")} == set(results["pictures"])
     assert (directory / presets.CARD).read_text(encoding="utf-8") == presets.card(directory)
 
 

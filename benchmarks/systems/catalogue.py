@@ -98,7 +98,7 @@ SYSTEMS = (
             "keras-vae interpolate celeba64_conv a.png b.png --out between.png",
             "keras-vae move celeba64_conv face.png --attribute Smiling --out smile.png",
         ),
-        picture="celeba64_conv/attribute.png",
+        picture="celeba64_conv/attribute.jpg",
     ),
     System(
         "S6",
@@ -138,6 +138,8 @@ SYSTEMS = (
         "log p(x) of a new point, by samples of the prior and by importance sampling",
         "no number; both are to agree within their error.",
         script="new_point",
+        remark="Medians agree with the integral. The mean of the posterior's samples falls short of it, since q(z|x) covers "
+        "one of the two parts of the plane that explain some images.",
         shown=("keras-vae score mnist_conv_2d digits/ --proposal both --samples 20000",),
     ),
     System(
@@ -146,7 +148,7 @@ SYSTEMS = (
         "a loss curve and samples, no test number.",
         entries={"celeba64_conv": {**LOG_PROB, **ERRORS}},
         shown=("keras-vae train zoo/celeba64_conv", "keras-vae sample celeba64_conv -n 64 --out faces.png"),
-        picture="celeba64_conv/samples.png",
+        picture="celeba64_conv/samples.jpg",
         remark="The prior was fitted after training. Reconstructions are blurred, as the source's are.",
     ),
     System(
@@ -214,7 +216,7 @@ SYSTEMS = (
         "bits per dimension: convolutional VAE 4.54, VQ-VAE 4.67, lossy VAE 2.95, very deep VAE 2.87.",
         entries={"cifar10_conv": {"bits_per_dim": "bits per dimension"}},
         shown=("keras-vae evaluate cifar10_conv",),
-        picture="cifar10_conv/samples.png",
+        picture="cifar10_conv/samples.jpg",
     ),
     System(
         "tokenizer",

@@ -41,7 +41,7 @@ def run(out: Path, epochs: int = 60) -> dict:
     train, test, odd = signals(20_000, 0), signals(2000, 1), signals(2000, 2, spikes=True)
     keras.utils.set_random_seed(0)
     networks = kv.networks.conv1d((LENGTH, 1), LATENT_SIZE, widths=(32, 64, 64))
-    vae = kv.VAE(*networks, likelihood="normal:learned", seed=0)
+    vae = kv.VAE(*networks, likelihood="normal:optimal", seed=0)
     steps = epochs * -(-len(train) // 128)
     vae.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, steps)))
     backup = keras.callbacks.BackupAndRestore(out / "backup", delete_checkpoint=False)

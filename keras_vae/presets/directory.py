@@ -7,10 +7,8 @@ that it was measured on; README.md, the card, is written from the two. Nothing i
 import hashlib
 import json
 import math
-import shutil
 import tempfile
 import warnings
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from keras import ops
 from keras_vae import draws, files
 from keras_vae.presets import cards, hub, schema, trust, weights
 from keras_vae.presets.location import find
+from keras_vae.presets.pictures import compact
 from keras_vae.presets.schema import (
     ATTRIBUTES,
     CARD,
@@ -64,6 +63,7 @@ def save(
         PresetError: if the directory cannot be written, or the results are not as the schema says.
     """
     directory = Path(directory)
+    shown = {path: compact(Path(path)) for path in pictures or {}}
     # One that was never compiled: Keras would write the optimiser, too.
     bare = model.bare()
     config = {
@@ -84,7 +84,7 @@ def save(
             "unit": "nats",
             "score": fixed_batch_score(model).tolist(),
         },
-        "pictures": {Path(path).name: caption for path, caption in (pictures or {}).items()},
+        "pictures": {shown[path][0]: caption for path, caption in (pictures or {}).items()},
         "history": history or {},
     }
     schema.check(config, schema.Config, directory / CONFIG)
@@ -97,7 +97,7 @@ def save(
     # In this order: the results name the hash of the weights, as the card does, and say that all is there.
     writers = {
         WEIGHTS: write_weights,
-        **{Path(source).name: partial(_copy_picture, Path(source)) for source in pictures or {}},
+        **{name: write for name, write in shown.values()},
         CONFIG: lambda path: files.dump_json(path, config),
     }
     if attributes:
@@ -113,27 +113,15 @@ def save(
         if not attributes:
             # Those of the weights that were replaced.
             (directory / ATTRIBUTES).unlink(missing_ok=True)
+        for name in results["pictures"]:
+            # The same one, before it was a photograph.
+            if name.endswith(".jpg"):
+                (directory / name).with_suffix(".png").unlink(missing_ok=True)
     except OSError as error:
         raise PresetError(
             f"The preset cannot be written ({error.strerror or error}): choose a directory that can be. "
             f"Received: {directory}"
         ) from error
-
-
-def _copy_picture(source, path):
-    """Writes the same pixels in less room, where Pillow knows how; what is in the directory already stays as it is."""
-    if source.suffix.lower() != ".png" or source.resolve().parent == path.resolve().parent:
-        shutil.copyfile(source, path)
-        return
-    from PIL import Image
-
-    with Image.open(source) as image:
-        opaque = image.mode == "RGBA" and image.getextrema()[3] == (255, 255)
-        pixels = image.convert("RGB") if opaque else image
-        red, *others = pixels.split() if pixels.mode == "RGB" else (None,)
-        if red is not None and all(red.tobytes() == other.tobytes() for other in others):
-            pixels = red
-        pixels.save(path, format="PNG", optimize=True)
 
 
 def described(directory: Path) -> dict[str, Any]:

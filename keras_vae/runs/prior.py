@@ -63,8 +63,8 @@ def fit(
         shown = pictures.write(vae, folder, test, images.test.labels, recipe.seed, known["attributes"])
         # The grids beside each other; then what the fit has not changed.
         shown = {path: caption for path, caption in shown.items() if path.name == "samples.png"} | grids | shown
-        written = {path.name for path in shown}
-        shown |= {path: caption for path, caption in known["pictures"].items() if path.name not in written}
+        written = {path.stem for path in shown}
+        shown |= {path: caption for path, caption in known["pictures"].items() if path.stem not in written}
         told = f"{fitted.spec} in the place of {former}: {spec}, fitted to {len(x):,} training images"
         prior = f"{told}, by `{command}`" if command else told
         measured = {

@@ -10,8 +10,8 @@ from keras_vae.runs import evaluation, labelling
 from keras_vae.runs.recipe import UsageError
 from keras_vae.training.stream import evenly
 
-# Bits of mantissa: as float16 has them.
-LEAST = 10
+# Bits of mantissa to begin with.
+LEAST = 5
 _SAMPLES = 16
 
 
