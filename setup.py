@@ -13,7 +13,7 @@ setup(
     packages=[*find_packages(include=["keras_vae", "keras_vae.*"]), "zoo"],
     package_data={
         "keras_vae": ["py.typed"],
-        "zoo": ["*/config.json", "*/model.weights.h5", "*/results.json", "*/README.md", "*/attributes.json", "*/*.png", "*/*.jpg"],
+        "zoo": ["*/*.json", "*/model.weights.h5", "*/README.md", "*/*.png", "*/*.jpg"],
     },
     install_requires=[
         "keras>=3.15",
