@@ -29,6 +29,7 @@ from keras_vae.models.vae import VAE
 from keras_vae.runs import data as run_data
 from keras_vae.runs import directory, evaluation, model, pictures, recorder
 from keras_vae.runs import run as experiment
+from keras_vae.runs.costs import Costs, Extent, is_cut
 from keras_vae.runs.recipe import FIELDS, Recipe, UsageError, import_parts, suiting, written
 from keras_vae.training.averages import ValidatedAverage
 
@@ -143,7 +144,7 @@ def test_what_was_measured_outlives_pictures_that_fail(tmp_path, monkeypatch):
     vae = types.SimpleNamespace(steps=41)
     for content in (json.dumps({"what": {"step": 41, "extent": [3, 300, 2]}, "metrics": {}}), "{"):
         (out / "measured.json").write_text(content)
-        found = experiment._measured(vae, None, None, None, False, evaluation.Extent(3, 300, 4), out)
+        found = experiment._measured(vae, None, None, None, False, Extent(3, 300, 4), out)
         assert found == {"measured": "again"} == json.loads((out / "measured.json").read_text())["metrics"]
 
 
@@ -175,18 +176,18 @@ def test_a_minute_that_is_too_short_leaves_a_model_and_results(tmp_path):
     # Not even these fitted; a SavedModel and pictures take their time, too.
     assert (log_prob["images"], log_prob["samples"]) == (100, 10) and "cut to the time" in log_prob["protocol"]
     assert stopped["metrics"]["elbo"]["images"] == 16
-    assert evaluation.is_cut(stopped)
+    assert is_cut(stopped)
     VAE.from_preset(out)
 
 
 def test_an_evaluation_is_cut_to_the_time_that_is_left():
-    costs, wanted = evaluation.Costs(image=0.001, sample=1e-5), evaluation.Extent(10_000, 5000, 500)
+    costs, wanted = Costs(image=0.001, sample=1e-5), Extent(10_000, 5000, 500)
     assert costs.seconds(wanted) == pytest.approx(15 + 40 + 25)
     assert costs.extent(wanted, 80.1) == wanted
     for seconds in (70, 40, 25):
         extent = costs.extent(wanted, seconds)
         assert extent.cut and 0.9 * seconds < costs.seconds(extent) <= seconds
-    assert costs.extent(wanted, 0) == evaluation.Extent(16, 100, 10, cut=True)
+    assert costs.extent(wanted, 0) == Extent(16, 100, 10, cut=True)
 
 
 def test_ctrl_c_stops_at_a_step_and_evaluates(tmp_path, monkeypatch):
@@ -206,7 +207,7 @@ def test_ctrl_c_stops_at_a_step_and_evaluates(tmp_path, monkeypatch):
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, previous)
-    assert stopped.value.results["epochs"] == 0 and not evaluation.is_cut(stopped.value.results)
+    assert stopped.value.results["epochs"] == 0 and not is_cut(stopped.value.results)
     assert directory.read(out)[1] == stopped.value.results
 
 

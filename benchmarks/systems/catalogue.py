@@ -138,7 +138,7 @@ SYSTEMS = (
         "log p(x) of a new point, by samples of the prior and by importance sampling",
         "no number; both are to agree within their error.",
         script="new_point",
-        remark="The posterior's samples fall short of the integral on average, since q(z|x) covers one of the two parts "
+        remark="The samples of q(z|x) fall short of the integral on average, since q(z|x) covers one of the two parts "
         "of the plane that explain some images.",
         shown=("keras-vae score mnist_conv_2d digits/ --proposal both --samples 20000",),
     ),

@@ -4,11 +4,9 @@ import contextlib
 import math
 import platform
 import sys
-import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -20,6 +18,7 @@ from keras_vae.models.linear import project
 from keras_vae.models.vae import VAE
 from keras_vae.priors import FittedMixture, NormalMixture, VampPrior
 from keras_vae.runs import baselines, data, labelling
+from keras_vae.runs.costs import CUT, Extent
 from keras_vae.runs.recipe import Recipe, UsageError
 from keras_vae.training.stream import evenly
 
@@ -33,25 +32,9 @@ MONITORED_IMAGES = 500
 _NO_DENSITY = "; p(x|z) is no density, comparable with nothing"
 # What the protocol of results says of a conditional model.
 _GIVEN_LABELS = "; of images given their labels, p(x|y)"
-# What the protocol of results says for which there was too little time.
-_CUT = "; cut to the time that was left"
 
 
 # Results
-
-
-class Extent(NamedTuple):
-    """How much is evaluated: test images in all, those that log p(x) is estimated for, and samples for each of them."""
-
-    test: int
-    images: int
-    samples: int
-    cut: bool = False
-
-    @classmethod
-    def of(cls, recipe: Recipe, test: np.ndarray) -> "Extent":
-        """What a recipe asks for."""
-        return cls(len(test), min(recipe.eval_images or len(test), len(test)), recipe.eval_samples)
 
 
 def evaluate(
@@ -89,7 +72,7 @@ def evaluate(
     seen = data.preprocessing(vae.likelihood, images, missing=recipe.missing)
     seen = (f"; test images: {seen}" if seen else "") + ("" if vae.likelihood.normalized else _NO_DENSITY)
     seen += "" if y is None else _GIVEN_LABELS
-    seen += _CUT if extent.cut else ""
+    seen += CUT if extent.cut else ""
     single["protocol"] = f"expectations over q(z|x) by samples{seen}"
     many["protocol"] = f"importance sampling from q(z|x), Burda et al. 2016, equation 8{seen}"
     summed = ("elbo", "log_likelihood", "kl", *vae.kl_names)
@@ -253,59 +236,6 @@ class MonitoredReconstructions(keras.callbacks.Callback):
         with self._weights(model):
             quality = reconstruction_quality(model, self._x, self._y)
         logs.update({f"val_{name}": float(np.mean(values)) for name, values in quality.items()})
-
-
-# About what pictures, the SavedModel and the first calls of functions take.
-_SECONDS_WRITING = 15
-# Passes over test images beside that of log p(x).
-_PASSES = 4
-
-
-class Costs(NamedTuple):
-    """Seconds that an image takes to be reconstructed, and log p(x) for each sample of z."""
-
-    image: float
-    sample: float
-
-    @classmethod
-    def measured(cls, vae: LatentVariableModel, test: np.ndarray, y: np.ndarray | None = None) -> "Costs":
-        """Those of a model, on a few images, and their labels where it is conditional."""
-        few, y = test[:16], None if y is None else y[:16]
-
-        def seconds(function):
-            # The first call compiles.
-            function()
-            begin = time.monotonic()
-            function()
-            return (time.monotonic() - begin) / len(few)
-
-        scored = seconds(lambda: vae.log_prob(few, samples=16, y=y, seed=0)) / 16
-        # Where all samples are alike, more of them cost nothing.
-        return cls(seconds(lambda: vae.reconstruct(few, y)), 0.0 if vae.deterministic else scored)
-
-    def seconds(self, extent: Extent) -> float:
-        """What an evaluation takes, and what is written after it."""
-        numbers = _PASSES * self.image * extent.test + self.sample * extent.images * extent.samples
-        return _SECONDS_WRITING + numbers
-
-    def extent(self, wanted: Extent, seconds: float) -> Extent:
-        """As much of an evaluation as fits in the time that is left; fewer images first, then fewer samples."""
-        if self.seconds(wanted) <= seconds:
-            return wanted
-        left = max(0.0, seconds - _SECONDS_WRITING)
-        test = _between(16, left / 2 / (_PASSES * self.image), wanted.test)
-        pairs = (left - _PASSES * self.image * test) / max(self.sample, 1e-12)
-        images = _between(100, pairs / wanted.samples, wanted.images)
-        return Extent(test, images, _between(10, pairs / images, wanted.samples), cut=True)
-
-
-def _between(least, value, most):
-    return int(min(most, max(least, value)))
-
-
-def is_cut(results: dict) -> bool:
-    """Whether there was too little time for all that the recipe asks for."""
-    return any(metric["protocol"].endswith(_CUT) for metric in results["metrics"].values())
 
 
 def versions() -> dict[str, str | None]:

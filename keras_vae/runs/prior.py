@@ -8,6 +8,7 @@ import numpy as np
 from keras_vae import backend, plotting, presets
 from keras_vae.presets import cards
 from keras_vae.runs import data, evaluation, labelling, pictures
+from keras_vae.runs.costs import Extent
 from keras_vae.runs.recipe import UsageError
 from keras_vae.training.stream import evenly
 
@@ -83,7 +84,7 @@ def fit(
 
 def _before(vae, recipe, test, images, stored, verbose):
     """The bounds with the former prior, which the preset may tell."""
-    extent, names = evaluation.Extent.of(recipe, test), ("elbo", "log_prob")
+    extent, names = Extent.of(recipe, test), ("elbo", "log_prob")
     found = [(stored[name]["images"], stored[name]["samples"]) for name in names if name in stored]
     if found != [(extent.test, vae.objective.samples), (extent.images, extent.samples)]:
         stored = evaluation.evaluate(vae, recipe, test, images, verbose)

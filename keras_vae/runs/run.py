@@ -24,6 +24,7 @@ from keras_vae.models.linear import fit_pca
 from keras_vae.models.transfer import take_weights
 from keras_vae.runs import data, directory, evaluation, labelling, model, pictures
 from keras_vae.runs import recorder as recording
+from keras_vae.runs.costs import Costs, Extent, is_cut
 from keras_vae.runs.machines import Machines
 from keras_vae.runs.plan import plan
 from keras_vae.runs.recipe import import_parts
@@ -107,7 +108,7 @@ def run(
         if preset is not None and not together.processes.is_chief:
             preset = out / "preset"
         recipe, about, results = plan(dataset, out, resume, defaults, preset, overwrite, about, **given)
-        if results and not evaluation.is_cut(results) and _is_intact(out):
+        if results and not is_cut(results) and _is_intact(out):
             if verbose:
                 print(f"{out} is complete: {recipe.epochs} epochs are done.")
             return results
@@ -159,10 +160,10 @@ def _run(recipe, out, about, ends, verbose, command, preset, together):
         config = directory.begin(out, recipe, about, described)
         averaged = recipe.ema is not None
         recorder = recording.Recorder(out, record, config, train.steps, recipe.keep, averaged, together.processes)
-        extent = evaluation.Extent.of(recipe, evaluated["test"])
+        extent = Extent.of(recipe, evaluated["test"])
         deadline = Deadline(save=recorder.save)
         if ends is not None:
-            costs = evaluation.Costs.measured(vae, evaluated["test"], labels["test"])
+            costs = Costs.measured(vae, evaluated["test"], labels["test"])
             # An epoch that ends in time is validated.
             needed = costs.seconds(extent) + costs.image * len(evaluated["validation"])
             deadline = Deadline(ends - min(needed, (ends - time.monotonic()) / 2), recorder.save)
