@@ -9,6 +9,7 @@ from compositions import COMPOSITIONS, LATENT, Composition
 from matplotlib import image as matplotlib_image
 
 import keras_vae as kv
+from keras_vae.training import collapse
 
 COMPOSITION = Composition("bernoulli")
 IMAGES = COMPOSITION.images(96)
@@ -310,6 +311,24 @@ def test_only_a_collapsed_model_is_warned_of_once_and_after_its_time():
         callback = kv.callbacks.CollapseWarning(IMAGES, after=1, least_kl=1e-6)
         callback._measure._threshold = 1e-4
         fit([callback], epochs=2, model=Collapsed.model((0, 1)))
+
+
+def test_fit_itself_warns_of_a_collapse(monkeypatch):
+    monkeypatch.setattr(collapse, "_AFTER", 3)
+
+    def told(*callbacks, model=None, epochs=4):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            _, history = fit(list(callbacks), epochs=epochs, model=model or Collapsed.model((0, 1, 2)))
+        return [str(w.message) for w in caught if "collapsed" in str(w.message)], history
+
+    (message,), history = told()
+    assert "normal" in message.lower() and "after epoch" in message and history["kl"][-1] == 0
+    # One that was asked for takes its place; models that use their latents are told nothing.
+    assert told(kv.callbacks.CollapseWarning(after=100))[0] == []
+    assert told(model=COMPOSITION.model())[0] == []
+    monkeypatch.setattr(collapse, "_AFTER", 1000)
+    assert told()[0] == []
 
 
 def test_a_low_capacity_is_no_collapse():

@@ -1,7 +1,6 @@
 """How much information the latents carry, measured during training."""
 
 import math
-import warnings
 
 import keras
 import numpy as np
@@ -9,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from keras_vae.metrics import active_units
 from keras_vae.names import check_whole
-from keras_vae.training import stream
+from keras_vae.training import collapse, stream
 
 
 class _ActiveUnitsOf:
@@ -83,7 +82,11 @@ class CollapseWarning(keras.callbacks.Callback):
         least_kl: KL in nats (`kl` of the logs) below which to warn, unless a `Capacity` asks for less.
         least_units: number of active units below which to warn.
         y: (N, *label_shape), if the model is conditional.
+
+    `fit` warns by itself, without this callback, of a KL below 0.01 nats after 1,000 updates.
     """
+
+    tells_of_collapse = True
 
     def __init__(
         self,
@@ -117,12 +120,4 @@ class CollapseWarning(keras.callbacks.Callback):
         if not found:
             return
         self._warned = True
-        warnings.warn(
-            "The posterior has collapsed to the prior: the decoder ignores z. Warm the KL up "
-            "(`kv.objectives.ELBO(beta=kv.schedules.LinearWarmup(5_000))`, or `Cyclical`), give each unit free bits "
-            "(`ELBO(free_bits=0.1)`), lower `beta` or the learning rate, use a weaker decoder, or give a Normal a "
-            "smaller scale (`Normal('optimal')` finds it). "
-            f"Received: after epoch {epoch + 1} {' and '.join(found)}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        collapse.warn(found, epoch)

@@ -13,7 +13,7 @@ from keras_vae import backend
 from keras_vae.backend import Tensor
 from keras_vae.models.changes import Renewal
 from keras_vae.names import check_whole
-from keras_vae.training import averages, checks, data, execution, guard, monitors, processes, values
+from keras_vae.training import averages, checks, collapse, data, execution, guard, monitors, processes, values
 from keras_vae.training.step import ObjectiveTrainer
 
 
@@ -128,6 +128,7 @@ class Train(ObjectiveTrainer):
         that a second call goes on, and a resumed run goes on exactly. Validation draws noise of its own, the same in
         each epoch: it changes no training. An example of weight 0 counts as if it were not there, one of weight 2 as
         if it were there twice. A loss that is no longer finite stops the run with a warning and the last good weights.
+        A posterior that has become the prior is warned of.
 
         Args:
             y: labels, (N, *label_shape), of a conditional model; integers (N,) where `class_weight` needs them; else
@@ -163,7 +164,10 @@ class Train(ObjectiveTrainer):
             history = super().fit(
                 epochs=epochs,
                 verbose=verbose,
-                callbacks=[*order, *callbacks, Renewal(self), keeper, *execution.progress(self, verbose, callbacks)],
+                callbacks=[
+                    *(*order, *callbacks, Renewal(self), keeper, *collapse.watched(callbacks)),
+                    *execution.progress(self, verbose, callbacks),
+                ],
                 initial_epoch=initial_epoch,
                 **train,
                 **validation,
