@@ -16,6 +16,7 @@ from keras_vae.models.changes import Renewed, Settings
 from keras_vae.models.functions import Functions
 from keras_vae.models.imputation import Imputation
 from keras_vae.models.scale import LatentScale
+from keras_vae.models.scoring import Scoring
 from keras_vae.models.seen import Seen
 from keras_vae.models.stored import Stored
 from keras_vae.models.train import Train
@@ -25,7 +26,7 @@ from keras_vae.parts import frozen, unchanging
 from keras_vae.training.processes import Processes
 
 
-class LatentVariableModel(Use, Imputation, Seen, Stored, Train, Renewed, keras.Model):
+class LatentVariableModel(Use, Scoring, Imputation, Seen, Stored, Train, Renewed, keras.Model):
     """Base class: training, evaluation and use of a model with latent variables.
 
     A subclass makes its networks and parts, calls `_set_up`, and says how to `run`; all else follows.

@@ -7,8 +7,8 @@ from keras import ops
 
 from keras_vae import backend, distributions
 from keras_vae.backend import tfd
+from keras_vae.models.scoring import first_of
 from keras_vae.models.streams import over_streams
-from keras_vae.models.use import first_of
 from keras_vae.names import check_whole
 
 
