@@ -217,6 +217,16 @@ def test_full_covariance_kl_is_the_closed_form():
     assert (np.abs(ratio.mean(axis=0) - expected) < 5 * ratio.std(axis=0) / np.sqrt(4000)).all()
 
 
+def test_a_full_covariance_begins_as_a_diagonal_one():
+    posterior = kv.posteriors.FullCovarianceNormal(4)
+    posterior.build((FEATURES,))
+    q = posterior.distribution(tensor(RNG.normal(size=(3, FEATURES))))
+    factor = np.array(q.scale.to_dense())
+    np.testing.assert_array_equal(factor * (1 - np.eye(4)), np.zeros((3, 4, 4)))
+    # Each unit has a scale of its own, that of the features.
+    assert len(np.unique(factor)) == 13 and len(np.unique(np.array(q.mean()))) == 12
+
+
 def test_kl_to_a_point_mass_is_not_taken_from_tfp():
     # TFP registers one, and it is -log p: no KL, and blind to q's own density.
     q = tfd.Independent(tfd.Deterministic(tensor([[1.0, 2.0]])), 1)

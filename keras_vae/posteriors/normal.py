@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+import numpy as np
 from keras import ops
 
 from keras_vae.backend import Tensor, tfd, tfp
@@ -97,7 +98,7 @@ class ResidualNormal(DiagonalNormal):
 
 @register()
 class FullCovarianceNormal(Posterior):
-    """A Normal with full covariance, by its Cholesky factor with a softplus diagonal.
+    """A Normal with full covariance, by its Cholesky factor with a softplus diagonal; it begins without covariances.
 
     Args:
         size: D, number of latent units.
@@ -116,6 +117,11 @@ class FullCovarianceNormal(Posterior):
         (size,) = self.event_shape
         self.head = Head((size + size * (size + 1) // 2,), name="head")
         self.head.build(features_shape)
+        # It begins without covariances: size squared of them at random are noise that drowns every unit.
+        places = np.array(tfp.math.fill_triangular(ops.arange(size, size + size * (size + 1) // 2)))
+        starts = np.array(self.head.dense.kernel)
+        starts[:, places[np.tril_indices(size, -1)]] = 0.0
+        self.head.dense.kernel.assign(starts)
 
     def distribution(
         self, features: Tensor, prior: tfd.Distribution | None = None, training: bool = False
