@@ -23,7 +23,6 @@ _TASK = "unconditional-image-generation"
 _COLUMNS = {
     "log p(x) or bits/dim": ("bits_per_dim", "log_prob"),
     "ELBO (nats)": ("elbo",),
-    "active units": ("active_units",),
     "PSNR (dB)": ("psnr",),
     "SSIM": ("ssim",),
 }
@@ -88,9 +87,6 @@ def _cell(metrics, names):
         return "–"
     result = metrics[name]
     value = f"{result['value']:.{_DECIMALS.get(name, 2)}f}"
-    if name == "active_units":
-        # "of 40 latent units"
-        return f"{value}/{result['unit'].removeprefix('of ').removesuffix(' latent units')}"
     mark = _mark(name, result)
     if len(names) == 1:
         return value + mark
