@@ -44,7 +44,7 @@ assert not any(sys.modules[name] for name in absent)
 
 def test_one_entry_has_one():
     # Any other is a command away, and the repository small.
-    assert NAMES == ["mnist_mlp"]
+    assert NAMES == ["mnist_iwae"]
 
 
 @over_saved
