@@ -30,7 +30,9 @@ from keras_vae.runs import data as run_data
 from keras_vae.runs import directory, evaluation, model, pictures, recorder
 from keras_vae.runs import run as experiment
 from keras_vae.runs.costs import Costs, Extent, is_cut
-from keras_vae.runs.recipe import FIELDS, Recipe, UsageError, import_parts, suiting, written
+from keras_vae.runs.defaults import suiting
+from keras_vae.runs.imports import import_parts
+from keras_vae.runs.recipe import FIELDS, Recipe, UsageError, written
 from keras_vae.training.averages import ValidatedAverage
 
 # In float32, so that the model which is tested is the one that was trained, compiled functions and all.

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras_vae
 from keras_vae import names, variants
 from keras_vae.cli import options, trained
-from keras_vae.runs import recipe, strategies
+from keras_vae.runs import defaults, recipe, strategies
 
 USAGE = 2
 
@@ -68,7 +68,7 @@ def _add_recipe(add):
             add(field.name, metavar=option, help=rules["help"])
             continue
         help = rules["help"]
-        if isinstance(field.default, (str, int, float)) and bool not in kinds and field.name not in recipe.VARYING:
+        if isinstance(field.default, (str, int, float)) and bool not in kinds and field.name not in defaults.VARYING:
             help += f" ({field.default:g})" if float in kinds else f" ({field.default})"
         if bool in kinds:
             how = {"action": argparse.BooleanOptionalAction}

@@ -15,7 +15,8 @@ from keras_vae import files, presets
 from keras_vae.cli import arguments
 from keras_vae.names import Spec
 from keras_vae.runs import directory, strategies
-from keras_vae.runs.recipe import UsageError, find_parts, import_parts, understood
+from keras_vae.runs.imports import find_parts, import_parts
+from keras_vae.runs.recipe import UsageError, understood
 
 # The last two are as a shell has them for what a signal ended.
 FAILURE, INTERRUPTED, CLOSED = 1, 130, 141

@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 
 from keras_vae import data, names, presets, sources
 from keras_vae.runs import directory
-from keras_vae.runs.recipe import BASELINES, FIELDS, Recipe, UsageError, find_parts, suiting, understood, written
+from keras_vae.runs.defaults import suiting
+from keras_vae.runs.imports import find_parts
+from keras_vae.runs.recipe import BASELINES, FIELDS, Recipe, UsageError, understood, written
 
 
 class Plan(NamedTuple):

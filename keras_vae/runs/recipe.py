@@ -5,16 +5,11 @@ No framework is imported here: the command shows its help from these fields, and
 
 import contextlib
 import dataclasses
-import importlib
-import importlib.util
 import json
 import math
 import os
-import sys
 import typing
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 from keras_vae import names
@@ -193,64 +188,6 @@ class Recipe:
 FIELDS = {field.name: field for field in dataclasses.fields(Recipe)}
 _HINTS = typing.get_type_hints(Recipe)
 
-_GREY = {"epochs": 30, "eval_images": 1000}
-_PHOTOS = {"epochs": 30, "latent_size": 128, "likelihood": "discretized_logistic", "eval_images": 100}
-_NUMBERS = {
-    "epochs": 30,
-    "batch_size": 64,
-    "network": "mlp",
-    "latent_size": 8,
-    "likelihood": "standardized:of=normal(per_column)",
-    "learning_rate": 2e-3,
-    "precision": "float32",
-    "keep": "elbo",
-    "eval_images": 1000,
-}
-_TABLES = _NUMBERS | {"epochs": 200, "network": "table", "likelihood": "columns"}
-# By what a data set without a name holds.
-_OWN = {
-    "pictures": _PHOTOS | {"keep": "elbo"},
-    "bits": _PHOTOS | {"keep": "elbo", "likelihood": "bernoulli", "latent_size": 32},
-    "levels": _PHOTOS | {"keep": "elbo", "network": "mlp", "latent_size": 32},
-    "counts": _NUMBERS | {"likelihood": "negative_binomial", "latent_size": 16},
-    "numbers": _NUMBERS,
-    "table": _TABLES,
-}
-_DEFAULTS = {
-    "digits": {"epochs": 150, "batch_size": 32, "network": "mlp", "latent_size": 16, "learning_rate": 2e-3},
-    "mnist": _GREY,
-    "fashion_mnist": _GREY,
-    "binarized_mnist": _GREY,
-    "cifar10": _PHOTOS | {"likelihood": "discretized_logistic_mixture"},
-}
-# Fields whose default is the data set's.
-VARYING = {name for values in (*_DEFAULTS.values(), *_OWN.values()) for name in values}
-
-
-# Updates that a run of one's own data makes, where it is not too small or too large for that.
-_UPDATES = 3000
-
-
-def suiting(dataset: str, own: tuple[str, int] | None = None) -> dict[str, Any]:
-    """Entries that suit a data set.
-
-    Args:
-        dataset: its name.
-        own: of one that has no name: what it holds, a key of `_OWN`, and about how many examples to train on.
-    """
-    if own is None:
-        return _DEFAULTS.get(dataset, _PHOTOS)
-    kind, count = own
-    found = _OWN[kind]
-    # An eighth of the examples at most, a power of two.
-    batch = 1 << max(3, min(found.get("batch_size", 128), count // 8).bit_length() - 1)
-    steps = max(1, math.ceil(count / batch))
-    epochs = min(500, max(found["epochs"], math.ceil(_UPDATES / steps)))
-    return found | {"batch_size": batch, "epochs": epochs}
-
-
-# Checks
-
 
 def understood(function: Callable, *arguments: Any) -> Any:
     """`function(*arguments)`, its ValueError as a UsageError."""
@@ -359,62 +296,3 @@ def instead_of(name: str, value: Any, network: str = "mlp") -> tuple[str, str]:
         options = value if isinstance(value, dict) else {"widths": (500,)}
         return REMOVED[name], str(names.Spec(network, options=options))
     return REMOVED[name], str(names.Spec("elbo", options={name: value}))
-
-
-# Parts of a user's own
-
-
-def find_parts(modules: Iterable[str]) -> None:
-    """Refuses modules that there are not, without importing any; the arguments are those of `import_parts`."""
-
-    def find(module):
-        # What is within a package takes importing it.
-        if importlib.util.find_spec(module.partition(".")[0]) is None:
-            raise ImportError("there is no module of this name")
-
-    _each(modules, lambda path: path.stat(), find)
-
-
-def import_parts(modules: Iterable[str]) -> None:
-    """Imports modules that register parts.
-
-    Args:
-        modules: names, found from the working directory, too, or paths of .py files.
-
-    Raises:
-        UsageError: for a module that there is not.
-    """
-    _each(modules, _import_file, importlib.import_module)
-
-
-def _each(modules, of_file, of_name):
-    for module in modules:
-        try:
-            if module.endswith(".py"):
-                of_file(Path(module))
-            else:
-                if os.getcwd() not in sys.path:
-                    sys.path.append(os.getcwd())
-                of_name(module)
-        except (ImportError, OSError) as error:
-            raise UsageError(
-                f"The module of your own parts cannot be imported ({error}): give --import a name that Python finds "
-                f"from {os.getcwd()}, or the path of a .py file. Received: --import {module}"
-            ) from error
-
-
-def _import_file(path: Path) -> ModuleType:
-    name, path = path.stem, path.resolve()
-    there = sys.modules.get(name)
-    if there is not None:
-        if getattr(there, "__file__", None) and Path(there.__file__).resolve() == path:
-            return there
-        raise ImportError(f"another module of the name {name!r} is there already: rename the file")
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

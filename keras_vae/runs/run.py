@@ -25,9 +25,9 @@ from keras_vae.models.transfer import take_weights
 from keras_vae.runs import data, directory, evaluation, labelling, model, pictures
 from keras_vae.runs import recorder as recording
 from keras_vae.runs.costs import Costs, Extent, is_cut
+from keras_vae.runs.imports import import_parts
 from keras_vae.runs.machines import Machines
 from keras_vae.runs.plan import plan
-from keras_vae.runs.recipe import import_parts
 from keras_vae.training import averages
 from keras_vae.training.stream import evenly
 
