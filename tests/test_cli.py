@@ -23,7 +23,9 @@ pytestmark = pytest.mark.skipif(
 ROOT = Path(__file__).parent.parent
 FILES = {"config.json", "history.csv", "timings.csv", "results.json", "model.keras", "model.weights.h5", "README.md"}
 FILES |= {"state.keras", "previous.state.keras", ".lock"}
-PICTURES = {"samples.png", "interpolations.png", "reconstructions.png", "latent.png", "curves.png"}
+PICTURES = {
+    *("samples.png", "interpolations.png", "traversals.png", "reconstructions.png", "latent.png", "curves.png"),
+}
 SHORT = ("--epochs", "4", "--eval-samples", "20")
 
 

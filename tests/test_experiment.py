@@ -296,7 +296,8 @@ def test_the_quality_of_reconstructions_can_be_followed(tmp_path):
 def test_a_preset_shows_the_pictures_of_its_run(full):
     out, _ = full
     _, stored = presets.read(out / "preset")
-    assert set(stored["pictures"]) == {"samples.png", "interpolations.png", "latent.png", "curves.png"}
+    shown = {"samples.png", "interpolations.png", "traversals.png", "latent.png", "curves.png"}
+    assert set(stored["pictures"]) == shown
     card = (out / "preset" / presets.CARD).read_text()
     for name, caption in stored["pictures"].items():
         # A preset's picture is packed anew: grids of grey images to the pixel, charts in 256 colours.

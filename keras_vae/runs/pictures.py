@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_vae import backend, data, draws, metrics, plotting
 from keras_vae.models.base import LatentVariableModel
+from keras_vae.parts import LatentPart
 from keras_vae.runs import labelling
 from keras_vae.runs.directory import HISTORY
 from keras_vae.training.stream import evenly
@@ -40,6 +41,13 @@ def attribute_directions(
 def _has_means(vae):
     """Whether images have latents that are numbers, and need no labels for them."""
     return vae.label_shape is None and not vae.has_codes
+
+
+def _has_units(vae):
+    """Whether latents are vectors of three real numbers or more, each of which can be moved alone."""
+    support = getattr(getattr(vae, "posterior", None), "support", None) or LatentPart.support
+    size = vae.latent_shape[0] if len(vae.latent_shape) == 1 else 0
+    return len(vae.group_shapes) == 1 and size > 2 and support == LatentPart.support
 
 
 def write(
@@ -88,7 +96,10 @@ def write(
     if _has_means(vae):
         if shows:
             _write_decoded(vae, save, seed, directions)
-        _write_latents(vae, save, test, labels, class_names)
+        means = vae.encode(test[:5000])
+        if shows and _has_units(vae):
+            _write_traversals(vae, save, means, seed)
+        _write_latents(means, save, labels, class_names)
     # A run that stopped in its first epoch has none.
     if (out / HISTORY).exists():
         save("curves.png", plotting.curves(out / HISTORY), "Training and validation curves")
@@ -128,8 +139,17 @@ def _write_decoded(vae, save, seed, directions):
         save("attribute.png", plotting.image_grid(np.concatenate(moved), 9), caption)
 
 
-def _write_latents(vae, save, test, labels, class_names):
-    means = vae.encode(test[:5000])
+def _write_traversals(vae, save, means, seed):
+    """What single units do, those first that vary most over images."""
+    values = np.arange(-3.0, 4.0)
+    units = np.argsort(-np.var(means, axis=0), kind="stable")[:8]
+    z = plotting.traversal_latents(_prior_draws(vae, 1, seed)[0], units, values)
+    images = np.reshape(vae.decode(z), (len(units), len(values), *vae.image_shape))
+    caption = "Traversals: a sample of which one unit is moved from -3 to 3, of the units that vary most over images"
+    save("traversals.png", plotting.traversal_grid(images, units, values), caption)
+
+
+def _write_latents(means, save, labels, class_names):
     means = np.reshape(means, (len(means), -1))
     if means.shape[1] == 1:
         # A line, for want of a second dimension.
