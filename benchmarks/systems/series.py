@@ -56,7 +56,7 @@ def run(out: Path, epochs: int = 60) -> dict:
     return {
         "log p(x), nats": float(scores["test"].mean()),
         "log p(x) of probabilistic PCA, nats": float(pca_scores["test"].mean()),
-        "scale of the noise": float(np.exp(vae.likelihood.log_scale)),
+        "scale of the noise": float(np.sqrt(vae.likelihood.average(1.0))),
         "AUC of spikes by log p(x)": _auc(scores),
         "AUC of spikes by probabilistic PCA": _auc(pca_scores),
     }

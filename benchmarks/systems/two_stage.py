@@ -36,7 +36,7 @@ def run(out: Path, epochs: int = 60) -> dict:
         rows.append(images[:10])
 
     mixture = vae.prior
-    vae.prior = kv.priors.StandardNormal(vae.latent_size)
+    vae.prior = kv.priors.StandardNormal(vae.latent_shape[0])
     measure("N(0, I)")
     vae.prior = mixture
     measure("a mixture of Normals")
