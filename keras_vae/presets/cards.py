@@ -22,7 +22,6 @@ _TASK = "unconditional-image-generation"
 # {heading: its metrics, of which a preset has one}.
 _COLUMNS = {
     "log p(x) or bits/dim": ("bits_per_dim", "log_prob"),
-    "ELBO (nats)": ("elbo",),
     "PSNR (dB)": ("psnr",),
     "SSIM": ("ssim",),
 }
