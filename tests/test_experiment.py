@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import keras_vae as kv
 from keras_vae import data, files, likelihoods, metrics, names, presets, schedules
 from keras_vae.callbacks import Deadline
 from keras_vae.cli import arguments
@@ -291,6 +292,15 @@ def test_the_quality_of_reconstructions_can_be_followed(tmp_path):
     assert history["val_squared_error"][1] == pytest.approx(error, rel=1e-5)
     assert history["val_psnr"][1] == pytest.approx(psnr, rel=1e-5)
     assert results["metrics"]["psnr"]["unit"] == "dB" and "not dequantised" in results["preprocessing"]
+
+
+def test_reconstructions_out_of_range_end_no_training():
+    vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 2, widths=(4,)), likelihood="normal:per_pixel", seed=0)
+    vae.likelihood.head.dense.bias.assign(np.full(128, 300.0))
+    x = data.convert(data.load("digits").test.images[:5], "real")
+    quality = evaluation.reconstruction_quality(vae, x)
+    np.testing.assert_allclose(quality["squared_error"], ((x - 2) ** 2).sum(axis=(1, 2, 3)), rtol=1e-5)
+    assert np.isfinite(quality["psnr"]).all()
 
 
 def test_a_preset_shows_the_pictures_of_its_run(full):

@@ -48,6 +48,18 @@ def test_psnr_is_that_of_scikit_image():
     assert metrics.psnr(x, x).tolist() == [np.inf] * 3
 
 
+@pytest.mark.parametrize("metric", [metrics.squared_error, metrics.psnr, metrics.ssim])
+def test_levels_are_not_taken_for_values_up_to_one_and_single_pixels_may_be_far_out(metric):
+    x, y = images()
+    for pair in ((255 * x, 255 * y), (255 * x, y), (x, 255 * y)):
+        with pytest.raises(ValueError, match="give data_range=255 for 8-bit levels"):
+            metric(*pair)
+    np.testing.assert_allclose(metric(255 * x, 255 * y, data_range=255), metric(x, y), rtol=1e-6)
+    # As the mean of a Normal may be.
+    y[0, 3, 4] = 7.0
+    assert np.isfinite(metric(x, y)).all()
+
+
 def test_ssim_is_that_of_the_paper():
     # Section III.B written out, at the one position whose window lies within an image of 11 x 11.
     x, y = (a[..., :1] for a in images((2, 11, 11, 3)))
