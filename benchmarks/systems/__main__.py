@@ -1,11 +1,11 @@
 """Systems of papers and courses that this library reproduces, each with its command, its numbers and its picture.
 
     python benchmarks/systems --out runs/systems          # all that are not done yet
-    python benchmarks/systems --out runs/systems S12 S15  # some
+    python benchmarks/systems --out runs/systems S12 S15  # these, measured before or not
     python benchmarks/systems --page                      # the page of what is done
 
-Each is written into docs/systems.md when it is done. Runs that were interrupted go on. Numbers of zoo entries are those
-of their results.
+Each is written into measured.json and docs/systems.md when it is done. Runs that were interrupted go on. Numbers of zoo
+entries are those of their results.
 """
 
 import argparse
@@ -25,6 +25,8 @@ from catalogue import SYSTEMS, System  # noqa: E402 (the paths come first)
 from keras_vae import files, presets  # noqa: E402
 
 PAGE, PICTURES = ROOT / "docs" / "systems.md", ROOT / "docs" / "pictures"
+# {system: {what: number}}, written when it was measured.
+MEASURED = HERE / "measured.json"
 BEGIN = "<!-- benchmarks/systems -->"
 
 
@@ -44,7 +46,8 @@ def measure(system: System, out: Path) -> None:
         source = next(out.rglob(system.picture))
         PICTURES.mkdir(exist_ok=True)
         shutil.copyfile(source, PICTURES / f"{system.name}.png")
-    files.replace(out / "numbers.json", lambda partial: files.dump_json(partial, numbers))
+    known = (files.read_json(MEASURED) or {}) | {system.name: numbers}
+    files.replace(MEASURED, lambda partial: files.dump_json(partial, known))
 
 
 def named(metrics: dict, wanted: dict[str, str], prefix: str = "") -> dict[str, float]:
@@ -52,19 +55,18 @@ def named(metrics: dict, wanted: dict[str, str], prefix: str = "") -> dict[str, 
     return {prefix + title: metrics[name]["value"] for name, title in wanted.items() if name in metrics}
 
 
-def section(system: System, out: Path) -> str:
-    """What the page says of a system."""
+def section(system: System, measured: dict[str, float] | None) -> str:
+    """What the page says of a system, of which some numbers were measured."""
     numbers = {}
     for entry, metrics in system.entries.items():
         results = presets.read_results(ROOT / "zoo" / entry / presets.RESULTS)
         numbers |= named(results["metrics"], metrics, f"`{entry}`, ")
-    measured = files.read_json(out / "numbers.json")
     numbers |= measured or {}
     lines = [f"## {system.name}: {system.title}", ""]
     shown = [f"keras-vae {command}" for command in system.commands.values()]
     shown += [f"python benchmarks/systems {system.name}"] if system.script else list(system.shown)
     lines += ["```text", *shown, "```", ""]
-    rows = [f"| {title} | {value:,.4g} |" for title, value in numbers.items()]
+    rows = [f"| {title} | {value:,.5g} |" for title, value in numbers.items()]
     if system.needs_run and not measured:
         rows.append("| not run yet | |")
     lines += ["| here | |", "|---|--:|", *rows, "", f"Source: {system.source}", ""]
@@ -78,10 +80,11 @@ def section(system: System, out: Path) -> str:
     return "\n".join(lines)
 
 
-def write(out: Path) -> None:
+def write() -> None:
     """Writes the page, below what stands there by hand."""
+    measured = files.read_json(MEASURED) or {}
     above, _, _ = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    text = "\n".join([f"{above}{BEGIN}", "", *(section(system, out / system.name) for system in SYSTEMS)])
+    text = "\n".join([f"{above}{BEGIN}", "", *(section(system, measured.get(system.name)) for system in SYSTEMS)])
     files.replace(PAGE, lambda partial: partial.write_text(text.rstrip() + "\n", encoding="utf-8"))
 
 
@@ -92,13 +95,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/systems"))
     parser.add_argument("--page", action="store_true", help="write the page of what there is")
     options = parser.parse_args()
-    for name in () if options.page else options.systems or known:
-        out = options.out / name
-        if known[name].needs_run and not (out / "numbers.json").exists():
+    missing = [name for name in known if name not in (files.read_json(MEASURED) or {})]
+    for name in () if options.page else options.systems or missing:
+        if known[name].needs_run:
             print(f"{name}: {known[name].title}", flush=True)
-            measure(known[name], out)
-            write(options.out)
-    write(options.out)
+            measure(known[name], options.out / name)
+            write()
+    write()
 
 
 if __name__ == "__main__":
