@@ -6,7 +6,7 @@ import pytest
 from compositions import digits
 
 import keras_vae as kv
-from keras_vae.training.averages import ValidatedAverage, averaged_weights
+from keras_vae.training.averages import AveragedAdam, AveragedAdamW, ValidatedAverage, averaged_weights
 
 X = kv.data.convert(digits()[:256], "unit interval")
 
@@ -83,3 +83,21 @@ def test_streams_that_can_be_had_again_are_used(kind):
     exact = np.allclose(normalisation(vae).moving_mean, X.reshape(256, -1).mean(axis=0), atol=1e-5)
     # Of a generator there is nothing left to estimate from.
     assert exact == (kind == "py_dataset")
+
+
+@pytest.mark.parametrize("kind", [AveragedAdam, AveragedAdamW])
+def test_corrected_averages_forget_the_first_weights(kind):
+    variable = keras.Variable(np.zeros(3, "float32"))
+    optimizer = kind(0.1, use_ema=True, ema_momentum=0.99)
+    optimizer.build([variable])
+    expected, gradient = None, keras.ops.convert_to_tensor(np.float32([-1.0, -2.0, 3.0]))
+    for step in range(30):
+        optimizer.apply([gradient], [variable])
+        momentum = min(0.99, (1 + step) / (10 + step)) if step else 0.0
+        now = np.array(variable, "float64")
+        expected = now if expected is None else momentum * expected + (1 - momentum) * now
+    (average,) = optimizer._model_variables_moving_average
+    np.testing.assert_allclose(np.array(average), expected, rtol=1e-5)
+    assert optimizer.ema_momentum == 0.99
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert type(again) is kind and again.ema_momentum == 0.99 and again.use_ema

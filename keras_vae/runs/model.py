@@ -22,10 +22,12 @@ from keras_vae.models.composed import Composed
 from keras_vae.models.hierarchical import of_networks
 from keras_vae.models.kinds import composed
 from keras_vae.runs.recipe import Recipe, UsageError, understood
+from keras_vae.training import averages
 
 # By what `freeze` says.
 _FROZEN = {"encoder": ("encoder", "posterior"), "decoder": ("decoder", "likelihood")}
 _OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
+_AVERAGED = {"adam": averages.AveragedAdam, "adamw": averages.AveragedAdamW}
 
 
 def check(recipe: Recipe) -> None:
@@ -164,9 +166,11 @@ def build(
         vae.likelihood.start_at(mean)
     for piece in _FROZEN.get(recipe.freeze, ()):
         getattr(vae, piece).trainable = False
-    averaging = {} if recipe.ema is None else {"use_ema": True, "ema_momentum": recipe.ema}
+    kinds, averaging = _OPTIMIZERS, {}
+    if recipe.ema is not None:
+        kinds, averaging = _AVERAGED, {"use_ema": True, "ema_momentum": recipe.ema}
     rate = learning_rate(recipe, steps)
-    optimizer = _OPTIMIZERS[recipe.optimizer](rate, beta_2=recipe.beta_2, global_clipnorm=recipe.clip, **averaging)
+    optimizer = kinds[recipe.optimizer](rate, beta_2=recipe.beta_2, global_clipnorm=recipe.clip, **averaging)
     # Small dense networks spend most of a step outside it.
     vae.compile(optimizer, steps_per_execution=16 if network is networks.mlp else 1)
     return vae

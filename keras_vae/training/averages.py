@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_vae import backend
 
@@ -82,6 +83,31 @@ def _values(variables):
 def _put_back(kept):
     for variable, value in kept:
         variable.assign(value)
+
+
+class _Corrected:
+    """Averages that forget the first weights soon: after t updates the momentum is at most (1 + t) / (10 + t).
+
+    Keras' own begin at the first weights, which are half of them after 700 updates at a momentum of 0.999.
+    """
+
+    def _update_model_variables_moving_average(self, trainable_variables):
+        momentum, updates = self.ema_momentum, ops.cast(self.iterations, "float32")
+        self.ema_momentum = ops.minimum(momentum, (1.0 + updates) / (10.0 + updates))
+        try:
+            super()._update_model_variables_moving_average(trainable_variables)
+        finally:
+            self.ema_momentum = momentum
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class AveragedAdam(_Corrected, keras.optimizers.Adam):
+    """Keras' Adam, whose moving averages of the weights, with `use_ema`, are corrected at the beginning."""
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class AveragedAdamW(_Corrected, keras.optimizers.AdamW):
+    """Keras' AdamW, in the same way."""
 
 
 class ValidatedAverage(keras.callbacks.Callback):
