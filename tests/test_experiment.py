@@ -357,7 +357,7 @@ def test_a_worse_epoch_is_not_kept(tmp_path, monkeypatch):
 
 
 def test_validation_sees_the_averaged_weights_and_training_does_not():
-    recipe = Recipe("digits", network="mlp:4", latent_size=2, ema=0.9)
+    recipe = Recipe("digits", network="mlp:4", latent_size=2, ema=0.9, learning_rate=1e-2)
     vae = model.build(recipe, (8, 8, 1), steps=3, mean=None)
     vae.compile(vae.optimizer)
     x = np.round(np.random.default_rng(0).random((48, 8, 8, 1))).astype("float32")
@@ -383,7 +383,7 @@ def test_validation_sees_the_averaged_weights_and_training_does_not():
         averages.append(average)
     np.testing.assert_allclose(seen["test"][0], averages[2], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(seen["test"][-1], averages[5], rtol=1e-4, atol=1e-6)
-    assert np.abs(averages[5] - seen["train"][5]).max() > 1e-4
+    assert np.abs(averages[5] - seen["train"][5]).max() > 1e-3
 
 
 def test_a_model_with_averaged_weights_goes_on():

@@ -183,6 +183,32 @@ class ReconstructionGrid(_PictureOfImages):
         return plotting.reconstruction_grid(shown, model.reconstruct(self.images, y=self.y))
 
 
+def traversal(
+    model: LatentVariableModel,
+    anchor: np.ndarray,
+    means: np.ndarray,
+    units: ArrayLike | None,
+    values: np.ndarray,
+    y: np.ndarray | None = None,
+) -> Figure:
+    """The images of an anchor of which one unit is moved: a row for each unit.
+
+    Args:
+        model: it decodes.
+        anchor: (D,), flattened.
+        means: (N, D), flattened posterior means.
+        units: numbers of units; None: those of which the means vary most, at most 8.
+        values: of a unit, one after the other.
+        y: (N, *label_shape), of which the first one is taken.
+    """
+    units = np.argsort(-np.var(means, axis=0), kind="stable")[:8] if units is None else units
+    z = plotting.traversal_latents(anchor, units, values)
+    y = None if y is None else np.repeat(y[:1], len(z), axis=0)
+    images = model.decode(np.reshape(z, (-1, *model.latent_shape)), y=y)
+    images = np.reshape(images, (len(units), len(values), *images.shape[1:]))
+    return plotting.traversal_grid(images, units, values)
+
+
 class LatentTraversal(_PictureOfImages):
     """What each latent unit does: a row for each unit, along which only this unit changes.
 
@@ -222,12 +248,7 @@ class LatentTraversal(_PictureOfImages):
 
     def draw(self, model: LatentVariableModel) -> Figure:
         means = _encoded(model, self.images, self.y)
-        units = np.argsort(-np.var(means, axis=0), kind="stable")[:8] if self._units is None else self._units
-        z = plotting.traversal_latents(means[0], units, self._values)
-        y = None if self.y is None else np.repeat(self.y[:1], len(z), axis=0)
-        images = model.decode(np.reshape(z, (-1, *model.latent_shape)), y=y)
-        images = np.reshape(images, (len(units), len(self._values), *images.shape[1:]))
-        return plotting.traversal_grid(images, units, self._values)
+        return traversal(model, means[0], means, self._units, self._values, self.y)
 
 
 class LatentScatter(_PictureOfImages):

@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import backend, data, draws, metrics, plotting
+from keras_vae.callbacks.pictures import traversal
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.parts import LatentPart
 from keras_vae.runs import labelling
@@ -141,12 +142,9 @@ def _write_decoded(vae, save, seed, directions):
 
 def _write_traversals(vae, save, means, seed):
     """What single units do, those first that vary most over images."""
-    values = np.arange(-3.0, 4.0)
-    units = np.argsort(-np.var(means, axis=0), kind="stable")[:8]
-    z = plotting.traversal_latents(_prior_draws(vae, 1, seed)[0], units, values)
-    images = np.reshape(vae.decode(z), (len(units), len(values), *vae.image_shape))
+    figure = traversal(vae, _prior_draws(vae, 1, seed)[0], means, None, np.arange(-3.0, 4.0))
     caption = "Traversals: a sample of which one unit is moved from -3 to 3, of the units that vary most over images"
-    save("traversals.png", plotting.traversal_grid(images, units, values), caption)
+    save("traversals.png", figure, caption)
 
 
 def _write_latents(means, save, labels, class_names):
