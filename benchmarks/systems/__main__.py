@@ -11,7 +11,6 @@ entries are those of their results.
 import argparse
 import importlib
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +22,7 @@ sys.path[:0] = [str(ROOT), str(HERE.parent)]
 from catalogue import SYSTEMS, System  # noqa: E402 (the paths come first)
 
 from keras_vae import files, presets  # noqa: E402
+from keras_vae.presets.pictures import compact  # noqa: E402
 
 PAGE, PICTURES = ROOT / "docs" / "systems.md", ROOT / "docs" / "pictures"
 # {system: {what: number}}, written when it was measured.
@@ -45,7 +45,8 @@ def measure(system: System, out: Path) -> None:
     if system.picture and "/" not in system.picture:
         source = next(out.rglob(system.picture))
         PICTURES.mkdir(exist_ok=True)
-        shutil.copyfile(source, PICTURES / f"{system.name}.png")
+        name, write_picture = compact(source)
+        write_picture(PICTURES / f"{system.name}{Path(name).suffix}")
     known = (files.read_json(MEASURED) or {}) | {system.name: numbers}
     files.replace(MEASURED, lambda partial: files.dump_json(partial, known))
 
@@ -74,7 +75,8 @@ def section(system: System, measured: dict[str, float] | None) -> str:
         lines += [system.remark, ""]
     picture = None
     if system.picture:
-        picture = f"../zoo/{system.picture}" if "/" in system.picture else f"pictures/{system.name}.png"
+        drawn = next(PICTURES.glob(f"{system.name}.*"), PICTURES / f"{system.name}.png")
+        picture = f"../zoo/{system.picture}" if "/" in system.picture else f"pictures/{drawn.name}"
     if picture and (PAGE.parent / picture).exists():
         lines += [f"![{system.title}]({picture})", ""]
     return "\n".join(lines)
