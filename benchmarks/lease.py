@@ -6,7 +6,9 @@
     KERAS_BACKEND=jax python benchmarks/lease.py speed zoo/cifar10_conv --data DIR
 
 The learning rate falls along half a cosine of the time, so that it is 0 when the time is over, however fast the GPU is.
-A step after which anything is not finite is not made. The averaged weights of the best epoch on validation images, and
+A step after which anything is not finite is not made; after an epoch that lost a tenth of its steps so, or whose
+validation is not finite or twice as far from 0 as the best, training goes back to the epoch before it, at half the
+learning rate. The averaged weights of the best epoch on validation images, and
 a line for each epoch, come back. `finish` makes a run's state of them, and the command tests it like one of its own.
 
 Data are NAME.npz, as `keras_vae.data.save` writes them. Several trainings share a GPU as processes, each with a part of
@@ -68,17 +70,7 @@ class Lent:
         self.vae = model.build(constant, images.image_shape, self.steps, data.mean_image(images))
         self.x = jax.device_put(np.asarray(feed.x))
         self.validation = jax.device_put(evaluated["validation"])
-        self.state = State(
-            *(
-                [variable.value for variable in variables]
-                for variables in (
-                    self.vae.trainable_variables,
-                    self.vae.non_trainable_variables,
-                    self.vae.optimizer.variables,
-                    self.vae.metrics_variables,
-                )
-            )
-        )
+        self.state = self._state()
         begun = time.monotonic()
         arguments = self.state, self.x, jax.random.key(recipe.seed), np.float32(0)
         self.epoch = jax.jit(self._epoch, donate_argnums=0).lower(*arguments).compile()
@@ -128,6 +120,33 @@ class Lent:
         values = {id(v): value for v, value in zip(optimizer.variables, state.optimizer, strict=True)}
         return [values[id(v)] for v in optimizer._model_variables_moving_average]
 
+    def started(self, path: Path) -> tuple[State, list]:
+        """The state at the weights that a training left there, with a new optimizer, and the lines of its epochs."""
+        import numpy as np
+
+        rows = json.loads((path / "lease.json").read_text(encoding="utf-8"))["rows"]
+        with np.load(path / "weights.npz") as arrays:
+            for variable, name in zip(self.vae.trainable_variables, arrays.files, strict=True):
+                variable.assign(arrays[name])
+        self.vae.step.assign(len(rows) * self.steps)
+        if self.vae.optimizer.use_ema:
+            for average, variable in zip(
+                self.vae.optimizer._model_variables_moving_average, self.vae.trainable_variables, strict=True
+            ):
+                average.assign(variable)
+        return self._state(), rows
+
+    def _state(self):
+        import jax.numpy as jnp
+
+        groups = (
+            self.vae.trainable_variables,
+            self.vae.non_trainable_variables,
+            self.vae.optimizer.variables,
+            self.vae.metrics_variables,
+        )
+        return State(*([jnp.copy(variable.value) for variable in variables] for variables in groups))
+
     def _score(self, state, x):
         """The metrics' variables after all of `x`, a multiple of the block."""
         import jax
@@ -149,10 +168,10 @@ class Lent:
         (_, metrics), _ = jax.lax.scan(block, (others, metrics), blocks)
         return metrics
 
-    def left_out(self, state: State, epochs: int) -> int:
-        """How many steps of so many epochs were not made."""
+    def steps_made(self, state: State) -> int:
+        """The number of updates so far."""
         place = [v is self.vae.step for v in self.vae.non_trainable_variables].index(True)
-        return epochs * self.steps - int(state.others[place])
+        return int(state.others[place])
 
     def means(self, metrics: list) -> dict[str, float]:
         """{name: mean of the examples}."""
@@ -170,7 +189,12 @@ def train(options: argparse.Namespace) -> None:
     lent, out = Lent(recipe, options.data), Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     state, best, rows = lent.state, (-math.inf, None), []
-    key = jax.random.key(recipe.seed)
+    if options.start:
+        state, rows = lent.started(Path(options.start))
+    before_it = len(rows)
+    key, undone = jax.random.key(recipe.seed), 0
+    # The epochs' states are overwritten by the next one's.
+    good = jax.tree.map(jax.numpy.copy, state)
 
     begun, saved = time.monotonic(), time.monotonic()
     total = options.ends - time.time() if options.ends else 60 * options.minutes
@@ -181,18 +205,23 @@ def train(options: argparse.Namespace) -> None:
         share = (before - begun) / total
         # Of the middle of the epoch.
         rate = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1, share + seconds / 2 / total)))
-        rate *= min(1, (len(rows) + 1) / 4)
-        state = lent.epoch(state, lent.x, jax.random.fold_in(key, len(rows)), np.float32(rate))
+        rate *= min(1, (len(rows) - before_it + 1) / 4) * 0.5**undone
+        made_before = lent.steps_made(state)
+        state = lent.epoch(state, lent.x, jax.random.fold_in(key, len(rows) + undone), np.float32(rate))
         logs = lent.means(state.metrics)
         logs |= {f"val_{name}": value for name, value in lent.means(lent.score(state, lent.validation)).items()}
         seconds = time.monotonic() - before
-        told = {
-            "seconds": round(seconds, 3),
-            "learning_rate": rate,
-            "steps_left_out": lent.left_out(state, len(rows) + 1),
-        }
-        rows.append({"epoch": len(rows) + 1, **told, **logs})
+        left_out = lent.steps - (lent.steps_made(state) - made_before)
         value = logs[f"val_{recipe.keep}" if recipe.keep != "last" else "val_elbo"]
+        fine = all(map(math.isfinite, logs.values())) and value > best[0] - abs(best[0])
+        if left_out > lent.steps / 10 or not fine:
+            undone += 1
+            state = jax.tree.map(jax.numpy.copy, good)
+            print(f"{out.name}: back to epoch {len(rows)}, {left_out} steps were left out, {value:.3f}", flush=True)
+            continue
+        good = jax.tree.map(jax.numpy.copy, state)
+        told = {"seconds": round(seconds, 3), "learning_rate": rate, "steps_left_out": left_out}
+        rows.append({"epoch": len(rows) + 1, **told, **logs})
         if value > best[0]:
             best = value, [np.asarray(value) for value in lent.averages(state)]
         last = time.monotonic() - begun + 2 * seconds >= total
@@ -285,6 +314,7 @@ def main() -> None:
             command.add_argument("--out", required=True)
         if run is train:
             command.add_argument("--minutes", type=float, default=5.0)
+            command.add_argument("--start", help="what an earlier training left: its weights, a new optimizer")
             command.add_argument("--ends", type=float, default=0.0, help="when it is over instead, time.time()")
             command.add_argument("--every", type=float, default=45.0, help="seconds between two saves")
         elif run is finish:
