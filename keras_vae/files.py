@@ -135,9 +135,9 @@ def write_json(path: Path, value: Any) -> None:
     replace(path, lambda partial: dump_json(partial, value))
 
 
-def json_text(value: Any, **options: Any) -> str:
-    """`value` as JSON, which has no infinite numbers and no NaN: null stands for them."""
-    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, **options)
+def json_text(value: Any) -> str:
+    """`value` as JSON on one line, which has no infinite numbers and no NaN: null stands for them."""
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
 
 
 def _finite(value):
@@ -149,8 +149,20 @@ def _finite(value):
 
 
 def dump_json(path: Path, value: Any) -> None:
-    """Writes `value` as JSON, straight into the file."""
-    path.write_text(json_text(value, indent=2) + "\n", encoding="utf-8")
+    """Writes `value` as JSON, straight into the file: an entry a line, and a line for each entry of those."""
+    path.write_text(_lines(value) + "\n", encoding="utf-8")
+
+
+def _lines(value, depth=0):
+    # What lies deeper, such as a model's layers, would be more blanks than text.
+    if depth == 2 or not value or not isinstance(value, (dict, list)):
+        return json_text(value)
+    if isinstance(value, dict):
+        (begin, end), items = "{}", [f"{json_text(str(key))}: {_lines(item, depth + 1)}" for key, item in value.items()]
+    else:
+        (begin, end), items = "[]", [_lines(item, depth + 1) for item in value]
+    indent = "\n" + "  " * depth
+    return f"{begin}{indent}  " + f",{indent}  ".join(items) + f"{indent}{end}"
 
 
 def read_json(path: Path) -> Any:

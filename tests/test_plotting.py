@@ -266,6 +266,10 @@ def test_frames_share_one_scale(tmp_path):
 def test_projections_are_those_of_scikit_learn():
     z = np.random.default_rng(0).normal(size=(60, 5)) * [1, 2, 3, 4, 5] + 2
     np.testing.assert_allclose(plotting.project(z), PCA(2, svd_solver="full").fit_transform(z), atol=1e-9)
+    # The units of a hierarchy are too many for their covariances.
+    maps = np.random.default_rng(1).normal(size=(8, 50_000)) * np.geomspace(5, 1, 8)[:, None]
+    np.testing.assert_allclose(plotting.project(maps), PCA(2, svd_solver="full").fit_transform(maps), atol=1e-6)
+    np.testing.assert_array_equal(plotting.project(np.ones((4, 3))), np.zeros((4, 2)))
     expected = TSNE(perplexity=(60 - 1) / 3, init="pca", random_state=5).fit_transform(z)
     np.testing.assert_allclose(plotting.project(z, "tsne", seed=5), expected, rtol=1e-4, atol=1e-3)
     for method in ("pca", "tsne"):

@@ -405,14 +405,14 @@ def test_a_density_of_levels_that_were_not_dequantised_is_marked(saved):
     config, results = presets.read(saved[1])
     assert "†" not in cards.text(config, results)
     grey = LOG_PROB | {"protocol": "importance sampling; test images: 8-bit levels / 255, not dequantised"}
-    metrics = {"log_prob": grey, "kl": grey, "psnr": grey | {"value": 20.0}}
+    metrics = {"log_prob": grey, "kl": grey, "ssim": grey | {"value": 0.5}}
     text = cards.text(config, results | {"metrics": metrics})
     assert "| -21.5 ± 0.25 † |" in text and text.count("†") == 2 and "comparable with nothing, neither" in text
     entry = {"name": "a", "about": {"title": "A | B"}, "data": {"dataset": "digits"}, "parameters": 1234}
     table = cards.table([entry | {"metrics": metrics}, entry | {"metrics": {"log_prob": LOG_PROB}}])
     heading, rule, marked, plain, *rest = table.splitlines()
-    assert heading.count("|") == rule.count("|") == plain.count("|") - 1 == 7 and "<br>" not in table
-    assert marked == r"| `a` | A \| B | 1,234 | -21.50 ± 0.25 nats, K=50 † | 20.00 | – |"
+    assert heading.count("|") == rule.count("|") == plain.count("|") - 1 == 6 and "<br>" not in table
+    assert marked == r"| `a` | A \| B | 1,234 | -21.50 ± 0.25 nats, K=50 † | 0.500 |"
     assert "K=50 |" in plain and rest[-1].startswith("† ")
 
 

@@ -157,7 +157,8 @@ SYSTEMS = (
         "SSIM 0.80 at the end.",
         entries={"cifar10_mlp": ERRORS},
         commands={
-            "learned variance": "train zoo/cifar10_mlp --likelihood normal:learned --epochs 30 --monitor-images",
+            "fitted variance": "train zoo/cifar10_mlp --likelihood normal:optimal --epochs 80 --flip --monitor-images "
+            "--learning-rate-schedule cosine",
             "PCA": "train cifar10 --baseline pca --latent-size 256",
         },
         metrics={**ERRORS, **PROJECTED},
@@ -214,9 +215,9 @@ SYSTEMS = (
         "S17",
         "generative models of CIFAR-10 side by side",
         "bits per dimension: convolutional VAE 4.54, VQ-VAE 4.67, lossy VAE 2.95, very deep VAE 2.87.",
-        entries={"cifar10_conv": {"bits_per_dim": "bits per dimension"}},
-        shown=("keras-vae evaluate cifar10_conv",),
-        picture="cifar10_conv/samples.jpg",
+        entries={name: {"bits_per_dim": "bits per dimension"} for name in ("cifar10_conv", "cifar10_ladder")},
+        shown=("keras-vae evaluate cifar10_conv", "keras-vae evaluate cifar10_ladder"),
+        picture="cifar10_ladder/samples.jpg",
     ),
     System(
         "two-stage",

@@ -138,7 +138,7 @@ def curves(
     """Draws the curves of a training run: one panel per metric, with training and validation together.
 
     The bound comes first, then its two terms, then all other metrics. A NaN leaves a gap, so that the curves of a
-    diverged run can be drawn.
+    diverged run can be drawn; epochs that lie apart from the others by five times their range leave the panel.
 
     Args:
         history: {metric: values, one per epoch}, as in `fit(...).history`, where `val_loss` belongs to `loss` and a
@@ -181,7 +181,18 @@ def curves(
         ax.grid(alpha=0.3)
         if len(ax.lines) > 1:
             ax.legend(frameon=False)
+        _leave_out_spikes(ax, np.concatenate([line.get_ydata() for line in ax.lines]))
     return figure
+
+
+def _leave_out_spikes(ax, values):
+    """Without them a loss of 1e23 in one epoch would make straight lines of all others."""
+    values = values[np.isfinite(values)]
+    low, high = np.quantile(values, [0.1, 0.9]) if values.size else (0, 0)
+    near = values[np.abs(values - (low + high) / 2) <= 5 * (high - low)]
+    if low < high and near.size < values.size:
+        margin = 0.05 * np.ptp(near)
+        ax.set_ylim(near.min() - margin, near.max() + margin)
 
 
 def _from_history(history):

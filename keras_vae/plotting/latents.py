@@ -126,16 +126,15 @@ def named_projection(z: ArrayLike, method: str, seed: int) -> tuple[np.ndarray, 
 
 
 def _principal_components(z):
-    centred = z - z.mean(axis=0)
-    # Of the small matrix: a singular value decomposition of all points would slow a training run down.
-    variances, axes = np.linalg.eigh(centred.T @ centred)
-    variances, axes = np.maximum(variances[::-1], 0), axes.T[::-1][:2]
-    # The sign is arbitrary; this choice keeps the picture of the next epoch from being a mirror image.
-    axes = axes * np.sign(np.take_along_axis(axes, np.argmax(np.abs(axes), axis=1)[:, None], axis=1))
-    total = np.sum(variances)
-    shares = variances[:2] / (total if total > 0 else 1)
+    from sklearn.decomposition import PCA
+
+    points, shares = np.zeros((len(z), 2)), np.zeros(2)
+    # Latents that do not differ have no components.
+    if np.ptp(z, axis=0).any():
+        pca = PCA(min(2, len(z)), random_state=0).fit(z)
+        points[:, : pca.n_components_], shares[: pca.n_components_] = pca.transform(z), pca.explained_variance_ratio_
     first, second = (f"principal component {i} ({s:.0%} of variance)" for i, s in enumerate(shares, 1))
-    return centred @ axes.T, (first, second)
+    return points, (first, second)
 
 
 def _tsne(z, seed):

@@ -22,7 +22,6 @@ _TASK = "unconditional-image-generation"
 # {heading: its metrics, of which a preset has one}.
 _COLUMNS = {
     "log p(x) or bits/dim": ("bits_per_dim", "log_prob"),
-    "PSNR (dB)": ("psnr",),
     "SSIM": ("ssim",),
 }
 # {mark: (words of a protocol, footnote)}; of two the first is shown.

@@ -11,7 +11,7 @@ from keras_vae.runs.recipe import UsageError
 from keras_vae.training.stream import evenly
 
 # Bits of mantissa to begin with.
-LEAST = 5
+LEAST = 3
 _SAMPLES = 16
 
 
