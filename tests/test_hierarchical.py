@@ -517,6 +517,24 @@ def test_a_ladder_has_the_maps_that_it_is_asked_for(shape, top, groups, shapes):
     assert len(set(weights)) == len(weights)
 
 
+@pytest.mark.parametrize("top", [3, (2, 2, 2)])
+def test_scales_of_a_normalised_ladder_do_not_grow_from_group_to_group(top):
+    def kls(**given):
+        keras.utils.set_random_seed(0)
+        vae = kv.HierarchicalVAE(*ladder((8, 8, 1), top, ((2, 2, 3), (4, 2, 3)), widths=(8, 8), **given), seed=0)
+        rng = np.random.default_rng(1)
+        for variable in vae.trainable_variables:
+            if "kernel" in variable.path:
+                variable.assign(rng.normal(size=variable.shape))
+        vae.compile()
+        logs = vae.evaluate(binary(8), verbose=0, return_dict=True)
+        return np.array([logs[name] for name in vae.kl_names])
+
+    plain, normalised = kls(), kls(normalized=True)
+    assert not plain[-1] < 1e12 * plain[0]
+    assert max(normalised) < 1e3 * min(normalised)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -162,17 +162,22 @@ def hourglass(
     return encoder, keras.Model(z, x, name="decoder")
 
 
-def residual(x: keras.KerasTensor, activation: str | Callable, name: str) -> keras.KerasTensor:
+def residual(
+    x: keras.KerasTensor, activation: str | Callable, name: str, normalized: bool = False
+) -> keras.KerasTensor:
     """A pre-activation residual block of two convolutions, which starts as the identity.
 
     Args:
         x: maps, (B, H, W, C) or (B, length, C).
         activation: anything that `keras.layers.Activation` takes.
         name: begins the names of the layers.
+        normalized: whether the channels of each position have a root mean square of 1 before the block.
 
     Reference: as of `resnet`.
     """
     convolution, skip = getattr(layers, f"Conv{len(x.shape) - 2}D"), x
+    if normalized:
+        x = layers.RMSNormalization(name=f"{name}_normalization")(x)
     for j, start in enumerate(("glorot_uniform", "zeros")):
         x = layers.Activation(activation, name=f"{name}_{j}_activation")(x)
         x = convolution(skip.shape[-1], 3, padding="same", kernel_initializer=start, name=f"{name}_{j}_conv")(x)

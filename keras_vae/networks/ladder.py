@@ -30,6 +30,7 @@ def ladder(
     widths: int | tuple[int, ...] = (32, 64),
     blocks: int = 1,
     activation: str | Callable = "swish",
+    normalized: bool = False,
     missing: bool = False,
 ) -> tuple[keras.Model, keras.Model, Groups]:
     """Build the networks of a `HierarchicalVAE`: a residual way up, and a way down whose groups have maps of any size.
@@ -47,6 +48,9 @@ def ladder(
         widths: channels of the features after each halving; a number: of one halving.
         blocks: residual blocks of each size on the way up, and below each group on the way down.
         activation: anything that `keras.layers.Activation` takes.
+        normalized: whether the channels of each position are scaled to a root mean square of 1 wherever the maps are
+            read. What one group makes too large then does not grow from group to group; without it, deep hierarchies
+            become infinite at high learning rates.
         missing: whether the encoder takes [x, mask], the mask being 1 where an element of x is there, for models with
             `missing=True`.
 
@@ -87,12 +91,15 @@ def ladder(
     rank = len(image_shape) - 1
     convolution, transposed = (getattr(layers, f"Conv{rank}D{kind}") for kind in ("", "Transpose"))
 
+    def scaled(x, name):
+        return layers.RMSNormalization(name=f"{name}_normalization")(x) if normalized else x
+
     def active(x, name):
-        return layers.Activation(activation, name=f"{name}_activation")(x)
+        return layers.Activation(activation, name=f"{name}_activation")(scaled(x, name))
 
     def refined(x, name):
         for i in range(blocks):
-            x = residual(x, activation, f"{name}_block_{i}")
+            x = residual(x, activation, f"{name}_block_{i}", normalized)
         return x
 
     def mixed(x, width, name):
@@ -132,8 +139,8 @@ def ladder(
         x = active(x, f"encoder_{i}") if i else x
         x = refined(convolution(width, 4, strides=2, padding="same", name=f"encoder_{i}_conv")(x), f"encoder_{i}")
         seen.append(x)
-    flat = layers.Flatten(name="encoder_flatten")(active(x, "encoder")) if len(top) == 1 else None
-    seen = [seen[level] if len(shape) > 1 else flat for level, shape in rungs]
+    of_top = layers.Flatten(name="encoder_flatten")(active(x, "encoder")) if len(top) == 1 else scaled(x, "encoder")
+    seen = [of_top, *(seen[level] for level, _ in rungs[1:])]
     encoder = keras.Model(inputs, seen, name="encoder")
 
     made = []
