@@ -125,9 +125,8 @@ def frechet_distance(features: ArrayLike, others: ArrayLike) -> float:
             "Features must be of shape (N, F) and (M, F), with N and M at least 2. "
             f"Received: shapes {pair[0].shape} and {pair[1].shape}"
         )
-    means, covariances = [a.mean(axis=0) for a in pair], [np.atleast_2d(np.cov(a, rowvar=False)) for a in pair]
-    # The eigenvalues of A B are those of the symmetric A^1/2 B A^1/2.
-    values, vectors = np.linalg.eigh(covariances[0])
-    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
-    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ covariances[1] @ root), 0)).sum()
-    return float(np.sum((means[0] - means[1]) ** 2) + sum(map(np.trace, covariances)) - 2 * shared)
+    means = [a.mean(axis=0) for a in pair]
+    # A = R'R, of at most as many rows as there are images, and B = S'S: (A B)^1/2 has the singular values of R S'.
+    roots = [np.linalg.qr((a - m) / np.sqrt(len(a) - 1), mode="r") for a, m in zip(pair, means, strict=True)]
+    shared = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
+    return float(np.sum((means[0] - means[1]) ** 2) + sum(np.sum(root**2) for root in roots) - 2 * shared)
