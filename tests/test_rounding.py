@@ -101,6 +101,11 @@ def test_the_command_rounds_within_what_is_asked(tmp_path, capsys):
     assert f"{made['bits']} bits" in config["about"]["rounding"] and "keras-vae round" in config["about"]["rounding"]
     assert results["metrics"] == presets.read(tmp_path / "toy")[1]["metrics"]
     assert f"{made['bits']} bits of mantissa" in presets.card(tmp_path / "half")
+    told = config["about"]["rounding"]
+    assert cli.main(["round", str(tmp_path / "half"), "--preset", str(tmp_path / "again"), "--eval-images", "50"]) == 0
+    again = presets.read(tmp_path / "again")[0]["about"]["rounding"]
+    assert again.endswith(f"; before that, {told}") and "of 50 test images" in again
+    capsys.readouterr()
     # What nothing can be rounded within, what is there already, and a run, which has its optimiser's state.
     assert "all of their bits" in run("--preset", tmp_path / "none", "--within", "1e-12", code=2)
     assert not (tmp_path / "none").exists()

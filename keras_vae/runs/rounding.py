@@ -59,8 +59,10 @@ def round_preset(
     else:
         raise UsageError(f"These weights need all of their bits to stay within {within} nats. Received: {directory}")
     told = f"{bits} bits of mantissa, moving log p(x) of {len(x):,} test images by {mean:.1g} ± {error:.1g} nats"
-    rounding = f"{told}, by `{command}`" if command else told
+    told = f"{told}, by `{command}`" if command else told
     known = presets.described(directory)
+    # What was measured belongs to the exact weights, from which each rounding leads further away.
+    rounding = "; before that, ".join([told, *filter(None, [known["about"].get("rounding")])])
     about = known["about"] | {"name": preset.resolve().name, "rounding": rounding}
     presets.save(vae, preset, **known | {"about": about})
     after = (preset / presets.WEIGHTS).stat().st_size
