@@ -135,7 +135,12 @@ def test_latents_are_standardised_by_their_scale(trained, tmp_path):
 
 def test_a_map_has_a_scale_of_each_channel():
     z = np.random.default_rng(0).normal(loc=(1, 2, 3), scale=(1, 2, 0), size=(500, 2, 2, 3)).astype("float32")
-    scale = LatentScale.of(z)
+    # The parts are of any size, and far from 0.
+    scale = LatentScale.of([z[:7], z[7:300], z[300:]])
+    np.testing.assert_allclose(scale.mean, z.mean(axis=(0, 1, 2), dtype="float64"), rtol=1e-6)
+    np.testing.assert_allclose(scale.std[:2], z.std(axis=(0, 1, 2), dtype="float64")[:2], rtol=1e-6)
+    far = LatentScale.of([1e4 + z[:7], 1e4 + z[7:]])
+    np.testing.assert_allclose(far.std[:2], scale.std[:2], rtol=1e-3)
     assert scale.std.shape == (3,) and scale.std[2] == 1
     np.testing.assert_allclose(scale.standardized(z).std(axis=(0, 1, 2)), (1, 1, 0), atol=1e-3)
     np.testing.assert_allclose(scale.restored(scale.standardized(z)), z, atol=1e-5)

@@ -424,7 +424,7 @@ def test_a_prior_of_the_top_is_fitted(tmp_path):
     fitted = vae.fit_prior(x, "normal", seed=0)
     assert vae.prior == (fitted, below) and vae.top_prior is fitted and fitted.event_shape == (3,)
     assert len(vae.weights) == count + len(fitted.weights) and vae.latent_scale.mean.shape == (5,)
-    drawn = vae._drawn(x, None, 0)[0][:, :3]
+    drawn = np.concatenate([z for z, _ in vae._draws(x, None, 0)])[:, :3]
     np.testing.assert_allclose(np.array(fitted.distribution().mean()), drawn.mean(axis=0), atol=0.1)
     after = vae.evaluate(x, verbose=0, return_dict=True)
     # What lies below has the density that it had.

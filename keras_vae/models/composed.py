@@ -172,11 +172,16 @@ class Composed(LatentVariableModel):
                 f"keep the prior. Received: posterior={posterior.spec!r}"
             )
         seed = int(backend.seed_pair(seed)[0])
-        drawn = self._drawn(x, y, seed)
-        # Latents are one after the other from the top.
-        z, points = (
-            np.reshape(np.reshape(each, (len(each), -1))[:, : math.prod(shape)], (-1, *shape)) for each in drawn
-        )
+        tops = []
+
+        def drawn():
+            for pair in self._draws(x, y, seed):
+                # Latents are one after the other from the top, and those below it may be a hundred times as many.
+                tops.append([np.array(np.reshape(each, (len(each), -1))[:, : math.prod(shape)]) for each in pair])
+                yield pair[0]
+
+        scale = LatentScale.of(drawn())
+        z, points = (np.reshape(np.concatenate(parts), (-1, *shape)) for parts in zip(*tops, strict=True))
         support = posterior.support or LatentPart.support
         codes = fitting.Codes(z, points, self.image_shape, self._encode_pseudo_inputs, seed, support, self.codes)
         codes, held = codes.split()
@@ -184,7 +189,7 @@ class Composed(LatentVariableModel):
         fitting.warn_if_worse(fitted, former, held)
         self._set_top(fitted)
         if not self.codes:
-            self.latent_scale = LatentScale.of(drawn[0])
+            self.latent_scale = scale
         return fitted
 
     def get_config(self) -> dict:

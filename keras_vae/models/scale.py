@@ -1,6 +1,7 @@
 """The scale of latents over the data."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -25,13 +26,21 @@ class LatentScale:
             )
 
     @classmethod
-    def of(cls, z: np.ndarray) -> "LatentScale":
-        """That of draws of q(z|x), one for each example, (N, *D)."""
-        axes = tuple(range(z.ndim - 1))
-        std = z.std(axis=axes, dtype="float64")
+    def of(cls, draws: Iterable[np.ndarray]) -> "LatentScale":
+        """That of draws of q(z|x), one for each example, which come in parts, (n, *D).
+
+        Reference: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", equation 2.1.
+        """
+        count, mean, squares = 0, 0.0, 0.0
+        for part in draws:
+            rows = np.reshape(part, (-1, np.shape(part)[-1])).astype("float64")
+            own, share = rows.mean(axis=0), len(rows) / (count + len(rows))
+            squares = squares + np.sum((rows - own) ** 2, axis=0) + (own - mean) ** 2 * count * share
+            mean, count = mean + (own - mean) * share, count + len(rows)
+        std = np.sqrt(squares / count)
         # A unit that is the same whatever the image has no scale.
         std = np.where(std > 1e-6, std, 1.0)
-        return cls(z.mean(axis=axes, dtype="float64").astype("float32"), std.astype("float32"))
+        return cls(mean.astype("float32"), std.astype("float32"))
 
     def standardized(self, z: np.ndarray) -> np.ndarray:
         """`z` with mean 0 and standard deviation 1 over the data."""

@@ -45,17 +45,16 @@ class Use:
         z = self._functions.map(self._encode, int(batch_size), x, self._labels(y, len(x)))
         return scale.standardized(z) if standardized else z
 
-    def _drawn(self, x, y, seed):
-        """A draw of q(z|x) for each image, and what `encode` returns, each (N, *latent_shape)."""
+    def _draws(self, x, y, seed):
+        """For parts of the images, a draw of q(z|x) for each, and what `encode` returns, each (n, *latent_shape)."""
         x = self._checked(x)
         y = self._labels(y, len(x))
         size = min(CHUNK, power_of_two(len(x)))
-        codes, drawn = [], self._functions(self._codes)
+        drawn = self._functions(self._codes)
         for start in range(0, len(x), size):
             batch = [padded(a[start : start + size], size) for a in (x, y) if a is not None]
-            codes.append(drawn(backend.seed_pair(seed, start // size), *batch))
-        codes = np.concatenate([ops.convert_to_numpy(c) for c in codes])[: len(x)]
-        return codes[:, 0], codes[:, 1]
+            codes = ops.convert_to_numpy(drawn(backend.seed_pair(seed, start // size), *batch))[: len(x) - start]
+            yield codes[:, 0], codes[:, 1]
 
     def fit_latent_scale(self, x: Any, y: Any = None, seed: int | None = None) -> LatentScale:
         """Measures mean and standard deviation of latents over the data, of each unit, or channel of a latent map.
@@ -77,7 +76,7 @@ class Use:
                 "Codes, which are whole numbers, have neither mean nor scale. "
                 f"Received: a model with latents of type {self.latent_dtype}"
             )
-        self.latent_scale = LatentScale.of(self._drawn(x, y, int(backend.seed_pair(seed)[0]))[0])
+        self.latent_scale = LatentScale.of(z for z, _ in self._draws(x, y, int(backend.seed_pair(seed)[0])))
         return self.latent_scale
 
     def _scale(self):

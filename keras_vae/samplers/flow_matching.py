@@ -183,7 +183,7 @@ def flow_matching(
     """
     if model.latent_dtype != "float32":
         raise ValueError(f"No flow leads to codes. Received: a model with latents of type {model.latent_dtype}")
-    z, _ = model._drawn(x, y if model.label_shape is not None else None, seed)
+    z = np.concatenate([z for z, _ in model._draws(x, y if model.label_shape is not None else None, seed)])
     keras.utils.set_random_seed(seed)
     label_shape = None if y is None else np.shape(y)[1:]
     sampler = FlowMatching(z.shape[1:], label_shape=label_shape, seed=seed, **arguments)
