@@ -8,8 +8,8 @@
 The learning rate falls along half a cosine of the time, so that it is 0 when the time is over, however fast the GPU is.
 A step after which anything is not finite is not made; after an epoch that lost a tenth of its steps so, or whose
 validation is not finite or twice as far from 0 as the best, training goes back to the epoch before it, at half the
-learning rate. The averaged weights of the best epoch on validation images, and
-a line for each epoch, come back. `finish` makes a run's state of them, and the command tests it like one of its own.
+learning rate. The averaged weights of the best epoch on validation images, and a line for each epoch, come back.
+`finish` makes a run's state of them, and the command tests it like one of its own.
 
 Data are NAME.npz, as `keras_vae.data.save` writes them. Several trainings share a GPU as processes, each with a part of
 its memory (XLA_PYTHON_CLIENT_MEM_FRACTION=0.3) and a compilation cache of its own.
@@ -122,17 +122,11 @@ class Lent:
 
     def started(self, path: Path) -> tuple[State, list]:
         """The state at the weights that a training left there, with a new optimizer, and the lines of its epochs."""
-        import numpy as np
-
-        rows = json.loads((path / "lease.json").read_text(encoding="utf-8"))["rows"]
-        with np.load(path / "weights.npz") as arrays:
-            for variable, name in zip(self.vae.trainable_variables, arrays.files, strict=True):
-                variable.assign(arrays[name])
-        self.vae.step.assign(len(rows) * self.steps)
-        if self.vae.optimizer.use_ema:
-            for average, variable in zip(
-                self.vae.optimizer._model_variables_moving_average, self.vae.trainable_variables, strict=True
-            ):
+        rows = _restored(path, self.vae, self.steps)["rows"]
+        optimizer = self.vae.optimizer
+        if optimizer.use_ema:
+            averages = optimizer._model_variables_moving_average
+            for average, variable in zip(averages, self.vae.trainable_variables, strict=True):
                 average.assign(variable)
         return self._state(), rows
 
@@ -246,23 +240,34 @@ def _save(lent, weights, out, rows):
     np.savez(out / "weights.npz", *(weights or []))
 
 
-def finish(options: argparse.Namespace) -> None:
-    """Makes the state of a run, at its end, of what came back."""
+def _recorded(path):
+    return json.loads((path / "lease.json").read_text(encoding="utf-8"))
+
+
+def _restored(path, vae, steps):
+    """Gives a model the weights and the number of updates that a training left, and returns its record."""
     import numpy as np
 
+    record = _recorded(path)
+    with np.load(path / "weights.npz") as arrays:
+        for variable, name in zip(vae.trainable_variables, arrays.files, strict=True):
+            variable.assign(arrays[name])
+    vae.step.assign(len(record["rows"]) * steps)
+    return record
+
+
+def finish(options: argparse.Namespace) -> None:
+    """Makes the state of a run, at its end, of what came back."""
     from keras_vae import files
     from keras_vae.runs import data, directory, model, recorder
     from keras_vae.runs.recipe import Recipe
 
     lent, out = Path(options.lent), Path(options.out)
-    record = json.loads((lent / "lease.json").read_text(encoding="utf-8"))
+    record = _recorded(lent)
     recipe = Recipe.of({**record["recipe"], "precision": options.precision})
     images, feed, _ = data.read(recipe, model.likelihood(recipe))
     vae = model.build(recipe, images.image_shape, feed.steps, data.mean_image(images))
-    with np.load(lent / "weights.npz") as arrays:
-        for variable, name in zip(vae.trainable_variables, arrays.files, strict=True):
-            variable.assign(arrays[name])
-    vae.step.assign(recipe.epochs * feed.steps)
+    _restored(lent, vae, feed.steps)
     directory.check_new(out)
     files.make_directory(out)
     rows = [{name: value for name, value in row.items() if name not in _TOLD} for row in record["rows"]]

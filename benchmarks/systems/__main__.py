@@ -97,7 +97,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/systems"))
     parser.add_argument("--page", action="store_true", help="write the page of what there is")
     options = parser.parse_args()
-    missing = [name for name in known if name not in (files.read_json(MEASURED) or {})]
+    measured = files.read_json(MEASURED) or {}
+    missing = [name for name in known if name not in measured]
     for name in () if options.page else options.systems or missing:
         if known[name].needs_run:
             print(f"{name}: {known[name].title}", flush=True)
