@@ -17,6 +17,7 @@ import keras
 
 import keras_vae as kv
 from keras_vae import files
+from keras_vae.priors import fitting
 from keras_vae.runs import labelling
 from keras_vae.runs.recipe import Recipe
 
@@ -35,7 +36,7 @@ def compiled(vae: keras.Model) -> keras.Model:
 def guesses(x, few, x_test, epochs: int, likelihood: str):
     """What an M2 of labels that are -1 where they are not known guesses of other examples."""
     m2 = compiled(kv.variants.get("m2")(x.shape[1:], classes=10, likelihood=likelihood, **SIZES))
-    index, weights = labelling.repeated(few)
+    index, weights = fitting.repeated(few)
     m2.fit(x[index], few[index], sample_weight=weights, batch_size=128, epochs=epochs, verbose=0)
     return m2.classify(x_test)
 

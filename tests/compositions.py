@@ -452,6 +452,11 @@ COMPOSITIONS = (
         "test_fitted_priors.py::test_a_second_stage_that_is_linear_is_a_normal",
         prior=lambda: kv.priors.TwoStage(LATENT, widths=(8,), latent_size=2, scale="per_unit", samples=4),
     ),
+    Composition(
+        "m2_prior",
+        "test_fitted_priors.py::test_a_second_stage_of_classes_is_a_mixture_of_them",
+        prior=lambda: kv.priors.M2(LATENT, classes=3, widths=(8,), latent_size=2, samples=2),
+    ),
     # What is encoded is another thing than what is scored.
     Composition(
         "missing",

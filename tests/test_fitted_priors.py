@@ -1,11 +1,13 @@
 """Priors fitted after training: densities against scikit-learn and quadrature, and what a model gains by them."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 from compositions import digits, labels
 from own_parts import ShiftedNormal, conditional_mlp
-from scipy import stats
+from scipy import special, stats
 from sklearn.mixture import GaussianMixture
 
 import keras_vae as kv
@@ -279,6 +281,94 @@ def test_a_second_stage_finds_a_ring():
     )
     # The ring's own density is 1.85 nats above that of one Normal.
     assert found > normal + 0.2
+
+
+def linear_m2(samples):
+    """z = W u + a mean of its class + 0.5 noise, with q(u|z, c) exact; and p(z|c) of three classes in closed form."""
+    prior = kv.priors.M2((1, 1, 2), classes=3, widths=(4,), scale="learned", samples=samples)
+    prior.build((8, 8, 1))
+    w, means = np.array([[0.9, -0.4], [1.2, 0.3]]), np.array([[1.0, -2.0], [0.0, 1.0], [3.0, 0.5]])
+    variance = 1 / (1 + (w**2).sum(axis=0) / 0.25)
+    gain = w / 0.25 * variance
+    zeros = np.zeros((4, 2))
+    prior.decoder.layers[-1].set_weights([np.vstack([w.T, means, zeros]), np.zeros(2)])
+    kernel = np.hstack([np.vstack([gain, -means @ gain]), np.zeros((5, 2))])
+    bias = np.concatenate([np.zeros(2), 0.5 * np.log(variance)])
+    prior.encoder.layers[-1].set_weights([np.vstack([kernel, np.zeros((4, 4))]), bias])
+    prior.log_scale.assign(np.log(0.5))
+    return prior, [stats.multivariate_normal(mean, w @ w.T + 0.25 * np.eye(2)) for mean in means]
+
+
+@pytest.mark.long_on_jax
+def test_a_second_stage_of_classes_is_a_mixture_of_them():
+    prior, exact = linear_m2(samples=3)
+    z = np.random.default_rng(0).normal(size=(5, 7, 2)) * 2
+    expected = special.logsumexp([normal.logpdf(z) for normal in exact], axis=0) - np.log(3)
+    np.testing.assert_allclose(
+        np.array(prior.distribution().log_prob(tensor(z[..., None, None, :]))), expected, atol=0.02
+    )
+    drawn = np.array(prior.distribution().sample(50_000, seed=seed_pair(0)))[:, 0, 0]
+    means = np.stack([normal.mean for normal in exact])
+    np.testing.assert_allclose(drawn.mean(axis=0), means.mean(axis=0), atol=0.04)
+    np.testing.assert_allclose(np.cov(drawn.T), exact[0].cov + np.cov(means.T, bias=True), atol=0.06)
+
+
+@pytest.mark.long_on_jax
+def test_a_second_stage_of_classes_trains_on_labels_and_without():
+    prior, exact = linear_m2(samples=3)
+    point = np.array([0.5, -0.5])
+    z = tensor(np.tile(point, (30_000, 1))[:, None, None])
+    log_q = np.array(keras.ops.log_softmax(prior.classifier(z[:1, 0, 0])), "float64")[0]
+    joint = np.array([normal.logpdf(point) for normal in exact]) - np.log(3)
+    np.testing.assert_allclose(
+        np.array(prior.distribution().posterior_marginal(z[:2]).probs_parameter())[1], np.exp(log_q), rtol=1e-5
+    )
+    labels = np.repeat([-1, 0, 2], 10_000)
+    bounds = np.array(
+        prior.training_distribution(keras.ops.convert_to_tensor(labels, "int32")).log_prob(z), "float64"
+    ).reshape(3, -1)
+    for bound, expected in zip(bounds, [np.sum(np.exp(log_q) * (joint - log_q)), joint[0], joint[2]], strict=True):
+        assert abs(bound.mean() - expected) < 5 * bound.std() / 100
+    unlabelled = np.array(prior.training_distribution().log_prob(z), "float64")
+    assert abs(unlabelled.mean() - bounds[0].mean()) < 5 * unlabelled.std() / 100
+
+
+def test_few_labels_name_the_classes_of_latents():
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 3000)
+    angle = truth * 2 * np.pi / 3
+    z = 3 * np.stack([np.cos(angle), np.sin(angle)], axis=1) + 0.7 * rng.normal(size=(3000, 2))
+    few = np.full(2000, -1)
+    few[:2000:200] = truth[:2000:200]
+    assert set(few) == {-1, 0, 1, 2}
+    given = dataclasses.replace(codes(z[:2000]), labels=few)
+    prior = fitting.fit("m2:classes=3,widths=[32],alpha=5", given, epochs=15, batch_size=100, learning_rate=0.005)
+    held = tensor(z[2000:])
+    guess = np.array(prior.distribution().posterior_marginal(held).probs_parameter()).argmax(axis=1)
+    assert np.mean(guess == truth[2000:]) > 0.97
+    found, normal = (np.array(p.distribution().log_prob(held)).mean() for p in (prior, fitting.fit("normal", given)))
+    assert found > normal + 0.2
+
+
+# Of so few images.
+@pytest.mark.filterwarnings("ignore:At latents that it was not fitted to")
+def test_few_labels_are_given_to_a_prior_of_classes_alone():
+    x, y = TRAIN[:100], np.full(100, -1)
+    y[:20] = labels()[:20]
+    keras.utils.set_random_seed(0)
+    vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 3, widths=(4,)), seed=0)
+    with pytest.raises(ValueError, match=r"not conditional.*leave out y"):
+        vae.fit_prior(x, "normal", y=y)
+    with pytest.raises(ValueError, match=r"whole numbers from 0 to 2.*from -1 to 9"):
+        vae.fit_prior(x, "m2:classes=3", y=y)
+    with pytest.raises(ValueError, match=r"Expected labels of shape"):
+        vae.fit_prior(x, "m2", y=y[:50])
+    prior = vae.fit_prior(x, "m2:widths=[8],samples=2", y=y, seed=0, epochs=1)
+    assert vae.prior is prior and vae.label_shape is None
+    probabilities = vae.classify(x[:4])
+    assert probabilities.shape == (4, 10)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
 def test_labels_are_those_of_the_encoder():

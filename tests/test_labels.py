@@ -12,6 +12,7 @@ import keras_vae as kv
 from keras_vae import data, distributions, metrics
 from keras_vae.cli import main as cli
 from keras_vae.data import DataSet, Split
+from keras_vae.priors import fitting
 from keras_vae.runs import evaluation, labelling, pictures
 from keras_vae.runs import model as run_model
 from keras_vae.runs import run as experiment
@@ -312,7 +313,7 @@ def test_known_labels_are_balanced_and_chosen_by_the_seed():
     assert (labelling.known(Recipe("digits", labels=25, seed=1), images) != few).any()
     with pytest.raises(UsageError, match=r"training images of class 0.*--labels 1297"):
         labelling.known(Recipe("digits", labels=1297), images)
-    index, weights = labelling.repeated(few)
+    index, weights = fitting.repeated(few)
     np.testing.assert_allclose(np.bincount(index, weights), 1)
     assert (few[index] >= 0).mean() == pytest.approx(0.1, abs=0.02)
 

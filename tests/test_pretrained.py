@@ -200,6 +200,23 @@ def test_a_prior_is_fitted(trained, tmp_path, capsys):
     assert "choose another --preset" in run(capsys, "fit-prior", trained, "--preset", trained.parent, code=2)
 
 
+@pytest.mark.long_on_jax
+# Of so few images.
+@pytest.mark.filterwarnings("ignore:At latents that it was not fitted to")
+def test_a_prior_of_classes_is_fitted_with_few_labels(trained, tmp_path, capsys):
+    out, spec = tmp_path / "labelled", "m2:widths=[32],samples=2,alpha=5"
+    given = ("--labels", 100, "--epochs", 20, "--learning-rate", 0.01)
+    run(capsys, "fit-prior", trained, spec, *given, "--preset", out)
+    config, results = presets.read(out)
+    accuracy = results["metrics"]["accuracy"]
+    assert config["recipe"]["labels"] == 100 and accuracy["unit"] == "%" and accuracy["value"] > 40
+    assert "q(y|z)" in accuracy["protocol"] and "100 labels" in accuracy["protocol"]
+    assert zoo.load(out).classify(np.zeros((2, 8, 8, 1), "float32")).shape == (2, 10)
+    assert "agrees" in run(capsys, "evaluate", out)
+    said = run(capsys, "fit-prior", trained, "normal", "--labels", 50, "--preset", tmp_path / "x", code=2)
+    assert "learns from no labels: leave out --labels" in said
+
+
 def test_an_attribute_is_moved(trained, pictures, tmp_path, capsys):
     vae = zoo.load(trained)
     (direction,) = np.random.default_rng(0).normal(size=(1, *vae.latent_shape)).astype("float32")

@@ -27,7 +27,7 @@ PAGES = ("README.md", "CONTRIBUTING.md", *GUIDES)
 SLOW = ("train binarized_mnist", "train mnist", "train photos/", "train celeb_a64", "train zoo/mnist_mlp", "prepare")
 SLOW += (
     "evaluate mnist_mlp",
-    "fit-prior mnist_mlp",
+    "fit-prior mnist_",
     "round runs/mnist_mlp",
     "score celeba64_conv photos/",
     "encode celeba64_conv photos/",

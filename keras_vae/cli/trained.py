@@ -74,10 +74,14 @@ def _add_fitting(command):
         "fit a prior to the latents of a trained model's training images, and write the model with it as a preset",
         "mnist_mlp",
         "runs/celeb_a64 normal --preset presets/faces",
+        "mnist_conv m2 --labels 100 --preset presets/labelled",
     )
     add("spec", nargs="?", default="mixture:components=10", metavar="SPEC", help="of the prior (mixture:components=10)")
     _add_preset(add)
     add("--train-images", type=options.COUNT, help="training images that it is fitted to (all)")
+    add("--labels", type=options.COUNT, help="of a prior of classes, m2: images whose labels are known (all)")
+    add("--epochs", type=options.COUNT, help="of a prior that is trained (20)")
+    add("--learning-rate", type=options.POSITIVE, help="of a prior that is trained (0.001)")
     add("--seed", type=options.SEED, default=0, help="of the fit (0)")
     _add_evaluation(add)
     options.add_json(add)

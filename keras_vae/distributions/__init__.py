@@ -9,7 +9,7 @@ from keras_vae.distributions.flow import Flow, Planar, Radial
 from keras_vae.distributions.joint import Joint
 from keras_vae.distributions.log_cosh import LogCosh
 from keras_vae.distributions.logistic import DiscretizedLogisticMixture
-from keras_vae.distributions.marginal import Marginal
+from keras_vae.distributions.marginal import ClassMarginal, Marginal
 from keras_vae.distributions.normal_mixture import NormalMixture
 from keras_vae.distributions.observed import Observed, is_product, whole
 from keras_vae.distributions.poincare import wrapped_normal
@@ -20,6 +20,7 @@ from keras_vae.distributions.temperature import tempered
 __all__ = [
     "Autoregressive",
     "AutoregressiveCodes",
+    "ClassMarginal",
     "Codes",
     "Columns",
     "DiscretizedLogisticMixture",

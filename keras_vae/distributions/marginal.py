@@ -13,7 +13,24 @@ from keras_vae.distributions.base import Distribution
 _AT_ONCE = 32
 
 
-class Marginal(Distribution):
+class _Explained(Distribution):
+    """p(z), of events of a shape that is given, by a prior p(u) that has no batch shape."""
+
+    def _event_shape(self):
+        return self._shape
+
+    def _event_shape_tensor(self):
+        return ops.convert_to_tensor(self._shape, "int32")
+
+    def _default_event_space_bijector(self):
+        return tfp.bijectors.Identity()
+
+    def _flat(self, z):
+        """Events as vectors, (N, D), and the shape that they had before that of an event."""
+        return ops.reshape(z, (-1, math.prod(self._shape))), ops.shape(z)[: len(z.shape) - len(self._shape)]
+
+
+class Marginal(_Explained):
     """p(z), the integral of p(z|u) p(u) over u, by importance samples of q(u|z).
 
     The density is an estimate, log mean_s p(z|u_s) p(u_s) / q(u_s|z), with u_s ~ q(u|z): in expectation a lower bound
@@ -51,16 +68,9 @@ class Marginal(Distribution):
     def _parameter_properties(cls, dtype, num_classes=None):
         return {"prior": tfp.util.BatchedComponentProperties()}
 
-    def _event_shape(self):
-        return self._shape
-
-    def _event_shape_tensor(self):
-        return ops.convert_to_tensor(self._shape, "int32")
-
     def _log_prob(self, z):
         """Nats."""
-        lead = ops.shape(z)[: len(z.shape) - len(self._shape)]
-        z = ops.reshape(z, (-1, math.prod(self._shape)))
+        z, lead = self._flat(z)
         posterior = self._encode(z)
         loc, scale = posterior.mean(), posterior.stddev()
         if self._noise is None:
@@ -80,5 +90,82 @@ class Marginal(Distribution):
         z = self._decode(self._prior.sample(n, seed=first)).sample(seed=second)
         return ops.reshape(z, (-1, *self._shape))
 
-    def _default_event_space_bijector(self):
-        return tfp.bijectors.Identity()
+
+class ClassMarginal(_Explained):
+    """p(z) of a class c and a style u, the sum over classes of p(c) p(z|c), each p(z|c) a `Marginal`; p(c) is uniform.
+
+    Given noise, log p(z) is the log of that sum. Given a seed in its place, it is the bound that q(c|z) makes of it,
+    sum_c q(c|z) (log p(z, c) - log q(c|z)), and log p(z, c) itself for a class that is known.
+
+    Args:
+        prior: p(u), event (E,).
+        encode: z (N, D), one-hot c (N, C) -> q(u|z, c), Normals of independent units, batch (N,), event (E,).
+        decode: u (..., N, E), one-hot c (N, C) -> p(z|c, u), batch (..., N), event (D,).
+        classify: z (N, D) -> logits of q(c|z), (N, C).
+        classes: C.
+        shape: of an event z, D units in all.
+        noise, seed: as of a `Marginal`.
+        known: (N,), the class of each z whose density is asked for, or -1; with a seed alone.
+        name: name of the distribution.
+
+    Reference: Kingma, Rezende, Mohamed and Welling 2014 (arXiv 1406.5298), equations 6 and 7.
+    """
+
+    def __init__(
+        self,
+        prior: tfd.Distribution,
+        encode: Callable[[Tensor, Tensor], tfd.Distribution],
+        decode: Callable[[Tensor, Tensor], tfd.Distribution],
+        classify: Callable[[Tensor], Tensor],
+        classes: int,
+        shape: tuple[int, ...],
+        noise: np.ndarray | None = None,
+        seed: Tensor | None = None,
+        known: Tensor | None = None,
+        name: str = "ClassMarginal",
+    ):
+        parameters = dict(locals())
+        self._prior, self._encode, self._decode, self._classify = prior, encode, decode, classify
+        self._classes, self._shape = classes, tuple(shape)
+        self._noise, self._seed, self._known = noise, seed, known
+        super().__init__(parameters, prior.dtype, reparameterized=True)
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        return {"prior": tfp.util.BatchedComponentProperties()}
+
+    def posterior_marginal(self, z: Tensor) -> tfd.Distribution:
+        """q(c|z), a Categorical of the batch shape of z."""
+        z, lead = self._flat(z)
+        return tfd.Categorical(logits=ops.reshape(self._classify(z), (*lead, self._classes)))
+
+    def _log_prob(self, z):
+        """Nats."""
+        z, lead = self._flat(z)
+        # Each z in each class, class by class.
+        c = ops.repeat(ops.eye(self._classes, dtype="float32"), ops.shape(z)[0], axis=0)
+        marginal = Marginal(
+            self._prior,
+            lambda z: self._encode(z, c),
+            lambda u: self._decode(u, c),
+            z.shape[1:],
+            self._noise,
+            self._seed,
+        )
+        joint = ops.reshape(marginal.log_prob(ops.tile(z, (self._classes, 1))), (self._classes, -1))
+        joint = ops.transpose(joint) - math.log(self._classes)
+        if self._seed is None:
+            return ops.reshape(ops.logsumexp(joint, axis=-1), lead)
+        log_q = ops.log_softmax(self._classify(z), axis=-1)
+        bound = ops.sum(ops.exp(log_q) * (joint - log_q), axis=-1)
+        if self._known is not None:
+            own = ops.sum(joint * ops.one_hot(ops.maximum(self._known, 0), self._classes, dtype="float32"), axis=-1)
+            bound = ops.where(self._known >= 0, own, bound)
+        return ops.reshape(bound, lead)
+
+    def _sample_n(self, n, seed=None):
+        first, second, third = tfp.random.split_seed(seed, n=3, salt="class_marginal")
+        drawn = tfd.Categorical(logits=ops.zeros((self._classes,), "float32")).sample(n, seed=first)
+        c = ops.one_hot(drawn, self._classes, dtype="float32")
+        z = self._decode(self._prior.sample(n, seed=second), c).sample(seed=third)
+        return ops.reshape(z, (-1, *self._shape))

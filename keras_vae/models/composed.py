@@ -15,6 +15,7 @@ from keras_vae.models.scale import LatentScale
 from keras_vae.names import one_of, plain
 from keras_vae.parts import LatentPart, Part
 from keras_vae.priors import Prior, fitting
+from keras_vae.training import checks
 
 # {part: a reference to its model}.
 _OWNERS = weakref.WeakKeyDictionary()
@@ -144,7 +145,8 @@ class Composed(LatentVariableModel):
             x: (N, *X), training images.
             prior: "mixture:components=10" or "normal", over the active units, the others staying N(0, 1); or a prior,
                 or the spec of one, that has weights, which are then trained: of codes, "autoregressive_codes".
-            y: (N, *label_shape), where the model is conditional; the prior is the same for all labels.
+            y: (N, *label_shape), where the model is conditional; the prior is the same for all labels. Where it is not,
+                and the prior is one of classes, "m2": whole numbers, (N,), -1 where they are not known.
             seed: int; None: another one at each call.
             **training: epochs, batch_size and learning_rate of a prior whose weights are trained.
 
@@ -171,6 +173,11 @@ class Composed(LatentVariableModel):
                 f"These latents lie on {posterior.support}, and a density over all of space has no meaning there: "
                 f"keep the prior. Received: posterior={posterior.spec!r}"
             )
+        x, labels = self._checked(x), None
+        support = posterior.support or LatentPart.support
+        prior = fitting.chosen(prior, shape[0] if len(shape) == 1 else shape, support, self.codes)
+        if self.label_shape is None and getattr(prior, "classes", None) is not None:
+            y, labels = None, checks.checked_labels(y, len(x), (), True, prior.classes)
         seed = int(backend.seed_pair(seed)[0])
         tops = []
 
@@ -182,8 +189,8 @@ class Composed(LatentVariableModel):
 
         scale = LatentScale.of(drawn())
         z, points = (np.reshape(np.concatenate(parts), (-1, *shape)) for parts in zip(*tops, strict=True))
-        support = posterior.support or LatentPart.support
-        codes = fitting.Codes(z, points, self.image_shape, self._encode_pseudo_inputs, seed, support, self.codes)
+        encode = self._encode_pseudo_inputs
+        codes = fitting.Codes(z, points, self.image_shape, encode, seed, support, self.codes, labels)
         codes, held = codes.split()
         fitted = fitting.fit(prior, codes, **training)
         fitting.warn_if_worse(fitted, former, held)

@@ -9,7 +9,6 @@ from keras import ops
 from keras_vae import backend, likelihoods, objectives, posteriors, priors
 from keras_vae.backend import Tensor, tfd
 from keras_vae.corruptions import Corruption
-from keras_vae.distributions import NormalMixture
 from keras_vae.draws import Draw, FromPosterior
 from keras_vae.inference import Latent
 from keras_vae.likelihoods import Likelihood
@@ -228,7 +227,7 @@ class VAE(Composed):
         return self.posterior.distribution(features, prior, training, **weights), held
 
     def classify(self, x: Any, y: Any = None, samples: int = 16, seed: int = 0, batch_size: int = 16) -> np.ndarray:
-        """The cluster of each image: p(component|x) = E_q(z|x)[p(component|z)] of a prior that is a mixture.
+        """The class or cluster of each image: E_q(z|x)[p(component|z)] of a prior that is a mixture, or of classes.
 
         Args:
             x: (N, *X).
@@ -241,9 +240,10 @@ class VAE(Composed):
             (N, components), probabilities.
 
         Raises:
-            ValueError: for a prior that is no mixture.
+            ValueError: for a prior that has neither.
 
-        Reference: Jiang et al. 2017, arXiv:1611.05148 (VaDE), equation 16.
+        Reference: Jiang et al. 2017, arXiv:1611.05148 (VaDE), equation 16; for the prior "m2", Kingma et al. 2014,
+        arXiv:1406.5298.
         """
         check_whole(samples=samples, batch_size=batch_size)
         x = self._checked(x)
@@ -253,7 +253,7 @@ class VAE(Composed):
 
     def _classify(self, x, seeds, y=None, *, samples):
         (latent,), _ = self.run(FromPosterior(samples, x.shape[0], seeds), ops.cast(x, "float32"), y)
-        if not isinstance(latent.prior, (tfd.MixtureSameFamily, NormalMixture)):
+        if not hasattr(latent.prior, "posterior_marginal"):
             raise ValueError(
                 "Clusters are the components of a mixture: give the model prior='mixture:components=10', or 'vamp', or "
                 f"fit one to a trained model, vae.fit_prior(x). Received: prior={self.prior.spec!r}"

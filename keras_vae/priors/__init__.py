@@ -6,6 +6,7 @@ from keras_vae.priors.codes import AutoregressiveCodes, UniformCodes
 from keras_vae.priors.fitted import FittedMixture
 from keras_vae.priors.flow import FlowPrior
 from keras_vae.priors.joint import JointPrior
+from keras_vae.priors.m2 import M2
 from keras_vae.priors.mixture import NormalMixture, VampPrior
 from keras_vae.priors.normal import ConditionalNormal, StandardNormal
 from keras_vae.priors.poincare import WrappedNormalPrior
@@ -13,6 +14,7 @@ from keras_vae.priors.sphere import HypersphericalUniform
 from keras_vae.priors.two_stage import TwoStage
 
 __all__ = [
+    "M2",
     "AutoregressiveCodes",
     "ConditionalNormal",
     "FittedMixture",

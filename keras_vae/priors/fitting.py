@@ -16,6 +16,8 @@ from keras_vae.priors.fitted import FittedMixture
 # The variance of its posterior means above which a unit is active (Burda, Grosse and Salakhutdinov 2016), and what the
 # moments of its draws may be off those of N(0, 1) where it is not.
 _ACTIVE, _OFF = 0.01, 0.1
+# Of the latents that a prior of classes sees, about this share has a label, so that no batch is without.
+_SHARE = 0.1
 # Of numbers in one covariance, which is computed in float64 and read for each density.
 _LARGEST = 1024**2
 
@@ -32,6 +34,7 @@ class Codes:
         seed: of what is random in the fit.
         support: where z lie, in words.
         different: how many different ones there are, where z are whole numbers.
+        labels: (N,), the class of each example, -1 where it is not known, for priors of classes.
     """
 
     z: np.ndarray
@@ -41,6 +44,7 @@ class Codes:
     seed: int = 0
     support: str = Prior.support
     different: int | None = None
+    labels: np.ndarray | None = None
 
     @property
     def size(self) -> int | tuple[int, ...]:
@@ -59,8 +63,11 @@ class Codes:
         """Those to fit to, and a tenth, at most 1,000, by which `warn_if_worse` judges the fit."""
         order = np.random.default_rng(self.seed).permutation(len(self.z))
         held = min(len(order) // 10, 1000)
-        parts = order[held:], order[:held]
-        return tuple(dataclasses.replace(self, z=self.z[part], points=self.points[part]) for part in parts)
+        of_each = [name for name in ("z", "points", "labels") if getattr(self, name) is not None]
+        return tuple(
+            dataclasses.replace(self, **{name: getattr(self, name)[part] for name in of_each})
+            for part in (order[held:], order[:held])
+        )
 
 
 def warn_if_worse(prior: Prior, former: Prior, held: Codes) -> None:
@@ -74,14 +81,43 @@ def warn_if_worse(prior: Prior, former: Prior, held: Codes) -> None:
     if gain.mean() < -3 * gain.std(ddof=1) / len(gain) ** 0.5:
         warnings.warn(
             "At latents that it was not fitted to, the prior has a lower density than the former one, which makes the "
-            "bounds worse: give more images, or take fewer components. "
+            "bounds worse: give more images, or more epochs, or take fewer components. "
             f"Received: {gain.mean():.2f} nats, {prior!r} in the place of {former!r}",
             RuntimeWarning,
             stacklevel=3,
         )
 
 
-def fit(prior: Prior | str, codes: Codes, **training: int | float) -> Prior:
+def chosen(
+    prior: Prior | names.Spec | str, size: int | tuple[int, ...], support: str, different: int | None = None
+) -> Prior | names.Spec:
+    """What `fit` fits to latents of a kind: a prior, or the spec of one that it has in closed form.
+
+    Args:
+        prior: as of `fit`.
+        size, support, different: as of `Codes`.
+
+    Raises:
+        ValueError: for a spec that nothing is known by, and for a prior that is no density of such latents.
+    """
+    spec = names.Spec.parse(prior) if isinstance(prior, str) else prior
+    none = f"These latents are {support}, over which this prior is no density: fit another one, such as " + (
+        "'mixture'" if different is None else "'autoregressive_codes'"
+    )
+    if isinstance(spec, names.Spec):
+        closed = names.known("fitted_prior")
+        if spec.name in closed and different is None:
+            return spec
+        names.one_of(spec.name, (*closed, *names.known("prior")), "fitted prior")
+        if spec.name in closed:
+            raise ValueError(f"{none}. Received: {prior!r}")
+    prior = parts.get(Prior, spec, size, codes=different)
+    if prior.support not in (None, support) or (prior.uses_encoder and different):
+        raise ValueError(f"{none}. Received: {prior!r}")
+    return prior
+
+
+def fit(prior: Prior | names.Spec | str, codes: Codes, **training: int | float) -> Prior:
     """A prior that is fitted to latents.
 
     Args:
@@ -102,30 +138,14 @@ def fit(prior: Prior | str, codes: Codes, **training: int | float) -> Prior:
             "These latents lie on a sphere, where a density over all of space has no meaning: keep the prior. "
             f"Received: latents of length {lengths.mean():.4g}, all alike"
         )
-    spec = names.Spec.parse(prior) if isinstance(prior, str) else prior
-    if isinstance(spec, names.Spec):
-        closed = names.known("fitted_prior")
-        if spec.name in closed and codes.different is None:
-            if training:
-                raise ValueError(f"{spec.name} is fitted without training: leave out the rest. Received: {training}")
-            return names.make("fitted_prior", spec, codes)
-        names.one_of(spec.name, (*closed, *names.known("prior")), "fitted prior")
-        if spec.name in closed:
-            raise _no_density(prior, codes)
-    prior = parts.get(Prior, spec, codes.size, codes=codes.different)
-    if prior.support not in (None, codes.support) or (prior.uses_encoder and codes.different):
-        raise _no_density(prior, codes)
+    prior = chosen(prior, codes.size, codes.support, codes.different)
+    if isinstance(prior, names.Spec):
+        if training:
+            raise ValueError(f"{prior.name} is fitted without training: leave out the rest. Received: {training}")
+        return names.make("fitted_prior", prior, codes)
     if not prior.built:
         prior.build(codes.input_shape)
     return by_gradient(prior, codes, **training)
-
-
-def _no_density(prior, codes):
-    instead = "'mixture'" if codes.different is None else "'autoregressive_codes'"
-    return ValueError(
-        f"These latents are {codes.support}, over which this prior is no density: fit another one, such as {instead}. "
-        f"Received: {prior!r}"
-    )
 
 
 def by_gradient(
@@ -147,29 +167,62 @@ def by_gradient(
             "A prior can be fitted that has weights to train and takes no labels, or one of "
             f"{', '.join(map(repr, names.known('fitted_prior')))}. Received: {prior!r}"
         )
-    count = len(codes.z)
-    batch_size = min(batch_size, count)
-    steps = count // batch_size
-    density = _Density(prior, codes.encode)
+    index, weights, given = np.arange(len(codes.z)), None, [codes.z]
+    if codes.labels is not None:
+        index, weights = repeated(codes.labels)
+        given.append(codes.labels.astype("int32"))
+    batch_size = min(batch_size, len(index))
+    steps = len(index) // batch_size
+    density = _Density(prior, codes)
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
     density.compile(keras.optimizers.Adam(schedule), loss=_negative)
     rng = np.random.default_rng(codes.seed)
     for _ in range(epochs):
-        for batch in rng.permutation(count)[: steps * batch_size].reshape(steps, batch_size):
-            density.train_on_batch(codes.z[batch], np.zeros(batch_size, "float32"))
+        for batch in rng.permutation(len(index))[: steps * batch_size].reshape(steps, batch_size):
+            density.train_on_batch(
+                [each[index[batch]] for each in given],
+                np.zeros(batch_size, "float32"),
+                sample_weight=None if weights is None else weights[batch],
+            )
     return prior
 
 
+def repeated(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which examples are seen in a pass, and how much each counts, where few have labels.
+
+    Those that have are seen several times, each time as a part of an example: the loss is the same in expectation, with
+    less noise.
+
+    Args:
+        labels: (N,), -1 where they are not known.
+
+    Returns:
+        Indices of examples, and their weights, (M,).
+    """
+    labelled = np.flatnonzero(labels >= 0)
+    times = max(1, round(_SHARE * len(labels) / max(1, len(labelled))))
+    index = np.concatenate([np.arange(len(labels)), np.repeat(labelled, times - 1)])
+    return index, np.where(labels[index] >= 0, 1 / times, 1.0).astype("float32")
+
+
 class _Density(keras.Model):
-    """log p(z) as a Keras model, (B, *D) -> (B,)."""
+    """log p(z) in training as a Keras model, [z (B, *D)] or [z, classes (B,)] -> (B,)."""
 
-    def __init__(self, prior, encode):
+    def __init__(self, prior, codes):
         super().__init__(name="density")
-        self.prior, self._encode = prior, encode
+        self.prior, self._encode = prior, codes.encode
+        if codes.labels is not None:
+            # The mean over known classes, in a mean over all latents.
+            self._known_weight = prior.alpha * len(codes.labels) / max(1, (codes.labels >= 0).sum())
 
-    def call(self, z, training=False):
-        distribution = self.prior.training_distribution if training else self.prior.distribution
-        return distribution(encode=self._encode).log_prob(z)
+    def call(self, inputs):
+        z, *labels = inputs
+        distribution = self.prior.training_distribution(*labels, encode=self._encode)
+        log_prob = distribution.log_prob(z)
+        for known in labels:
+            log_q = distribution.posterior_marginal(z).log_prob(keras.ops.maximum(known, 0))
+            log_prob += self._known_weight * keras.ops.where(known >= 0, log_q, 0.0)
+        return log_prob
 
 
 def _negative(_, log_prob):

@@ -59,13 +59,17 @@ class TwoStage(Prior):
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         units = math.prod(self.event_shape)
-        self.encoder = _network(units, self.widths, 2 * self._latent_size, "encoder")
-        self.decoder = _network(self._latent_size, self.widths, units, "decoder")
+        self._make_networks(units)
         shape = () if self.scale == "learned" else (units,)
         self.log_scale = self.add_weight(name="log_scale", shape=shape, initializer="zeros")
 
+    def _make_networks(self, units):
+        self.encoder = network(units, self.widths, 2 * self.second_size, "encoder")
+        self.decoder = network(self.second_size, self.widths, units, "decoder")
+
     @property
-    def _latent_size(self):
+    def second_size(self) -> int:
+        """E, units of u."""
         return math.prod(self.event_shape) if self.latent_size is None else self.latent_size
 
     def distribution(
@@ -74,7 +78,7 @@ class TwoStage(Prior):
         temperature: float | Tensor = 1.0,
         encode: Callable[[Tensor], tfd.Distribution] | None = None,
     ) -> tfd.Distribution:
-        return self._marginal(temperature, noise=_noise(self.samples, self._latent_size))
+        return self._density(temperature, noise=_noise(self.samples, self.second_size))
 
     def training_distribution(
         self,
@@ -82,30 +86,40 @@ class TwoStage(Prior):
         temperature: float | Tensor = 1.0,
         encode: Callable[[Tensor], tfd.Distribution] | None = None,
     ) -> tfd.Distribution:
-        return self._marginal(temperature, seed=noise_seed(self.seed_generator))
+        return self._density(temperature, seed=noise_seed(self.seed_generator))
 
-    def _marginal(self, temperature, **noise):
+    def _density(self, temperature, **noise):
         def q(z):
             loc, raw = ops.split(self.encoder(z), 2, axis=-1)
-            return _normal(loc, _exp(raw))
+            return normal(loc, exp(raw))
 
-        def p(u):
-            loc = ops.reshape(self.decoder(ops.reshape(u, (-1, u.shape[-1]))), (*ops.shape(u)[:-1], -1))
-            return _normal(loc, ops.ones_like(loc) * temperature * _exp(self.log_scale.value))
+        return Marginal(
+            self._style(temperature), q, lambda u: self._of_second(u, temperature), self.event_shape, **noise
+        )
 
-        loc = ops.zeros((self._latent_size,), dtype="float32")
-        return Marginal(_normal(loc, ops.ones_like(loc) * temperature), q, p, self.event_shape, **noise)
+    def _style(self, temperature):
+        """p(u)."""
+        loc = ops.zeros((self.second_size,), dtype="float32")
+        return normal(loc, ops.ones_like(loc) * temperature)
+
+    def _of_second(self, inputs, temperature):
+        """p(z|u), of what the decoder takes, (..., its inputs)."""
+        loc = ops.reshape(self.decoder(ops.reshape(inputs, (-1, inputs.shape[-1]))), (*ops.shape(inputs)[:-1], -1))
+        return normal(loc, ops.ones_like(loc) * temperature * exp(self.log_scale.value))
 
 
-def _normal(loc, scale):
+def normal(loc: Tensor, scale: Tensor) -> tfd.Distribution:
+    """Of independent units."""
     return tfd.Independent(tfd.Normal(loc, scale), reinterpreted_batch_ndims=1)
 
 
-def _exp(raw):
+def exp(raw: Tensor) -> Tensor:
+    """A scale, within softly bounded limits."""
     return ops.exp(soft_clip(raw, -LOG_SCALE_BOUND, LOG_SCALE_BOUND))
 
 
-def _network(inputs, widths, outputs, name):
+def network(inputs: int, widths: tuple[int, ...], outputs: int, name: str) -> keras.Model:
+    """Dense layers, the last of which sees the inputs, too."""
     with keras.name_scope(name):
         given = hidden = keras.Input((inputs,))
         for index, width in enumerate(widths, start=1):

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_vae import data
 from keras_vae.likelihoods import Likelihood
+from keras_vae.priors import fitting
 from keras_vae.runs import labelling
 from keras_vae.runs.recipe import Recipe, UsageError
 from keras_vae.training.stream import ArrayFeed
@@ -33,7 +34,7 @@ def read(recipe: Recipe, likelihood: Likelihood) -> tuple[data.DataSet, ArrayFee
     x = holed(x, recipe.missing, 0)
     y, weights = labelling.known(recipe, images), None
     if y is not None and recipe.labels is not None and labelling.kind(recipe) == "m2":
-        index, weights = labelling.repeated(y)
+        index, weights = fitting.repeated(y)
         x, y = x[index], y[index]
     train = ArrayFeed(x, y, weights, recipe.batch_size, recipe.seed, binarize=dynamic, flip=recipe.flip)
     splits = {"validation": images.validation, "test": images.test}

@@ -148,7 +148,9 @@ def _accuracies(vae, recipe, test, images):
     guesses = {}
     if vae.classes is not None:
         guesses["accuracy"] = vae.classify(test, batch_size=EVALUATION_BATCH), "q(y|x)"
-    elif recipe.labels is not None and vae.latent_dtype == "float32":
+    elif isinstance(vae, VAE) and vae.prior.classes is not None:
+        guesses["accuracy"] = vae.classify(test), "q(y|z), mean over 16 draws of z"
+    if vae.classes is None and recipe.labels is not None and vae.latent_dtype == "float32":
         x = data.seen(images.train.images[index], vae.likelihood, images)
         predicted = metrics.latent_classifier(vae.encode(x), labels[index], vae.encode(test))
         guesses["latent_accuracy"] = predicted, "logistic regression on posterior means"

@@ -7,9 +7,6 @@ from keras_vae.models.base import LatentVariableModel
 from keras_vae.names import Spec
 from keras_vae.runs.recipe import Recipe, UsageError
 
-# Of the examples that a model of few labels sees, about this share has one, so that no batch is without.
-_SHARE = 0.1
-
 
 def classes(recipe: Recipe, images: DataSet) -> int | None:
     """How many classes a data set has; None where its images have no labels.
@@ -55,24 +52,6 @@ def known(recipe: Recipe, images: DataSet) -> np.ndarray | None:
             )
         hidden[chosen] = label
     return hidden
-
-
-def repeated(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which examples are seen in a pass, and how much each counts, where few have labels.
-
-    Those that have are seen several times, each time as a part of an example: the loss is the same in expectation, with
-    less noise.
-
-    Args:
-        labels: (N,), -1 where they are not known.
-
-    Returns:
-        Indices of examples, and their weights, (M,).
-    """
-    labelled = np.flatnonzero(labels >= 0)
-    times = max(1, round(_SHARE * len(labels) / len(labelled)))
-    index = np.concatenate([np.arange(len(labels)), np.repeat(labelled, times - 1)])
-    return index, np.where(labels[index] >= 0, 1 / times, 1.0).astype("float32")
 
 
 def taken(vae: LatentVariableModel, labels: np.ndarray | None) -> np.ndarray | None:

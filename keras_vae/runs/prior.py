@@ -1,11 +1,13 @@
 """A prior fitted to a trained model, measured, and written with the model as a preset."""
 
+import dataclasses
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from keras_vae import backend, plotting, presets
+from keras_vae import backend, names, plotting, presets, priors
+from keras_vae.names import Spec
 from keras_vae.presets import cards
 from keras_vae.runs import data, evaluation, labelling, pictures
 from keras_vae.runs.costs import Extent
@@ -20,6 +22,9 @@ def fit(
     *,
     seed: int = 0,
     train_images: int | None = None,
+    labels: int | None = None,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
     data_dir: str | None = None,
     eval_images: int | None = None,
     eval_samples: int | None = None,
@@ -34,6 +39,8 @@ def fit(
         preset: the directory to write to.
         seed: of the fit.
         train_images: how many training images it is fitted to; None: all.
+        labels: how many labels a prior of classes is given, as many of each class; None: all.
+        epochs, learning_rate: as of `VAE.fit_prior`, of a prior that is trained; None: its own.
         data_dir, eval_images, eval_samples: in the place of the recipe's.
         command: what the results say that it was made by.
         verbose: whether progress is shown.
@@ -52,6 +59,14 @@ def fit(
     chosen = slice(None) if train_images is None else evenly(train_images, np.arange(len(levels)))
     x = data.seen(levels[chosen], vae.likelihood, images)
     y = labelling.needed(vae, images.train.labels if images.train.labels is None else images.train.labels[chosen])
+    if vae.label_shape is None and _is_of_classes(spec):
+        recipe = dataclasses.replace(recipe, labels=labels)
+        labelling.classes(recipe, images)
+        y = labelling.known(recipe, images)
+        y = None if y is None else y[chosen]
+        known["recipe"] |= {"labels": labels}
+    elif labels is not None:
+        raise UsageError(f"This prior learns from no labels: leave out --labels. Received: {spec!r}")
     before = _before(vae, recipe, test, images, known["results"]["metrics"], verbose)
     with tempfile.TemporaryDirectory() as folder:
         folder, grids = Path(folder), {}
@@ -59,7 +74,9 @@ def fit(
             grid = folder / "samples_before.png"
             plotting.save(plotting.image_grid(vae.sample(49, seed=recipe.seed)), grid)
             grids[grid] = f"Samples with the former prior, {former}, seed {recipe.seed}"
-        fitted = vae.fit_prior(x, spec, y, seed=seed)
+        training = {"epochs": epochs, "learning_rate": learning_rate}
+        training = {name: value for name, value in training.items() if value is not None}
+        fitted = vae.fit_prior(x, spec, y, seed=seed, **training)
         after = evaluation.evaluate(vae, recipe, test, images, verbose)
         shown = pictures.write(vae, folder, test, images.test.labels, recipe.seed, known["attributes"])
         # The grids beside each other; then what the fit has not changed.
@@ -82,12 +99,17 @@ def fit(
     ]
 
 
+def _is_of_classes(spec):
+    named = Spec.parse(spec).name
+    return issubclass(names.known("prior").get(named, type(None)), priors.M2)
+
+
 def _before(vae, recipe, test, images, stored, verbose):
     """The bounds with the former prior, which the preset may tell."""
-    extent, names = Extent.of(recipe, test), ("elbo", "log_prob")
-    found = [(stored[name]["images"], stored[name]["samples"]) for name in names if name in stored]
+    extent, bounds = Extent.of(recipe, test), ("elbo", "log_prob")
+    found = [(stored[name]["images"], stored[name]["samples"]) for name in bounds if name in stored]
     if found != [(extent.test, vae.objective.samples), (extent.images, extent.samples)]:
         stored = evaluation.evaluate(vae, recipe, test, images, verbose)
     protocol = f"; with the former prior, {vae.top_prior.spec}"
-    shown = [name for name in (*names, "bits_per_dim") if name in stored]
+    shown = [name for name in (*bounds, "bits_per_dim") if name in stored]
     return {name: stored[name] | {"protocol": stored[name]["protocol"] + protocol} for name in shown}
