@@ -209,7 +209,7 @@ def test_a_prior_of_classes_is_fitted_with_few_labels(trained, tmp_path, capsys)
     run(capsys, "fit-prior", trained, spec, *given, "--preset", out)
     config, results = presets.read(out)
     accuracy = results["metrics"]["accuracy"]
-    assert config["recipe"]["labels"] == 100 and accuracy["unit"] == "%" and accuracy["value"] > 40
+    assert config["recipe"]["labels"] == 100 and accuracy["unit"] == "%" and accuracy["value"] > 25
     assert "q(y|z)" in accuracy["protocol"] and "100 labels" in accuracy["protocol"]
     assert zoo.load(out).classify(np.zeros((2, 8, 8, 1), "float32")).shape == (2, 10)
     assert "agrees" in run(capsys, "evaluate", out)
