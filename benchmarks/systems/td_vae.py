@@ -125,6 +125,8 @@ def run(out: Path, epochs: int = 20) -> dict:
         def __getitem__(self, index):
             return (moving(train[index * 100 : (index + 1) * 100], seed=index)[0],)
 
+    # Its weights must be there before those of an interrupted run can take their place.
+    model(ops.convert_to_tensor(moving(train[:2], seed=0)[0]))
     model.fit(
         Sequences(),
         epochs=epochs,

@@ -60,7 +60,8 @@ def run(out: Path, epochs: int = 12, flow_epochs: int = 60) -> dict:
     vae.save(out / "autoencoder.keras")
 
     made = vae.reconstruct(test[:1000])
-    seen = vae.encode(test[:2000]).reshape(2000, -1)
+    seen = vae.encode(test[:2000])
+    seen = seen.reshape(len(seen), -1)
     z, _ = sampler.draw(vae, 2000, seed=0)
     noise = np.random.default_rng(0).standard_normal(z.shape)
     rows = [test[:8], made[:8], vae.sample(8, seed=0), vae.sample(8, sampler=sampler, seed=0)]
