@@ -222,6 +222,17 @@ def compiled(model: keras.Model, function: Callable) -> Callable:
     return call
 
 
+def power_of_two(count: int) -> int:
+    """The least power of two that is not below `count`: few functions are compiled whatever numbers are asked for."""
+    return 1 << (int(count) - 1).bit_length()
+
+
+def padded(x: np.ndarray, size: int) -> np.ndarray:
+    """`x` made `size` long by repeating its last entry, so that one compiled function serves the last chunk, too."""
+    missing = size - len(x)
+    return np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
+
+
 def repeated(function: Callable[[Tensor, Tensor], Tensor], value: Tensor, count: int) -> Tensor:
     """`value` after `value = function(i, value)` for i = 0, ..., count - 1; gradients pass, with XLA, too.
 

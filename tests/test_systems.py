@@ -35,7 +35,9 @@ def handful(name):
         ("td_vae", "td_vae.png", {"epochs": 1}),
         pytest.param("darla", "darla.png", {"epochs": 1}, marks=pytest.mark.long),
         pytest.param("series", "series.png", {"epochs": 1}, marks=pytest.mark.long),
-        pytest.param("tokenizer", "tokenizer.png", {"epochs": 1, "flow_epochs": 1}, marks=pytest.mark.long),
+        pytest.param(
+            "tokenizer", "tokenizer.png", {"epochs": 1, "flow_epochs": 1, "samples": 20}, marks=pytest.mark.long
+        ),
     ],
 )
 def test_a_script_runs_and_goes_on(script, picture, given, tmp_path, monkeypatch):

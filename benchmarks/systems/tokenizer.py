@@ -35,7 +35,7 @@ def features() -> keras.Model:
     return keras.Model(inputs, outputs)
 
 
-def run(out: Path, epochs: int = 12, flow_epochs: int = 60) -> dict:
+def run(out: Path, epochs: int = 12, flow_epochs: int = 60, samples: int = 2000) -> dict:
     """Trains both; returns numbers, and writes `tokenizer.png` into `out`.
 
     Its rows: images, their reconstructions, samples of N(0, I), samples of the flow.
@@ -60,9 +60,9 @@ def run(out: Path, epochs: int = 12, flow_epochs: int = 60) -> dict:
     vae.save(out / "autoencoder.keras")
 
     made = vae.reconstruct(test[:1000])
-    seen = vae.encode(test[:2000])
+    seen = vae.encode(test[:samples])
     seen = seen.reshape(len(seen), -1)
-    z, _ = sampler.draw(vae, 2000, seed=0)
+    z, _ = sampler.draw(vae, samples, seed=0)
     noise = np.random.default_rng(0).standard_normal(z.shape)
     rows = [test[:8], made[:8], vae.sample(8, seed=0), vae.sample(8, sampler=sampler, seed=0)]
     figure = kv.plotting.image_grid(np.clip(np.concatenate(rows), 0, 1), columns=8)
@@ -70,6 +70,6 @@ def run(out: Path, epochs: int = 12, flow_epochs: int = 60) -> dict:
     return {
         "PSNR of reconstructions, dB": float(kv.metrics.psnr(test[:1000], made).mean()),
         "SSIM of reconstructions": float(kv.metrics.ssim(test[:300], made[:300]).mean()),
-        "Fréchet distance of latents, N(0, I)": kv.metrics.frechet_distance(noise.reshape(2000, -1), seen),
-        "Fréchet distance of latents, flow": kv.metrics.frechet_distance(z.reshape(2000, -1), seen),
+        "Fréchet distance of latents, N(0, I)": kv.metrics.frechet_distance(noise.reshape(samples, -1), seen),
+        "Fréchet distance of latents, flow": kv.metrics.frechet_distance(z.reshape(samples, -1), seen),
     }

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import backend
+from keras_vae.backend import padded, power_of_two
 
 
 class Functions:
@@ -48,14 +49,3 @@ class Functions:
         compiled = self(function, **sizes)
         chunks = [compiled(*(padded(a[start : start + size], size) for a in arrays)) for start in starts]
         return np.concatenate([ops.convert_to_numpy(c) for c in chunks])[:count]
-
-
-def power_of_two(count: int) -> int:
-    """The least power of two that is not below `count`: few functions are compiled whatever numbers are asked for."""
-    return 1 << (int(count) - 1).bit_length()
-
-
-def padded(x: np.ndarray, size: int) -> np.ndarray:
-    """`x` made `size` long by repeating its last entry, so that one compiled function serves the last chunk, too."""
-    missing = size - len(x)
-    return np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x

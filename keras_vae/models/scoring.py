@@ -8,10 +8,9 @@ import numpy as np
 from keras import ops
 
 from keras_vae import backend
-from keras_vae.backend import Tensor
+from keras_vae.backend import Tensor, padded
 from keras_vae.inference import joined
 from keras_vae.models import shapes
-from keras_vae.models.functions import padded
 from keras_vae.models.streams import over_streams
 from keras_vae.names import check_whole, one_of
 from keras_vae.training import checks

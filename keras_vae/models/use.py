@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import backend
-from keras_vae.models.functions import padded, power_of_two
+from keras_vae.backend import padded, power_of_two
 from keras_vae.models.scale import LatentScale
 from keras_vae.models.streams import over_streams
 from keras_vae.names import check_number, check_whole

@@ -113,7 +113,7 @@ class FlowMatching(Sampler, keras.Model):
         step = 1.0 / self.steps
 
         def go(i, z):
-            t = ops.broadcast_to(ops.cast(i, "float32") * step, (z.shape[0],))
+            t = ops.broadcast_to(ops.cast(i, "float32") * step, (ops.shape(z)[0],))
             halfway = z + 0.5 * step * self.velocity(z, t, *y)
             return z + step * self.velocity(halfway, t + 0.5 * step, *y)
 
@@ -135,13 +135,11 @@ class FlowMatching(Sampler, keras.Model):
         noise = np.random.default_rng(seed).standard_normal((n, *self.latent_shape), dtype="float32")
         if self._end is None:
             self._end = backend.compiled(self, self._follow)
-        ends = []
-        for start in range(0, n, _CHUNK):
-            arrays = [a[start : start + _CHUNK] for a in (noise, *asked)]
-            missing = _CHUNK - len(arrays[0])
-            padded = [np.pad(a, [(0, missing), *[(0, 0)] * (a.ndim - 1)]) for a in arrays]
-            ends.append(ops.convert_to_numpy(self._end(*padded))[: len(arrays[0])])
-        return np.concatenate(ends), y
+        size = min(_CHUNK, backend.power_of_two(n))
+        batches = (
+            [backend.padded(a[start : start + size], size) for a in (noise, *asked)] for start in range(0, n, size)
+        )
+        return np.concatenate([ops.convert_to_numpy(self._end(*batch)) for batch in batches])[:n], y
 
 
 def _along(value, z):
