@@ -46,6 +46,11 @@ def judge(out: Path, train: kv.data.Split, epochs: int) -> tuple[keras.Model, fl
     return keras.Model(network.inputs, network.get_layer("features").output), accuracy
 
 
+def in_unit(vae: kv.VAE, images: np.ndarray) -> np.ndarray:
+    """Images that a model made, between 0 and 1."""
+    return np.clip(images / (255 if vae.likelihood.data == "8-bit levels" else 1), 0, 1)
+
+
 def sharpness(images: np.ndarray) -> float:
     """The root mean square of the Laplacian of grey levels."""
     grey = images.mean(axis=-1)
@@ -75,7 +80,7 @@ def main() -> None:
     for name in options.models:
         vae, _ = recorder.trained(name)
         x = kv.data.convert(data.test.images[:SAMPLES], vae.likelihood.data)
-        row(name, *(np.clip(images, 0, 1) for images in (vae.sample(SAMPLES, seed=0), vae.reconstruct(x))))
+        row(name, *(in_unit(vae, images) for images in (vae.sample(SAMPLES, seed=0), vae.reconstruct(x))))
     photographs = (data.train.images[:SAMPLES] / 255).astype("float32")
     row("photographs", photographs, photographs)
 

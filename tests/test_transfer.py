@@ -11,6 +11,7 @@ from keras_vae.models.transfer import take_weights
 from keras_vae.runs import pictures, recorder
 from keras_vae.runs import run as experiment
 from keras_vae.runs.plan import plan
+from keras_vae.runs.recipe import UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +84,12 @@ def test_a_part_that_is_frozen_keeps_its_weights(first, tmp_path):
         assert all(same) if piece != "decoder" else not any(same), piece
         # Whoever goes on trains all of it.
         assert getattr(second, piece).trainable
+
+
+def test_an_untrained_network_is_not_frozen(first, tmp_path):
+    other = SHORT | {"network": "mlp:widths=[8]"}
+    with pytest.raises(UsageError, match=r"encoder is to stay.*--freeze encoder"):
+        experiment.run("digits", tmp_path / "second", start=str(first[0]), freeze="encoder", verbose=False, **other)
 
 
 def test_nothing_that_fits_is_an_error():

@@ -56,11 +56,13 @@ def run(out: Path, epochs: int = 15, beta: float = 4.0) -> dict:
     denoising = train(x, epochs, out / "denoising", **parts)
     inputs = keras.Input(SHAPE)
     in_features = kv.likelihoods.Perceptual(keras.Model(inputs, denoising.encoder(inputs)))
-    objective = f"elbo:beta={beta}"
+    # The same weight of the KL for each number that is scored, of which there are fewer in features.
+    share = denoising.encoder.output_shape[-1] / x[0].size
+    objectives = {"pixels": f"elbo:beta={beta}", "features": f"elbo:beta={beta * share}"}
     models = {
         "denoising": denoising,
-        "beta-VAE": train(x, epochs, out / "pixels", likelihood="normal:learned", objective=objective),
-        "darla": train(x, epochs, out / "features", likelihood=in_features, objective=objective),
+        "beta-VAE": train(x, epochs, out / "pixels", likelihood="normal:learned", objective=objectives["pixels"]),
+        "darla": train(x, epochs, out / "features", likelihood=in_features, objective=objectives["features"]),
     }
     results = {}
     for name, vae in models.items():

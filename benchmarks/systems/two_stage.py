@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from faces import REFERENCE, SAMPLES, judge
+from faces import REFERENCE, SAMPLES, in_unit, judge
 
 import keras_vae as kv
 import zoo
@@ -30,7 +30,7 @@ def run(out: Path, epochs: int = 60) -> dict:
     numbers, rows = {}, []
 
     def measure(name):
-        images = np.clip(vae.sample(SAMPLES, seed=0), 0, 1)
+        images = in_unit(vae, vae.sample(SAMPLES, seed=0))
         distance = kv.metrics.frechet_distance(network.predict(images, verbose=0), real)
         numbers[f"distance of samples of {name}"] = distance
         rows.append(images[:10])

@@ -133,6 +133,7 @@ class Composed(LatentVariableModel):
         prior: Prior | str = "mixture:components=10",
         y: Any = None,
         seed: int | None = None,
+        verbose: int = 0,
         **training: int | float,
     ) -> Prior:
         """Fits a prior to draws z ~ q(z|x), all else staying as it is, and makes it the model's.
@@ -148,7 +149,8 @@ class Composed(LatentVariableModel):
             y: (N, *label_shape), where the model is conditional; the prior is the same for all labels. Where it is not,
                 and the prior is one of classes, "m2": whole numbers, (N,), -1 where they are not known.
             seed: int; None: another one at each call.
-            **training: epochs, batch_size and learning_rate of a prior whose weights are trained.
+            verbose: 1 shows the epochs of a prior whose weights are trained.
+            **training: epochs, batch_size and learning_rate of such a prior.
 
         Returns:
             The prior. A tenth of the draws, at most 1,000, is left out of the fit. Where the former prior is denser at
@@ -192,7 +194,7 @@ class Composed(LatentVariableModel):
         encode = self._encode_pseudo_inputs
         codes = fitting.Codes(z, points, self.image_shape, encode, seed, support, self.codes, labels)
         codes, held = codes.split()
-        fitted = fitting.fit(prior, codes, **training)
+        fitted = fitting.fit(prior, codes, verbose, **training)
         fitting.warn_if_worse(fitted, former, held)
         self._set_top(fitted)
         if not self.codes:

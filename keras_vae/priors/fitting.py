@@ -117,14 +117,15 @@ def chosen(
     return prior
 
 
-def fit(prior: Prior | names.Spec | str, codes: Codes, **training: int | float) -> Prior:
+def fit(prior: Prior | names.Spec | str, codes: Codes, verbose: int = 0, **training: int | float) -> Prior:
     """A prior that is fitted to latents.
 
     Args:
         prior: "mixture:components=10" or "normal", in closed form; or a prior, or the spec of one, that has weights to
             train.
         codes: the latents.
-        **training: of a prior that is trained, see `by_gradient`.
+        verbose: 1 shows the epochs of a prior that is trained.
+        **training: of such a prior, see `by_gradient`.
 
     Returns:
         A built prior.
@@ -145,11 +146,16 @@ def fit(prior: Prior | names.Spec | str, codes: Codes, **training: int | float) 
         return names.make("fitted_prior", prior, codes)
     if not prior.built:
         prior.build(codes.input_shape)
-    return by_gradient(prior, codes, **training)
+    return by_gradient(prior, codes, verbose=verbose, **training)
 
 
 def by_gradient(
-    prior: Prior, codes: Codes, epochs: int = 20, batch_size: int = 256, learning_rate: float = 1e-3
+    prior: Prior,
+    codes: Codes,
+    epochs: int = 20,
+    batch_size: int = 256,
+    learning_rate: float = 1e-3,
+    verbose: int = 0,
 ) -> Prior:
     """Trains a prior by Adam on the mean of -log p(z), all else of the model staying as it is.
 
@@ -159,6 +165,7 @@ def by_gradient(
         epochs: passes over them.
         batch_size: how many at a time.
         learning_rate: of Adam, along half a cosine to 0.
+        verbose: 1 shows the epochs, and the loss, in nats.
     """
     check_whole(epochs=epochs, batch_size=batch_size)
     check_number(zero=False, learning_rate=learning_rate)
@@ -177,13 +184,17 @@ def by_gradient(
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
     density.compile(keras.optimizers.Adam(schedule), loss=_negative)
     rng = np.random.default_rng(codes.seed)
+    progress = keras.utils.Progbar(epochs, verbose=verbose, stateful_metrics=["loss"], unit_name="epoch")
     for _ in range(epochs):
+        density.reset_metrics()
         for batch in rng.permutation(len(index))[: steps * batch_size].reshape(steps, batch_size):
-            density.train_on_batch(
+            loss = density.train_on_batch(
                 [each[index[batch]] for each in given],
                 np.zeros(batch_size, "float32"),
                 sample_weight=None if weights is None else weights[batch],
             )
+        # The mean over the epoch.
+        progress.add(1, [("loss", float(loss))])
     return prior
 
 

@@ -76,7 +76,7 @@ def fit(
             grids[grid] = f"Samples with the former prior, {former}, seed {recipe.seed}"
         training = {"epochs": epochs, "learning_rate": learning_rate}
         training = {name: value for name, value in training.items() if value is not None}
-        fitted = vae.fit_prior(x, spec, y, seed=seed, **training)
+        fitted = vae.fit_prior(x, spec, y, seed=seed, verbose=int(verbose), **training)
         after = evaluation.evaluate(vae, recipe, test, images, verbose)
         shown = pictures.write(vae, folder, test, images.test.labels, recipe.seed, known["attributes"])
         # The grids beside each other; then what the fit has not changed.

@@ -28,6 +28,7 @@ from keras_vae.runs.costs import Costs, Extent, is_cut
 from keras_vae.runs.imports import import_parts
 from keras_vae.runs.machines import Machines
 from keras_vae.runs.plan import plan
+from keras_vae.runs.recipe import UsageError
 from keras_vae.training import averages
 from keras_vae.training.stream import evenly
 
@@ -155,7 +156,7 @@ def _run(recipe, out, about, ends, verbose, command, preset, together):
         record = recording.load(vae, out, train.steps)
         together.check_together(vae.steps)
         if recipe.start is not None and not vae.steps:
-            about = {**about, "epochs_before": _start(vae, recipe.start, verbose)}
+            about = {**about, "epochs_before": _start(vae, recipe, verbose)}
         described = data.described(recipe, vae.likelihood, images)
         config = directory.begin(out, recipe, about, described)
         averaged = recipe.ema is not None
@@ -259,10 +260,16 @@ def _validated(history, epoch):
     return {name.removeprefix("val_"): float(f"{value:.6g}") for name, value in values.items()}
 
 
-def _start(vae, name, verbose):
+def _start(vae, recipe, verbose):
     """Puts weights that are there into a new model; returns how many epochs they had."""
+    name, frozen = recipe.start, recipe.freeze
     source, epochs = recording.trained(name)
     kept = take_weights(vae, source)
+    if frozen and sum(path.startswith(f"{frozen}: ") for path in kept) == len(getattr(vae, frozen).variables):
+        raise UsageError(
+            f"The {frozen} is to stay as it is, and none of these weights fits it, so that it would stay untrained: "
+            f"take weights of the same network. Received: --from {name} --freeze {frozen}"
+        )
     if verbose:
         print(f"The training begins with the weights of {name}, {epochs} epochs. New: {', '.join(kept) or 'none'}.")
     return epochs
