@@ -175,6 +175,8 @@ def test_evaluate_agrees_and_finds_what_differs(trained, tmp_path, capsys):
     assert cli.main(["evaluate", str(copy), "--write"]) == 1
     assert "differs" not in run(capsys, "evaluate", copy).split("metric")[-1]
     assert run(capsys, "card", copy) == (copy / presets.CARD).read_text()
+    # It was trained as before.
+    assert presets.read(copy)[1]["command"] == presets.read(trained)[1]["command"] != ""
     kv.VAE.from_preset(copy)
 
 

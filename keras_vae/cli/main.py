@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command == "train":
         return _train(options, argv, started)
     with _one_line_errors() as failure:
-        if command in ("evaluate", "export", "fit-prior", "round"):
+        if command in ("export", "fit-prior", "round"):
             options["command"] = shlex.join(["keras-vae", *argv])
         imports = options.pop("imports", ())
         _check(command, options, imports)

@@ -27,7 +27,6 @@ def evaluate(
     eval_samples: int | None,
     write: bool,
     as_json: bool,
-    command: str,
 ) -> bool:
     """Measures a model again, or each, prints where results.json differs, and returns whether it does.
 
@@ -47,7 +46,7 @@ def evaluate(
         if not as_json:
             _show(compared[entry])
         if write:
-            presets.update_results(directory, measured | {"command": command})
+            presets.update_results(directory, measured)
     if as_json:
         print(files.json_text(compared if every else compared[name]))
     return any(row["verdict"].startswith("differs") for rows in compared.values() for row in rows)
