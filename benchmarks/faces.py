@@ -17,7 +17,7 @@ import numpy as np
 
 import keras_vae as kv
 from keras_vae import files
-from keras_vae.runs import recorder
+from keras_vae.runs import evaluation, recorder
 
 SAMPLES, REFERENCE = 1000, 2500
 
@@ -48,7 +48,7 @@ def judge(out: Path, train: kv.data.Split, epochs: int) -> tuple[keras.Model, fl
 
 def in_unit(vae: kv.VAE, images: np.ndarray) -> np.ndarray:
     """Images that a model made, between 0 and 1."""
-    return np.clip(images / (255 if vae.likelihood.data == "8-bit levels" else 1), 0, 1)
+    return np.clip(images / evaluation.scale(vae), 0, 1)
 
 
 def sharpness(images: np.ndarray) -> float:

@@ -324,13 +324,25 @@ def test_a_second_stage_of_classes_trains_on_labels_and_without():
         np.array(prior.distribution().posterior_marginal(z[:2]).probs_parameter())[1], np.exp(log_q), rtol=1e-5
     )
     labels = np.repeat([-1, 0, 2], 10_000)
-    bounds = np.array(
-        prior.training_distribution(keras.ops.convert_to_tensor(labels, "int32")).log_prob(z), "float64"
-    ).reshape(3, -1)
+    known = keras.ops.convert_to_tensor(labels, "int32")
+    bounds = np.array(prior.training_distribution().labelled_log_prob(z, known, 0.0), "float64").reshape(3, -1)
     for bound, expected in zip(bounds, [np.sum(np.exp(log_q) * (joint - log_q)), joint[0], joint[2]], strict=True):
         assert abs(bound.mean() - expected) < 5 * bound.std() / 100
     unlabelled = np.array(prior.training_distribution().log_prob(z), "float64")
     assert abs(unlabelled.mean() - bounds[0].mean()) < 5 * unlabelled.std() / 100
+    classified = np.array(prior.training_distribution().labelled_log_prob(z, known, 7.0), "float64").reshape(3, -1)
+    for bound, without, gain in zip(classified, bounds, (0, 7 * log_q[0], 7 * log_q[2]), strict=True):
+        assert abs(bound.mean() - without.mean() - gain) < 5 * (bound.std() + without.std()) / 100
+
+
+def test_classes_of_latents_are_not_the_labels_of_a_conditional_model():
+    x, y = TRAIN[:20], keras.utils.to_categorical(labels()[:20], 10)
+    vae = kv.VAE(*conditional_mlp((8, 8, 1), 3), posterior="diagonal_normal", prior="m2:widths=[8],samples=2", seed=0)
+    vae.compile(keras.optimizers.Adam(1e-3))
+    for batch_size in (5, 10):
+        history = vae.fit(x, y, batch_size=batch_size, verbose=0).history
+        assert np.isfinite(history["loss"]).all()
+    assert vae.classify(x[:2], y[:2]).shape == (2, 10)
 
 
 def test_few_labels_name_the_classes_of_latents():

@@ -92,6 +92,18 @@ def test_an_untrained_network_is_not_frozen(first, tmp_path):
         experiment.run("digits", tmp_path / "second", start=str(first[0]), freeze="encoder", verbose=False, **other)
 
 
+def test_a_network_without_weights_is_frozen(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "_export", lambda *_: None)
+    linear = SHORT | {"network": "linear", "epochs": 1}
+    experiment.run("digits", tmp_path / "first", verbose=False, **linear)
+    experiment.run(
+        "digits", tmp_path / "second", start=str(tmp_path / "first"), freeze="encoder", verbose=False, **linear
+    )
+    first, second = (keras.saving.load_model(tmp_path / run / "model.keras") for run in ("first", "second"))
+    for before, after in zip(first.posterior.weights, second.posterior.weights, strict=True):
+        np.testing.assert_array_equal(np.array(before), np.array(after))
+
+
 def test_nothing_that_fits_is_an_error():
     with pytest.raises(ValueError, match="None of these weights fits"):
         take_weights(made(widths=(5, 4)), kv.VAE(*kv.networks.conv((8, 8, 1), 2, widths=(4,))))

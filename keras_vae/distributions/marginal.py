@@ -95,7 +95,7 @@ class ClassMarginal(_Explained):
     """p(z) of a class c and a style u, the sum over classes of p(c) p(z|c), each p(z|c) a `Marginal`; p(c) is uniform.
 
     Given noise, log p(z) is the log of that sum. Given a seed in its place, it is the bound that q(c|z) makes of it,
-    sum_c q(c|z) (log p(z, c) - log q(c|z)), and log p(z, c) itself for a class that is known.
+    sum_c q(c|z) (log p(z, c) - log q(c|z)).
 
     Args:
         prior: p(u), event (E,).
@@ -105,7 +105,6 @@ class ClassMarginal(_Explained):
         classes: C.
         shape: of an event z, D units in all.
         noise, seed: as of a `Marginal`.
-        known: (N,), the class of each z whose density is asked for, or -1; with a seed alone.
         name: name of the distribution.
 
     Reference: Kingma, Rezende, Mohamed and Welling 2014 (arXiv 1406.5298), equations 6 and 7.
@@ -121,13 +120,12 @@ class ClassMarginal(_Explained):
         shape: tuple[int, ...],
         noise: np.ndarray | None = None,
         seed: Tensor | None = None,
-        known: Tensor | None = None,
         name: str = "ClassMarginal",
     ):
         parameters = dict(locals())
         self._prior, self._encode, self._decode, self._classify = prior, encode, decode, classify
         self._classes, self._shape = classes, tuple(shape)
-        self._noise, self._seed, self._known = noise, seed, known
+        self._noise, self._seed = noise, seed
         super().__init__(parameters, prior.dtype, reparameterized=True)
 
     @classmethod
@@ -139,9 +137,34 @@ class ClassMarginal(_Explained):
         z, lead = self._flat(z)
         return tfd.Categorical(logits=ops.reshape(self._classify(z), (*lead, self._classes)))
 
+    def labelled_log_prob(self, z: Tensor, known: Tensor, alpha: float) -> Tensor:
+        """Of z whose class is known log p(z, c) + alpha log q(c|z), of others the bound; given a seed. (N,) nats.
+
+        Args:
+            z: (N, *shape).
+            known: (N,), whole numbers: the class of each, or -1.
+            alpha: weight of the classifier.
+
+        Reference: Kingma, Rezende, Mohamed and Welling 2014 (arXiv 1406.5298), equation 9.
+        """
+        z, _ = self._flat(z)
+        joint, log_q = self._joint(z), self._log_q(z)
+        own = ops.one_hot(ops.maximum(known, 0), self._classes, dtype="float32")
+        labelled = ops.sum(own * (joint + alpha * log_q), axis=-1)
+        return ops.where(known >= 0, labelled, _bound(joint, log_q))
+
     def _log_prob(self, z):
         """Nats."""
         z, lead = self._flat(z)
+        joint = self._joint(z)
+        found = ops.logsumexp(joint, axis=-1) if self._seed is None else _bound(joint, self._log_q(z))
+        return ops.reshape(found, lead)
+
+    def _log_q(self, z):
+        return ops.log_softmax(self._classify(z), axis=-1)
+
+    def _joint(self, z):
+        """log p(z, c) of vectors, (N, C)."""
         # Each z in each class, class by class.
         c = ops.repeat(ops.eye(self._classes, dtype="float32"), ops.shape(z)[0], axis=0)
         marginal = Marginal(
@@ -153,15 +176,7 @@ class ClassMarginal(_Explained):
             self._seed,
         )
         joint = ops.reshape(marginal.log_prob(ops.tile(z, (self._classes, 1))), (self._classes, -1))
-        joint = ops.transpose(joint) - math.log(self._classes)
-        if self._seed is None:
-            return ops.reshape(ops.logsumexp(joint, axis=-1), lead)
-        log_q = ops.log_softmax(self._classify(z), axis=-1)
-        bound = ops.sum(ops.exp(log_q) * (joint - log_q), axis=-1)
-        if self._known is not None:
-            own = ops.sum(joint * ops.one_hot(ops.maximum(self._known, 0), self._classes, dtype="float32"), axis=-1)
-            bound = ops.where(self._known >= 0, own, bound)
-        return ops.reshape(bound, lead)
+        return ops.transpose(joint) - math.log(self._classes)
 
     def _sample_n(self, n, seed=None):
         first, second, third = tfp.random.split_seed(seed, n=3, salt="class_marginal")
@@ -169,3 +184,8 @@ class ClassMarginal(_Explained):
         c = ops.one_hot(drawn, self._classes, dtype="float32")
         z = self._decode(self._prior.sample(n, seed=second), c).sample(seed=third)
         return ops.reshape(z, (-1, *self._shape))
+
+
+def _bound(joint, log_q):
+    """sum_c q(c|z) (log p(z, c) - log q(c|z)), (N,)."""
+    return ops.sum(ops.exp(log_q) * (joint - log_q), axis=-1)

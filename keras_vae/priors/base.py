@@ -16,14 +16,12 @@ class Prior(LatentPart):
         label_shape: shape of one example's label, of conditional priors p(z|y); None: the prior takes none.
         uses_encoder: whether the prior is made of the model's encoder, by `encode`.
         classes: how many classes the prior learns to tell apart, by labels of few latents as a rule; None: none.
-        alpha: of such a prior: weight of the mean of -log q(class|z) over latents whose class is known.
     """
 
     role = "prior"
     label_shape: tuple[int, ...] | None = None
     uses_encoder: bool = False
     classes: int | None = None
-    alpha: float = 0.0
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         """Makes the weights, if there are any.

@@ -224,16 +224,12 @@ class _Density(keras.Model):
         self.prior, self._encode = prior, codes.encode
         if codes.labels is not None:
             # The mean over known classes, in a mean over all latents.
-            self._known_weight = prior.alpha * len(codes.labels) / max(1, (codes.labels >= 0).sum())
+            self._alpha = prior.alpha * len(codes.labels) / max(1, (codes.labels >= 0).sum())
 
     def call(self, inputs):
         z, *labels = inputs
-        distribution = self.prior.training_distribution(*labels, encode=self._encode)
-        log_prob = distribution.log_prob(z)
-        for known in labels:
-            log_q = distribution.posterior_marginal(z).log_prob(keras.ops.maximum(known, 0))
-            log_prob += self._known_weight * keras.ops.where(known >= 0, log_q, 0.0)
-        return log_prob
+        distribution = self.prior.training_distribution(encode=self._encode)
+        return distribution.labelled_log_prob(z, *labels, self._alpha) if labels else distribution.log_prob(z)
 
 
 def _negative(_, log_prob):

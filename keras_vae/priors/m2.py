@@ -1,11 +1,9 @@
 """A second model on the latents, whose examples have classes, as the prior."""
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 from keras import ops
 
-from keras_vae.backend import Tensor, noise_seed, tfd
 from keras_vae.distributions import ClassMarginal
 from keras_vae.names import check_number, check_whole, plain
 from keras_vae.parts import register
@@ -22,7 +20,8 @@ class M2(TwoStage):
     E_q(z|x)[q(c|z)].
 
     log p(z) is an estimate, the log of a sum over all classes, of each by `samples` draws of u, as of `TwoStage`. In
-    training it is the bound of a draw for each class: -U(z) where the class is not known, and -L(z, c) where it is.
+    training it is the bound of a draw for each class, -U(z); in `fit_prior`, -L(z, c) where the class is known. Labels
+    that a conditional model has are none of these classes.
 
     Args:
         size: D, number of latent units, or the shape (h, w, c) of a spatial latent, whose units it takes as one vector.
@@ -60,16 +59,7 @@ class M2(TwoStage):
         self.decoder = network(self.second_size + self.classes, self.widths, units, "decoder")
         self.classifier = network(units, self.widths, self.classes, "classifier")
 
-    def training_distribution(
-        self,
-        y: Tensor | None = None,
-        temperature: float | Tensor = 1.0,
-        encode: Callable[[Tensor], tfd.Distribution] | None = None,
-    ) -> tfd.Distribution:
-        """As of any prior; y are the classes, (B,), of the latents (B, *D) whose density is asked for, or -1."""
-        return self._density(temperature, seed=noise_seed(self.seed_generator), known=y)
-
-    def _density(self, temperature, **given):
+    def _density(self, temperature, **noise):
         def q(z, c):
             loc, raw = ops.split(self.encoder(ops.concatenate([z, c], axis=-1)), 2, axis=-1)
             return normal(loc, exp(raw))
@@ -78,4 +68,4 @@ class M2(TwoStage):
             c = ops.broadcast_to(c, (*ops.shape(u)[:-1], self.classes))
             return self._of_second(ops.concatenate([u, c], axis=-1), temperature)
 
-        return ClassMarginal(self._style(temperature), q, p, self.classifier, self.classes, self.event_shape, **given)
+        return ClassMarginal(self._style(temperature), q, p, self.classifier, self.classes, self.event_shape, **noise)

@@ -116,7 +116,7 @@ def evaluate(
     if recipe.missing and not images.raw:
         whole = data.seen(evenly(extent.images, images.test.images), vae.likelihood, images)
         filled = vae.impute(chosen, samples=extent.samples, y=given[0], seed=recipe.seed)
-        errors = np.divide(filled - whole, _scale(vae), dtype="float32")[np.isnan(chosen)]
+        errors = np.divide(filled - whole, scale(vae), dtype="float32")[np.isnan(chosen)]
         results["imputation_rmse"] = {
             "value": float(np.sqrt(np.mean(errors**2))),
             **many,
@@ -201,7 +201,7 @@ def reconstruction_quality(
 
 def _quality(vae, x, y):
     made = vae.reconstruct(x, y, batch_size=EVALUATION_BATCH)
-    x, made = (np.divide(a, _scale(vae), dtype="float32") for a in (x, made))
+    x, made = (np.divide(a, scale(vae), dtype="float32") for a in (x, made))
     # Means may be anywhere. What is as far off as twice the range counts so: no training ends without its numbers.
     pair = x, np.clip(made, -1.0, 2.0)
     measured = {"squared_error": metrics.squared_error(*pair)}
@@ -212,7 +212,8 @@ def _quality(vae, x, y):
     return measured
 
 
-def _scale(vae):
+def scale(vae: LatentVariableModel) -> int:
+    """What the images of a model are divided by to lie between 0 and 1."""
     return 255 if vae.likelihood.data == "8-bit levels" else 1
 
 

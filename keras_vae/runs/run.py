@@ -265,7 +265,9 @@ def _start(vae, recipe, verbose):
     name, frozen = recipe.start, recipe.freeze
     source, epochs = recording.trained(name)
     kept = take_weights(vae, source)
-    if frozen and sum(path.startswith(f"{frozen}: ") for path in kept) == len(getattr(vae, frozen).variables):
+    new = [path for path in kept if path.startswith(f"{frozen}: ")]
+    # A network without weights is frozen as it is.
+    if new and len(new) == len(getattr(vae, frozen).variables):
         raise UsageError(
             f"The {frozen} is to stay as it is, and none of these weights fits it, so that it would stay untrained: "
             f"take weights of the same network. Received: --from {name} --freeze {frozen}"
