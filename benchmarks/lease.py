@@ -43,6 +43,19 @@ def recipe_of(name: str, given: list[str]) -> Any:
     return dataclasses.replace(recipe, **fields)
 
 
+def built(recipe: Any, images: Any, steps: int) -> tuple[Any, dict]:
+    """The model of a recipe, with the weights that it starts with, and what is said of these."""
+    from keras_vae.models.transfer import take_weights
+    from keras_vae.runs import data, model, recorder
+
+    vae = model.build(recipe, images.image_shape, steps, data.mean_image(images))
+    if recipe.start is None:
+        return vae, {}
+    source, epochs = recorder.trained(recipe.start)
+    print(f"New beside {recipe.start}: {', '.join(take_weights(vae, source)) or 'none'}", flush=True)
+    return vae, {"epochs_before": epochs}
+
+
 class State(NamedTuple):
     """What a step takes and gives, as lists of arrays."""
 
@@ -67,7 +80,7 @@ class Lent:
         self.recipe, self.feed = recipe, feed
         self.steps = len(feed.x) // recipe.batch_size
         constant = dataclasses.replace(recipe, learning_rate_schedule="constant")
-        self.vae = model.build(constant, images.image_shape, self.steps, data.mean_image(images))
+        self.vae, _ = built(constant, images, self.steps)
         self.x = jax.device_put(np.asarray(feed.x))
         self.validation = jax.device_put(evaluated["validation"])
         self.state = self._state()
@@ -123,11 +136,6 @@ class Lent:
     def started(self, path: Path) -> tuple[State, list]:
         """The state at the weights that a training left there, with a new optimizer, and the lines of its epochs."""
         rows = _restored(path, self.vae, self.steps)["rows"]
-        optimizer = self.vae.optimizer
-        if optimizer.use_ema:
-            averages = optimizer._model_variables_moving_average
-            for average, variable in zip(averages, self.vae.trainable_variables, strict=True):
-                average.assign(variable)
         return self._state(), rows
 
     def _state(self):
@@ -194,11 +202,13 @@ def train(options: argparse.Namespace) -> None:
     total = options.ends - time.time() if options.ends else 60 * options.minutes
     seconds = 0.0
     # An epoch that would not end in time is not begun.
-    while time.monotonic() - begun + seconds < total:
+    while time.monotonic() - begun + seconds < total and len(rows) - before_it != options.epochs:
         before = time.monotonic()
-        share = (before - begun) / total
         # Of the middle of the epoch.
-        rate = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1, share + seconds / 2 / total)))
+        share = (before - begun + seconds / 2) / total
+        if options.epochs:
+            share = (len(rows) - before_it + 0.5) / options.epochs
+        rate = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1, share)))
         rate *= min(1, (len(rows) - before_it + 1) / 4) * 0.5**undone
         made_before = lent.steps_made(state)
         state = lent.epoch(state, lent.x, jax.random.fold_in(key, len(rows) + undone), np.float32(rate))
@@ -206,7 +216,8 @@ def train(options: argparse.Namespace) -> None:
         logs |= {f"val_{name}": value for name, value in lent.means(lent.score(state, lent.validation)).items()}
         seconds = time.monotonic() - before
         left_out = lent.steps - (lent.steps_made(state) - made_before)
-        value = logs[f"val_{recipe.keep}" if recipe.keep != "last" else "val_elbo"]
+        last_kept = recipe.keep == "last"
+        value = logs["val_elbo" if last_kept else f"val_{recipe.keep}"]
         fine = all(map(math.isfinite, logs.values())) and value > best[0] - abs(best[0])
         if left_out > lent.steps / 10 or not fine:
             undone += 1
@@ -216,9 +227,9 @@ def train(options: argparse.Namespace) -> None:
         good = jax.tree.map(jax.numpy.copy, state)
         told = {"seconds": round(seconds, 3), "learning_rate": rate, "steps_left_out": left_out}
         rows.append({"epoch": len(rows) + 1, **told, **logs})
-        if value > best[0]:
+        if last_kept or value > best[0]:
             best = value, [np.asarray(value) for value in lent.averages(state)]
-        last = time.monotonic() - begun + 2 * seconds >= total
+        last = time.monotonic() - begun + 2 * seconds >= total or len(rows) - before_it == options.epochs
         if last or time.monotonic() - saved > options.every:
             _save(lent, best[1], out, rows)
             saved = time.monotonic()
@@ -252,6 +263,10 @@ def _restored(path, vae, steps):
     with np.load(path / "weights.npz") as arrays:
         for variable, name in zip(vae.trainable_variables, arrays.files, strict=True):
             variable.assign(arrays[name])
+    if vae.optimizer.use_ema:
+        averages = vae.optimizer._model_variables_moving_average
+        for average, variable in zip(averages, vae.trainable_variables, strict=True):
+            average.assign(variable)
     vae.step.assign(len(record["rows"]) * steps)
     return record
 
@@ -266,13 +281,13 @@ def finish(options: argparse.Namespace) -> None:
     record = _recorded(lent)
     recipe = Recipe.of({**record["recipe"], "precision": options.precision})
     images, feed, _ = data.read(recipe, model.likelihood(recipe))
-    vae = model.build(recipe, images.image_shape, feed.steps, data.mean_image(images))
+    vae, before = built(recipe, images, feed.steps)
     _restored(lent, vae, feed.steps)
     directory.check_new(out)
     files.make_directory(out)
     rows = [{name: value for name, value in row.items() if name not in _TOLD} for row in record["rows"]]
     timings = [{"epoch": row["epoch"], "seconds": row["seconds"]} for row in record["rows"]]
-    about = json.loads((Path(options.recipe) / "config.json").read_text(encoding="utf-8"))["about"]
+    about = json.loads((Path(options.recipe) / "config.json").read_text(encoding="utf-8"))["about"] | before
     config = directory.begin(out, recipe, about, data.described(recipe, vae.likelihood, images))
     kept = recorder.Recorder(out, {"history": rows, "timings": timings}, config, feed.steps, recipe.keep, True)
     kept.set_model(vae)
@@ -319,6 +334,7 @@ def main() -> None:
             command.add_argument("--out", required=True)
         if run is train:
             command.add_argument("--minutes", type=float, default=5.0)
+            command.add_argument("--epochs", type=int, help="at most; the learning rate then falls with them")
             command.add_argument("--start", help="what an earlier training left: its weights, a new optimizer")
             command.add_argument("--ends", type=float, default=0.0, help="when it is over instead, time.time()")
             command.add_argument("--every", type=float, default=45.0, help="seconds between two saves")

@@ -135,7 +135,8 @@ class Inference:
             each; it changes no state either.
         features: the decoder's output, (K, B, *F).
         observe: features -> p(x|z).
-        picture: p(x|z) or x -> images, (K, B, *X) or (B, *X), in the units in which networks see them.
+        picture: p(x|z) or x, and unit=False -> images, (K, B, *X) or (B, *X), in the units in which networks see them;
+            with unit=True 8-bit levels are between 0 and 1.
         decoder_weights: variables of what makes p(x|z) of z; empty where the model does not say.
         seed: integer tensor, (2,), for noise of the objective's own.
         training: whether layers such as dropout are in training mode.
@@ -154,7 +155,7 @@ class Inference:
     densities: Callable[[Tensor, bool], tuple[Tensor, Tensor]] | None = None
     features: Tensor | None = None
     observe: Callable[[Tensor], tfd.Distribution] | None = None
-    picture: Callable[[tfd.Distribution | Tensor], Tensor] | None = None
+    picture: Callable[..., Tensor] | None = None
     decoder_weights: tuple[keras.Variable, ...] = ()
     seed: Tensor | None = None
     training: bool = False

@@ -508,7 +508,7 @@ def of_images(loc, decoder):
         decode=decode,
         features=features,
         observe=lambda features: normal(features, 1.0),
-        picture=lambda shown: shown if ops.is_tensor(shown) else shown.mean(),
+        picture=lambda shown, unit=False: shown if ops.is_tensor(shown) else shown.mean(),
     )
 
 
@@ -609,6 +609,25 @@ def test_a_distance_in_features_joins_the_likelihood():
     assert np.abs(gradients[0] - gradients[1]).max() > 0.01
     with pytest.raises(ValueError, match=r"`perceptual` weighs a distance in `features`"):
         kv.objectives.VAEGAN(perceptual=1.0)
+
+
+def test_features_see_levels_between_0_and_1():
+    image = keras.Input((4, 4, 3))
+    objective = kv.objectives.VAEGAN(
+        features=keras.Model(image, keras.layers.Identity()(image)),
+        reconstruction="likelihood",
+        perceptual=1000.0,
+        from_prior=False,
+        widths=(4,),
+    )
+    networks = kv.networks.mlp((4, 4, 3), 2, widths=(8,))
+    vae = kv.VAE(*networks, likelihood="discretized_logistic", objective=objective, seed=0)
+    x = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), dtype="uint8")
+    inference = vae.infer(x, training=False)
+    made = np.array(vae.likelihood.image(inference.likelihood))[0]
+    expected = 1000 * (((made - x) / 255) ** 2).mean(axis=(1, 2, 3))
+    found = np.array(objective.terms(inference)["reconstruction_loss"]) + np.array(inference.log_likelihood)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="minutes of compilation; reloading is checked of all")

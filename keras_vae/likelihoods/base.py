@@ -105,6 +105,10 @@ class Likelihood(Part):
         """`x` as the encoder sees it: float32, of moderate size."""
         return ops.cast(x, "float32")
 
+    def unit_input(self, x: Tensor) -> Tensor:
+        """`x` as networks see it that were trained on photographs of values in [0, 1], where x has levels."""
+        return self.network_input(x)
+
     def distribution(self, features: Tensor, x: Tensor | None = None, training: bool = False) -> tfd.Distribution:
         """p(x|z).
 

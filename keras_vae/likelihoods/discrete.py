@@ -22,6 +22,9 @@ class _Levels(Likelihood):
     def network_input(self, x: Tensor) -> Tensor:
         return ops.cast(x, "float32") / 127.5 - 1.0
 
+    def unit_input(self, x: Tensor) -> Tensor:
+        return ops.cast(x, "float32") / 255
+
 
 @register()
 class Categorical(_Levels):

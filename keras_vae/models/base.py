@@ -212,9 +212,9 @@ class LatentVariableModel(Use, Scoring, Imputation, Seen, Stored, Train, Renewed
             latents, _ = self.run(draws.AtMean(ops.shape(x)[0]), x, y, training=training)
             return ops.reshape(joined(latents)[0], (-1, sum(latent.size for latent in latents)))
 
-        def picture(shown):
+        def picture(shown, unit=False):
             shown = shown if ops.is_tensor(shown) else self.likelihood.image(distributions.whole(shown))
-            return self.likelihood.network_input(shown)
+            return self.likelihood.unit_input(shown) if unit else self.likelihood.network_input(shown)
 
         return Inference(
             x,

@@ -76,7 +76,8 @@ class VAEGAN(Objective):
     `beta * KL + R + weight * G`, and the discriminator's own loss. R is the reconstruction: half the squared distance
     of x from its reconstruction in the features of the discriminator, or `-E_q[log p(x|z)]`. G is small where the
     discriminator takes reconstructions and samples for real; its gradients reach the decoder, those of the
-    discriminator's loss nothing else. Images are those that networks see, of p(x|z) the mean.
+    discriminator's loss nothing else. Images are those that networks see, of p(x|z) the mean; `features` see
+    8-bit levels between 0 and 1.
 
     With `reconstruction="likelihood", game="hinge", spectral_norm=True, balanced=True` and the `features` of a trained
     network it is a projected GAN beside a likelihood. What the discriminator learns is saved with the model: training
@@ -166,7 +167,7 @@ class VAEGAN(Objective):
     def terms(self, inference: Inference) -> dict[str, Tensor]:
         latent = self.one_latent(inference, codes=True)
         real, rebuilt = (
-            self._shown(inference.picture(inference.x)[None]),
+            self._shown(self._picture(inference, inference.x)[None]),
             self._rebuilt(inference.likelihood, inference),
         )
         made = self._made(latent, rebuilt, inference)
@@ -181,6 +182,10 @@ class VAEGAN(Objective):
         values = (reconstruction, generator, own, weight)[: len(self.names)]
         return {"loss": loss, **dict(zip(self.names, values, strict=True))}
 
+    def _picture(self, inference, shown):
+        """Images of x or p(x|z); networks of features know them between 0 and 1."""
+        return inference.picture(shown, unit=self.features is not None)
+
     def _shown(self, images):
         """What is judged, a list of (n, B, ...): images (n, B, *X), or their features."""
         if self.features is None:
@@ -192,7 +197,7 @@ class VAEGAN(Objective):
     def _rebuilt(self, likelihood, inference):
         """The reconstructions, as they are judged; None where nothing asks for them."""
         asked = self.reconstruction == "features" or self.perceptual or self.teaches_encoder
-        return self._shown(inference.picture(likelihood)) if asked else None
+        return self._shown(self._picture(inference, likelihood)) if asked else None
 
     def _made(self, latent, rebuilt, inference):
         """What the game sees: a reconstruction, and an image of the prior."""
@@ -201,7 +206,7 @@ class VAEGAN(Objective):
         made = [_each(lambda value: value[:1], rebuilt)] if self.teaches_encoder else []
         if z:
             decoded = inference.decode(ops.stop_gradient(ops.concatenate(z, axis=0)))
-            made.append(self._shown(inference.picture(decoded)))
+            made.append(self._shown(self._picture(inference, decoded)))
         return [ops.concatenate(values, axis=0) for values in zip(*made, strict=True)] if len(made) > 1 else made[0]
 
     def _reconstruction(self, inference, likelihood, rebuilt, real):
@@ -242,7 +247,7 @@ class VAEGAN(Objective):
         def length(term):
             def mean(features):
                 likelihood = inference.observe(features)
-                return inference.batch_mean(term(likelihood, self._shown(inference.picture(likelihood))))
+                return inference.batch_mean(term(likelihood, self._shown(self._picture(inference, likelihood))))
 
             slope = tfp.math.value_and_gradient(mean, ops.stop_gradient(inference.features))[1]
             return ops.sqrt(ops.sum(ops.square(ops.cast(slope, "float32"))))
