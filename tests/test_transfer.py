@@ -86,10 +86,19 @@ def test_a_part_that_is_frozen_keeps_its_weights(first, tmp_path):
         assert getattr(second, piece).trainable
 
 
-def test_an_untrained_network_is_not_frozen(first, tmp_path):
-    other = SHORT | {"network": "mlp:widths=[8]"}
-    with pytest.raises(UsageError, match=r"encoder is to stay.*--freeze encoder"):
-        experiment.run("digits", tmp_path / "second", start=str(first[0]), freeze="encoder", verbose=False, **other)
+@pytest.mark.parametrize(
+    ("piece", "freeze", "other"),
+    [
+        ("encoder", "encoder", {"network": "mlp:widths=[8]"}),
+        ("posterior", "encoder", {"latent_size": 3}),
+        ("likelihood", "decoder", {"likelihood": "discretized_logistic"}),
+    ],
+)
+def test_what_is_untrained_is_not_frozen(first, tmp_path, piece, freeze, other):
+    with pytest.raises(UsageError, match=rf"{piece} is to stay.*--freeze {freeze}"):
+        experiment.run(
+            "digits", tmp_path / "second", start=str(first[0]), freeze=freeze, verbose=False, **SHORT | other
+        )
 
 
 def test_a_network_without_weights_is_frozen(tmp_path, monkeypatch):

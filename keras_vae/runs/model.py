@@ -164,7 +164,7 @@ def build(
         keras.config.set_dtype_policy(policy)
     if recipe.output_bias:
         vae.likelihood.start_at(mean)
-    for piece in _FROZEN.get(recipe.freeze, ()):
+    for piece in frozen(recipe):
         getattr(vae, piece).trainable = False
     kinds, averaging = _OPTIMIZERS, {}
     if recipe.ema is not None:
@@ -176,9 +176,14 @@ def build(
     return vae
 
 
+def frozen(recipe: Recipe) -> tuple[str, ...]:
+    """The pieces of a model that stay as they are in training."""
+    return _FROZEN.get(recipe.freeze, ())
+
+
 def thaw(vae: Composed, recipe: Recipe) -> None:
     """Lets those who go on with a model train what its recipe has frozen; its optimizer begins anew."""
-    pieces = _FROZEN.get(recipe.freeze, ())
+    pieces = frozen(recipe)
     if pieces:
         compiled = vae.get_compile_config()
         for piece in pieces:

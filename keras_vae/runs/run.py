@@ -262,16 +262,17 @@ def _validated(history, epoch):
 
 def _start(vae, recipe, verbose):
     """Puts weights that are there into a new model; returns how many epochs they had."""
-    name, frozen = recipe.start, recipe.freeze
+    name = recipe.start
     source, epochs = recording.trained(name)
     kept = take_weights(vae, source)
-    new = [path for path in kept if path.startswith(f"{frozen}: ")]
-    # A network without weights is frozen as it is.
-    if new and len(new) == len(getattr(vae, frozen).variables):
-        raise UsageError(
-            f"The {frozen} is to stay as it is, and none of these weights fits it, so that it would stay untrained: "
-            f"take weights of the same network. Received: --from {name} --freeze {frozen}"
-        )
+    for piece in model.frozen(recipe):
+        new = [path for path in kept if path.startswith(f"{piece}: ")]
+        # What has no weights is frozen as it is.
+        if new and len(new) == len(getattr(vae, piece).variables):
+            raise UsageError(
+                f"The {piece} is to stay as it is, and none of these weights fits it, so that it would stay "
+                f"untrained: take weights of the same kind. Received: --from {name} --freeze {recipe.freeze}"
+            )
     if verbose:
         print(f"The training begins with the weights of {name}, {epochs} epochs. New: {', '.join(kept) or 'none'}.")
     return epochs
