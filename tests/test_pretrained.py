@@ -175,6 +175,11 @@ def test_evaluate_agrees_and_finds_what_differs(trained, tmp_path, capsys):
     assert cli.main(["evaluate", str(copy), "--write"]) == 1
     assert "differs" not in run(capsys, "evaluate", copy).split("metric")[-1]
     assert run(capsys, "card", copy) == (copy / presets.CARD).read_text()
+    # Measured by fewer images, it says so, and is measured by as many from then on.
+    run(capsys, "evaluate", copy, "--eval-images", 20, "--write")
+    assert presets.read(copy)[1]["metrics"]["log_prob"]["images"] == 20
+    said = run(capsys, "evaluate", copy)
+    assert "differs" not in said and "another protocol" not in said
     # It was trained as before.
     assert presets.read(copy)[1]["command"] == presets.read(trained)[1]["command"] != ""
     kv.VAE.from_preset(copy)
@@ -207,14 +212,15 @@ def test_a_prior_is_fitted(trained, tmp_path, capsys):
 @pytest.mark.filterwarnings("ignore:At latents that it was not fitted to")
 def test_a_prior_of_classes_is_fitted_with_few_labels(trained, tmp_path, capsys):
     out, spec = tmp_path / "labelled", "m2:widths=[32],samples=2,alpha=5"
-    given = ("--labels", 100, "--epochs", 20, "--learning-rate", 0.01)
+    given = ("--labels", 100, "--epochs", 20, "--learning-rate", 0.01, "--eval-images", 40)
     run(capsys, "fit-prior", trained, spec, *given, "--preset", out)
     config, results = presets.read(out)
     accuracy = results["metrics"]["accuracy"]
     assert config["recipe"]["labels"] == 100 and accuracy["unit"] == "%" and accuracy["value"] > 25
     assert "q(y|z)" in accuracy["protocol"] and "100 labels" in accuracy["protocol"]
     assert zoo.load(out).classify(np.zeros((2, 8, 8, 1), "float32")).shape == (2, 10)
-    assert "agrees" in run(capsys, "evaluate", out)
+    said = run(capsys, "evaluate", out)
+    assert "agrees" in said and "another protocol" not in said and results["metrics"]["log_prob"]["images"] == 40
     said = run(capsys, "fit-prior", trained, "normal", "--labels", 50, "--preset", tmp_path / "x", code=2)
     assert "learns from no labels: leave out --labels" in said
 

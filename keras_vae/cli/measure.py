@@ -46,7 +46,7 @@ def evaluate(
         if not as_json:
             _show(compared[entry])
         if write:
-            presets.update_results(directory, measured)
+            presets.update_results(directory, measured, eval_images=eval_images, eval_samples=eval_samples)
     if as_json:
         print(files.json_text(compared if every else compared[name]))
     return any(row["verdict"].startswith("differs") for rows in compared.values() for row in rows)

@@ -279,15 +279,17 @@ def write_card(directory: str | Path) -> None:
         raise PresetError(f"The card cannot be written ({error.strerror or error}). Received: {path}") from error
 
 
-def update_results(directory: str | Path, measured: dict) -> None:
+def update_results(directory: str | Path, measured: dict, **extent: int | None) -> None:
     """Writes results.json and README.md anew, with what was measured again.
 
     Args:
         directory: that of the preset.
         measured: as `results` of `save`, and "score" of the fixed batch; metrics that it lacks stay.
+        extent: entries of the recipe that it was measured by in the place of the preset's own; None: not those.
     """
     directory = Path(directory)
     config, results = read(directory)
+    config["recipe"] |= {name: value for name, value in extent.items() if value is not None}
     fixed_batch = results["fixed_batch"] | {"score": measured["score"]}
     metrics = results["metrics"] | measured["metrics"]
     rest = {key: value for key, value in measured.items() if key != "score"}
@@ -296,6 +298,7 @@ def update_results(directory: str | Path, measured: dict) -> None:
     text = cards.text(config, results)
     files.replace_together(
         {
+            directory / CONFIG: lambda path: files.dump_json(path, config),
             directory / RESULTS: lambda path: files.dump_json(path, results),
             directory / CARD: lambda path: path.write_text(text, encoding="utf-8"),
         }

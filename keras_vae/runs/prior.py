@@ -90,6 +90,8 @@ def fit(
             "versions": evaluation.versions(),
             "backend": backend.NAME,
         }
+        # `evaluate` measures by the recipe.
+        known["recipe"] |= {"eval_images": recipe.eval_images, "eval_samples": recipe.eval_samples}
         about = known["about"] | {"name": preset.resolve().name, "prior": prior}
         results = known["results"] | measured
         presets.save(vae, preset, **known | {"about": about, "results": results, "pictures": shown})
