@@ -1,12 +1,14 @@
 """How near samples of faces come to photographs, in the features of a network that no model is trained with.
 
-    python benchmarks/faces.py celeba64_conv celeba64_sharp runs/faces --out runs/judge
+    python benchmarks/faces.py celeba64_conv celeba64_sharp runs/faces
 
-A small classifier learns CelebA's attributes from the training images whose attributes are known, once; it is kept in
---out. Then, for each zoo entry, preset or run: the Fréchet distance of 1,000 samples to 2,500 test images in the 128
-numbers before its last layer, that of 1,000 reconstructions, and the sharpness of both: the root mean square of the
-Laplacian of grey levels, over that of test images. The last row has 1,000 training images, the least that can be
-reached. Numbers compare with those of the same classifier alone.
+For each zoo entry, preset or run: the Fréchet distance of 1,000 samples to 2,500 test images in the 128 numbers before
+the last layer of a small classifier of CelebA's attributes, that of 1,000 reconstructions, and the sharpness of both:
+the root mean square of the Laplacian of grey levels, over that of test images. The last row has 1,000 training images,
+the least that can be reached.
+
+Numbers compare with those of the same classifier alone: it is kept beside this file, in `faces.weights.h5`, for
+non-commercial research only, as CelebA is. With --judge FILE another one, which is trained where the file is missing.
 """
 
 import argparse
@@ -17,33 +19,39 @@ import numpy as np
 
 import keras_vae as kv
 from keras_vae import files
+from keras_vae.presets import weights
 from keras_vae.runs import evaluation, recorder
 
 SAMPLES, REFERENCE = 1000, 2500
+KEPT = Path(__file__).with_name("faces.weights.h5")
+# Of the mantissa of the kernels.
+_BITS = 5
 
 
-def judge(out: Path, train: kv.data.Split, epochs: int) -> tuple[keras.Model, float]:
+def judge(path: Path, train: kv.data.Split, epochs: int) -> tuple[keras.Model, float]:
     """The classifier, trained or read, and its accuracy on a tenth of the labelled images, which it has not seen."""
-    path = out / "judge.keras"
     known = np.flatnonzero(train.attributes_known)
     labels = np.stack([has[known] for has in train.attributes.values()], axis=1).astype("float32")
     images, held_out = (train.images[known] / 255).astype("float32"), len(known) // 10
-    if not path.exists():
-        keras.utils.set_random_seed(0)
-        layers = [keras.Input(images.shape[1:]), keras.layers.RandomFlip("horizontal")]
-        for width in (32, 64, 128, 128):
-            layers += [keras.layers.Conv2D(width, 3, 2, "same", use_bias=False)]
-            layers += [keras.layers.BatchNormalization(), keras.layers.Activation("relu")]
-        layers += [keras.layers.GlobalAveragePooling2D(name="features"), keras.layers.Dense(labels.shape[1])]
-        network = keras.Sequential(layers)
-        loss = keras.losses.BinaryCrossentropy(from_logits=True)
-        network.compile("adam", loss, metrics=[keras.metrics.BinaryAccuracy(threshold=0.0)])
-        network.fit(images[held_out:], labels[held_out:], batch_size=64, epochs=epochs, verbose=2)
-        files.make_directory(out)
-        network.save(path)
-    network = keras.saving.load_model(path)
-    accuracy = network.evaluate(images[:held_out], labels[:held_out], verbose=0)[1]
-    return keras.Model(network.inputs, network.get_layer("features").output), accuracy
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input(images.shape[1:]), keras.layers.RandomFlip("horizontal")]
+    for width in (32, 64, 128, 128):
+        layers += [keras.layers.Conv2D(width, 3, 2, "same", use_bias=False)]
+        layers += [keras.layers.BatchNormalization(), keras.layers.Activation("relu")]
+    layers += [keras.layers.GlobalAveragePooling2D(name="features"), keras.layers.Dense(labels.shape[1])]
+    trained = keras.Sequential(layers)
+    # It shares the weights, and has no optimizer that would be written, too.
+    network = keras.Model(trained.inputs, trained.outputs)
+    if path.exists():
+        network.load_weights(path)
+    else:
+        trained.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
+        trained.fit(images[held_out:], labels[held_out:], batch_size=64, epochs=epochs, verbose=2)
+        weights.round_weights(network, _BITS)
+        files.make_directory(path.parent)
+        files.replace(path, lambda partial: weights.write(network, partial))
+    accuracy = np.mean((network.predict(images[:held_out], verbose=0) > 0) == (labels[:held_out] > 0))
+    return keras.Model(network.inputs, trained.get_layer("features").output), float(accuracy)
 
 
 def in_unit(vae: kv.VAE, images: np.ndarray) -> np.ndarray:
@@ -62,11 +70,11 @@ def sharpness(images: np.ndarray) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", help="zoo entries, presets or runs")
-    parser.add_argument("--out", type=Path, default=Path("runs/judge"))
-    parser.add_argument("--epochs", type=int, default=5, help="of the classifier")
+    parser.add_argument("--judge", type=Path, default=KEPT, help="weights of the classifier")
+    parser.add_argument("--epochs", type=int, default=5, help="of a new classifier")
     options = parser.parse_args()
     data = kv.data.load("celeb_a64")
-    network, accuracy = judge(options.out, data.train, options.epochs)
+    network, accuracy = judge(options.judge, data.train, options.epochs)
     test = (data.test.images[:REFERENCE] / 255).astype("float32")
     real, sharp = network.predict(test, verbose=0), sharpness(test)
 

@@ -288,6 +288,8 @@ def finish(options: argparse.Namespace) -> None:
     rows = [{name: value for name, value in row.items() if name not in _TOLD} for row in record["rows"]]
     timings = [{"epoch": row["epoch"], "seconds": row["seconds"]} for row in record["rows"]]
     about = json.loads((Path(options.recipe) / "config.json").read_text(encoding="utf-8"))["about"] | before
+    # Of the entry's weights, not of these.
+    about = {name: value for name, value in about.items() if name not in ("prior", "rounding")}
     config = directory.begin(out, recipe, about, data.described(recipe, vae.likelihood, images))
     kept = recorder.Recorder(out, {"history": rows, "timings": timings}, config, feed.steps, recipe.keep, True)
     kept.set_model(vae)

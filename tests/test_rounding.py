@@ -96,11 +96,16 @@ def test_the_command_rounds_within_what_is_asked(tmp_path, capsys):
     after = presets.load(tmp_path / "half")
     x = kv.data.convert(kv.data.load("digits").test.images[:100], "binary", seed=0)
     moved = after.log_prob(x, samples=16, seed=0) - before.log_prob(x, samples=16, seed=0)
-    assert 0 < np.abs(moved).max() < 0.1
+    assert np.abs(moved).max() > 0 and abs(moved.mean()) + moved.std() / 10 < 0.01
     config, results = presets.read(tmp_path / "half")
-    assert f"{made['bits']} bits" in config["about"]["rounding"] and "keras-vae round" in config["about"]["rounding"]
+    bits = rounding.spread(made["least_bits"], made["bits"])
+    assert bits in config["about"]["rounding"] and "keras-vae round" in config["about"]["rounding"]
     assert results["metrics"] == presets.read(tmp_path / "toy")[1]["metrics"]
-    assert f"{made['bits']} bits of mantissa" in presets.card(tmp_path / "half")
+    assert f"{bits} of mantissa" in presets.card(tmp_path / "half")
+    # The large arrays have fewer bits than all of them could have.
+    kernels = [np.array(v) for v in weights.large(after)]
+    needed = [next(b for b in range(1, 24) if np.array_equal(k, weights.rounded(k, b))) for k in kernels]
+    assert min(needed) == made["least_bits"] < made["bits"] == max(needed)
     told = config["about"]["rounding"]
     assert cli.main(["round", str(tmp_path / "half"), "--preset", str(tmp_path / "again"), "--eval-images", "50"]) == 0
     again = presets.read(tmp_path / "again")[0]["about"]["rounding"]

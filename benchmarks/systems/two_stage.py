@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from faces import REFERENCE, SAMPLES, in_unit, judge
+from faces import KEPT, REFERENCE, SAMPLES, in_unit, judge
 
 import keras_vae as kv
 import zoo
@@ -22,7 +22,7 @@ def run(out: Path, epochs: int = 60) -> dict:
     Its rows: samples of N(0, I), of a mixture, of the second stage.
     """
     data = kv.data.load("celeb_a64")
-    network, _ = judge(out / "judge", data.train, 5)
+    network, _ = judge(KEPT, data.train, 5)
     real = network.predict((data.test.images[:REFERENCE] / 255).astype("float32"), verbose=0)
     keras.utils.set_random_seed(0)
     vae = zoo.load("celeba64_conv")

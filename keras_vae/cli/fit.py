@@ -88,7 +88,8 @@ def round_weights(
     if as_json:
         print(files.json_text({"preset": str(preset), **done}))
         return
+    bits = rounding.spread(done["least_bits"], done["bits"])
     print(
-        f"{done['bits']} bits of mantissa: log p(x) moved by {done['moved']:.2g} ± {done['standard_error']:.1g} nats; "
+        f"{bits} of mantissa: log p(x) moved by {done['moved']:.2g} ± {done['standard_error']:.1g} nats; "
         f"{done['before']:,} bytes became {done['after']:,}.\n{preset}"
     )

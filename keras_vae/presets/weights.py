@@ -59,6 +59,11 @@ def rounded(array: np.ndarray, bits: int) -> np.ndarray:
     return ((nearest >> off) << off).view(np.float32)
 
 
+def large(model: keras.Model) -> list[keras.Variable]:
+    """The arrays of a model's weights that are worth rounding, of float32."""
+    return [v for v in model.weights if v.dtype == "float32" and np.prod(v.shape) >= SMALL]
+
+
 def round_weights(model: keras.Model, bits: int) -> None:
     """Rounds the large arrays of a model's weights, of float32, to `bits` bits of mantissa.
 
@@ -67,6 +72,5 @@ def round_weights(model: keras.Model, bits: int) -> None:
     """
     if not 1 <= bits <= MANTISSA:
         raise ValueError(f"`bits` of a mantissa in float32 are 1 to {MANTISSA}. Received: bits={bits!r}")
-    for variable in model.weights:
-        if variable.dtype == "float32" and np.prod(variable.shape) >= SMALL:
-            variable.assign(rounded(keras.ops.convert_to_numpy(variable), bits))
+    for variable in large(model):
+        variable.assign(rounded(keras.ops.convert_to_numpy(variable), bits))
