@@ -130,6 +130,9 @@ def test_runs_begin_with_the_weights_of_others(first, tmp_path, capsys, request)
     if in_full(request.config):
         again = experiment.run("digits", tmp_path / "second", resume=True, verbose=False, epochs=3)
         assert again["epochs_before"] == 2 and again["epochs"] == 3
+    others = SHORT | {"objective": "aae:widths=[4,4,4,4]", "epochs": 1}
+    experiment.run("digits", tmp_path / "third", start=str(begun), **others)
+    assert "New: 10 weights of the objective." in capsys.readouterr().out
     # Its parts are those of the model that it begins with.
     less = {name: SHORT[name] for name in ("epochs", "eval_samples", "precision")}
     assert plan("digits", tmp_path / "new", start=str(begun), **less).recipe.network == "mlp:widths=[16]"

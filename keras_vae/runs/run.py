@@ -4,6 +4,7 @@ The run directory's `state.keras` knows its step, within an epoch, too, so that 
 `resume`, exactly as if it had not been. A run that is complete is a preset, with its recipe and its pictures.
 """
 
+import collections
 import contextlib
 import importlib.util
 import os
@@ -39,6 +40,8 @@ class Diverged(RuntimeError):
 
 # Below which a run says so.
 _FEW_UPDATES = 500
+# New weights of a run that starts with others' that are named.
+_FEW = 8
 # Training images that the scale of latents is measured on.
 _SCALED = 2000
 
@@ -274,8 +277,16 @@ def _start(vae, recipe, verbose):
                 f"untrained: take weights of the same kind. Received: --from {name} --freeze {recipe.freeze}"
             )
     if verbose:
-        print(f"The training begins with the weights of {name}, {epochs} epochs. New: {', '.join(kept) or 'none'}.")
+        print(f"The training begins with the weights of {name}, {epochs} epochs. New: {_listed(kept) or 'none'}.")
     return epochs
+
+
+def _listed(paths):
+    """What is new, "piece: path" each; of many, how many each piece has."""
+    if len(paths) <= _FEW:
+        return ", ".join(paths)
+    counts = collections.Counter(path.partition(": ")[0] for path in paths)
+    return ", ".join(f"{count} weights of the {piece}" for piece, count in counts.items())
 
 
 def _train(vae, recipe, out, train, validation, callbacks, verbose):
