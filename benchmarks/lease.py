@@ -45,15 +45,11 @@ def recipe_of(name: str, given: list[str]) -> Any:
 
 def built(recipe: Any, images: Any, steps: int) -> tuple[Any, dict]:
     """The model of a recipe, with the weights that it starts with, and what is said of these."""
-    from keras_vae.models.transfer import take_weights
-    from keras_vae.runs import data, model, recorder
+    from keras_vae.runs import data, model
+    from keras_vae.runs.run import start
 
     vae = model.build(recipe, images.image_shape, steps, data.mean_image(images))
-    if recipe.start is None:
-        return vae, {}
-    source, epochs = recorder.trained(recipe.start)
-    print(f"New beside {recipe.start}: {', '.join(take_weights(vae, source)) or 'none'}", flush=True)
-    return vae, {"epochs_before": epochs}
+    return vae, {} if recipe.start is None else {"epochs_before": start(vae, recipe)}
 
 
 class State(NamedTuple):
@@ -201,8 +197,12 @@ def train(options: argparse.Namespace) -> None:
     begun, saved = time.monotonic(), time.monotonic()
     total = options.ends - time.time() if options.ends else 60 * options.minutes
     seconds = 0.0
+
+    def over(further):
+        return time.monotonic() - begun + further >= total or len(rows) - before_it == options.epochs
+
     # An epoch that would not end in time is not begun.
-    while time.monotonic() - begun + seconds < total and len(rows) - before_it != options.epochs:
+    while not over(seconds):
         before = time.monotonic()
         # Of the middle of the epoch.
         share = (before - begun + seconds / 2) / total
@@ -229,8 +229,7 @@ def train(options: argparse.Namespace) -> None:
         rows.append({"epoch": len(rows) + 1, **told, **logs})
         if last_kept or value > best[0]:
             best = value, [np.asarray(value) for value in lent.averages(state)]
-        last = time.monotonic() - begun + 2 * seconds >= total or len(rows) - before_it == options.epochs
-        if last or time.monotonic() - saved > options.every:
+        if over(2 * seconds) or time.monotonic() - saved > options.every:
             _save(lent, best[1], out, rows)
             saved = time.monotonic()
             speed = lent.steps * recipe.batch_size / seconds

@@ -98,7 +98,7 @@ def test_the_command_rounds_within_what_is_asked(tmp_path, capsys):
     # The images that the command measures on.
     x = evenly(100, kv.data.convert(kv.data.load("digits").test.images, "binary", seed=0))
     moved = after.log_prob(x, samples=16, seed=0) - before.log_prob(x, samples=16, seed=0)
-    assert np.abs(moved).max() > 0 and abs(moved.mean()) + moved.std() / 10 < 0.01
+    assert 0 < np.abs(moved).max() < 0.2 and abs(moved.mean()) + moved.std() / 10 < 0.01
     config, results = presets.read(tmp_path / "half")
     bits = rounding.spread(made["least_bits"], made["bits"])
     assert bits in config["about"]["rounding"] and "keras-vae round" in config["about"]["rounding"]

@@ -21,6 +21,7 @@ import keras
 
 from keras_vae import backend, files, presets
 from keras_vae.callbacks import Deadline, OutOfTime
+from keras_vae.models.composed import Composed
 from keras_vae.models.linear import fit_pca
 from keras_vae.models.transfer import take_weights
 from keras_vae.runs import data, directory, evaluation, labelling, model, pictures
@@ -29,7 +30,7 @@ from keras_vae.runs.costs import Costs, Extent, is_cut
 from keras_vae.runs.imports import import_parts
 from keras_vae.runs.machines import Machines
 from keras_vae.runs.plan import plan
-from keras_vae.runs.recipe import UsageError
+from keras_vae.runs.recipe import Recipe, UsageError
 from keras_vae.training import averages
 from keras_vae.training.stream import evenly
 
@@ -159,7 +160,7 @@ def _run(recipe, out, about, ends, verbose, command, preset, together):
         record = recording.load(vae, out, train.steps)
         together.check_together(vae.steps)
         if recipe.start is not None and not vae.steps:
-            about = {**about, "epochs_before": _start(vae, recipe, verbose)}
+            about = {**about, "epochs_before": start(vae, recipe, verbose)}
         described = data.described(recipe, vae.likelihood, images)
         config = directory.begin(out, recipe, about, described)
         averaged = recipe.ema is not None
@@ -263,8 +264,12 @@ def _validated(history, epoch):
     return {name.removeprefix("val_"): float(f"{value:.6g}") for name, value in values.items()}
 
 
-def _start(vae, recipe, verbose):
-    """Puts weights that are there into a new model; returns how many epochs they had."""
+def start(vae: Composed, recipe: Recipe, verbose: bool = True) -> int:
+    """Puts the weights that a recipe starts with into a new model; returns how many epochs they had.
+
+    Raises:
+        UsageError: if a piece that is to stay as it is would stay untrained.
+    """
     name = recipe.start
     source, epochs = recording.trained(name)
     kept = take_weights(vae, source)
