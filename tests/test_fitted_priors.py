@@ -195,6 +195,31 @@ def test_a_prior_with_weights_is_trained():
 
 
 @pytest.mark.long_on_jax
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "spec",
+    ["autoregressive_codes:width=8", "flow:steps=1,widths=[4]", "m2:classes=3,widths=[4]", "two_stage:widths=[4]"],
+)
+def test_priors_train_in_float32_under_each_policy(spec, policy):
+    rng = np.random.default_rng(0)
+    given = codes(rng.normal(size=(200, 3)))
+    if spec.startswith("autoregressive_codes"):
+        whole = rng.integers(0, 5, (200, 3))
+        given = fitting.Codes(whole, whole, (8, 8, 1), support="whole numbers below 5", different=5)
+
+    def weights_under(policy):
+        keras.config.set_dtype_policy(policy)
+        try:
+            keras.utils.set_random_seed(0)
+            return fitting.fit(spec, given, epochs=1, batch_size=50, learning_rate=0.01).get_weights()
+        finally:
+            keras.config.set_dtype_policy("float32")
+
+    for found, wanted in zip(weights_under(policy), weights_under("float32"), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.long_on_jax
 def test_a_file_has_no_optimizer_of_other_weights(tmp_path):
     vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 2, widths=(4,)), seed=0)
     vae.compile(keras.optimizers.Adam(1e-3))

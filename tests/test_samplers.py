@@ -74,6 +74,40 @@ def test_it_saves_and_reloads(of_ring, tmp_path):
     np.testing.assert_array_equal(loaded.draw(Latents(2), 5, seed=0)[0], of_ring.draw(Latents(2), 5, seed=0)[0])
 
 
+def test_it_goes_on_training_from_its_averages():
+    z = ring(256)
+    sampler = kv.samplers.FlowMatching((2,), **SMALL)
+    sampler.compile(keras.optimizers.Adam(1e-3, use_ema=True))
+    sampler.fit(z, batch_size=128, verbose=0)
+    before = sampler.get_weights()
+    sampler.fit(z, batch_size=128, verbose=0)
+    assert any((was != now).any() for was, now in zip(before, sampler.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_times_and_ways_are_float32_under_each_policy(policy):
+    z = ring(256)
+
+    def trained_under(policy):
+        keras.config.set_dtype_policy(policy)
+        try:
+            keras.utils.set_random_seed(0)
+            sampler = kv.samplers.FlowMatching((2,), **SMALL)
+            sampler.normalization.adapt(z)
+            sampler.compile(keras.optimizers.SGD(0.1))
+            if policy == "mixed_float16":
+                assert isinstance(sampler.optimizer, keras.optimizers.LossScaleOptimizer)
+                sampler.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=64.0))
+            sampler.fit(z, batch_size=64, verbose=0)
+            return sampler.draw(Latents(2), 50, seed=0)[0]
+        finally:
+            keras.config.set_dtype_policy("float32")
+
+    found, wanted = trained_under(policy), trained_under("float32")
+    assert found.dtype == "float32"
+    np.testing.assert_allclose(found, wanted, atol=0.05)
+
+
 @pytest.mark.long
 def test_labels_ask_for_clusters_and_guidance_goes_further():
     rng = np.random.default_rng(0)

@@ -24,8 +24,8 @@ ROOMS = (
     "corruptions",
     "objectives",
     "networks",
-    "samplers",
     "training",
+    "samplers",
     # Above the models, which have methods of these names.
     "export",
     "presets",

@@ -35,7 +35,7 @@ def features() -> keras.Model:
     return keras.Model(inputs, outputs)
 
 
-def run(out: Path, epochs: int = 12, flow_epochs: int = 60, samples: int = 2000) -> dict:
+def run(out: Path, epochs: int = 12, flow_epochs: int = 24, samples: int = 2000) -> dict:
     """Trains both; returns numbers, and writes `tokenizer.png` into `out`.
 
     Its rows: images, their reconstructions, samples of N(0, I), samples of the flow.
@@ -50,7 +50,7 @@ def run(out: Path, epochs: int = 12, flow_epochs: int = 60, samples: int = 2000)
     vae.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, steps), clipnorm=100.0))
 
     def backup(name):
-        return keras.callbacks.BackupAndRestore(out / name, save_freq=200, delete_checkpoint=False)
+        return keras.callbacks.BackupAndRestore(out / name, delete_checkpoint=False)
 
     vae.fit(train, batch_size=64, epochs=epochs, callbacks=[backup("autoencoder")], verbose=2)
     sampler = kv.samplers.flow_matching(

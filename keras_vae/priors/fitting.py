@@ -220,7 +220,8 @@ class _Density(keras.Model):
     """log p(z) in training as a Keras model, [z (B, *D)] or [z, classes (B,)] -> (B,)."""
 
     def __init__(self, prior, codes):
-        super().__init__(name="density")
+        # Latents are float32 under each policy.
+        super().__init__(name="density", dtype="float32")
         self.prior, self._encode = prior, codes.encode
         if codes.labels is not None:
             # The mean over known classes, in a mean over all latents.

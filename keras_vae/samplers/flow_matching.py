@@ -10,6 +10,7 @@ from keras_vae import backend, networks
 from keras_vae.backend import Tensor
 from keras_vae.names import check_number, check_whole, plain
 from keras_vae.samplers.base import Sampler
+from keras_vae.training.averages import AveragedAdamW
 
 # Latents that take one way at a time.
 _CHUNK = 256
@@ -57,7 +58,8 @@ class FlowMatching(Sampler, keras.Model):
         seed: int = 0,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        # The network casts what it is given, all else stays float32.
+        super().__init__(autocast=False, **kwargs)
         check_whole(steps=steps)
         check_number(guidance=guidance, dropped=dropped)
         self.config = {
@@ -69,7 +71,7 @@ class FlowMatching(Sampler, keras.Model):
         self.latent_shape, self.label_shape = self.config["latent_shape"], self.config["label_shape"]
         self.steps, self.guidance, self.dropped = int(steps), float(guidance), float(dropped)
         self.network = networks.diffusion_transformer(self.latent_shape, width, blocks, heads, self.label_shape)
-        self.normalization = layers.Normalization(axis=-1, name="normalization")
+        self.normalization = layers.Normalization(axis=-1, dtype="float32", name="normalization")
         self.normalization.build((None, *self.latent_shape))
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.built = True
@@ -89,8 +91,15 @@ class FlowMatching(Sampler, keras.Model):
             kept = ops.cast(keras.random.uniform((shape[0],), **new) >= self.dropped, "float32")
             y = [_along(kept, y[0]) * y[0]]
         here = _along(t, z)
-        error = self.network([(1 - here) * noise + here * z, t, *y], training=training) - (z - noise)
+        found = self.network([(1 - here) * noise + here * z, t, *y], training=training)
+        error = ops.cast(found, "float32") - (z - noise)
         return ops.mean(ops.square(error), axis=tuple(range(1, len(z.shape))))
+
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        history = super().fit(*args, **kwargs)
+        # Keras ends with the optimiser's averages as the weights, in arrays that both have.
+        backend.unshare([*self.trainable_variables, *self.optimizer.variables])
+        return history
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -102,9 +111,9 @@ class FlowMatching(Sampler, keras.Model):
 
     def velocity(self, z: Tensor, t: Tensor, *y: Tensor) -> Tensor:
         """Where standardised latents z, (B, *D), go at time t, (B,)."""
-        found = self.network([z, t, *y])
+        found = ops.cast(self.network([z, t, *y]), "float32")
         if y and self.guidance != 1:
-            free = self.network([z, t, ops.zeros_like(y[0])])
+            free = ops.cast(self.network([z, t, ops.zeros_like(y[0])]), "float32")
             found = free + self.guidance * (found - free)
         return found
 
@@ -190,10 +199,8 @@ def flow_matching(
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, steps, alpha=0.05, warmup_target=learning_rate, warmup_steps=min(200, steps // 10)
     )
-    averaged = min(0.999, 1 - 10 / (steps + 10))
-    sampler.compile(
-        keras.optimizers.AdamW(rate, weight_decay=0.01, beta_2=0.99, clipnorm=1.0, use_ema=True, ema_momentum=averaged)
-    )
+    averaging = {"use_ema": True, "ema_momentum": 0.999}
+    sampler.compile(AveragedAdamW(rate, weight_decay=0.01, beta_2=0.99, clipnorm=1.0, **averaging))
     data = z if y is None else [z, np.asarray(y, "float32")]
     sampler.fit(data, batch_size=batch_size, epochs=epochs, callbacks=callbacks, verbose=verbose)
     return sampler
