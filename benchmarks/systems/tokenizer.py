@@ -35,7 +35,7 @@ def features() -> keras.Model:
     return keras.Model(inputs, outputs)
 
 
-def run(out: Path, epochs: int = 12, flow_epochs: int = 24, samples: int = 2000) -> dict:
+def run(out: Path, epochs: int = 12, flow_epochs: int = 16, samples: int = 2000) -> dict:
     """Trains both; returns numbers, and writes `tokenizer.png` into `out`.
 
     Its rows: images, their reconstructions, samples of N(0, I), samples of the flow.
