@@ -150,6 +150,42 @@ def test_a_transformer_begins_as_nothing_and_tells_positions_apart():
         diffusion_transformer((4,), width=10, heads=4)
 
 
+X = np.zeros((4, 2), "float32")
+REFUSED = {
+    "classes as numbers": ({"y": np.arange(4)}, r"one-hot.*shape \(4,\) for 4 images"),
+    "too few labels": ({"y": np.eye(3)}, r"one for each image.*shape \(3, 3\) for 4 images"),
+    "no epochs": ({"epochs": 0}, "`epochs` must be a whole number"),
+    "no batch": ({"batch_size": 0}, "`batch_size` must be a whole number"),
+    "half an epoch": ({"epochs": 1.5}, "`epochs` must be a whole number"),
+    "no rate": ({"learning_rate": float("nan")}, "`learning_rate` must be a finite number"),
+    "more than all labels": ({"dropped": 2.0}, "`dropped` is a share"),
+    "two heads of three": ({"width": 3, "heads": 2}, "`heads` must divide"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_no_flow_is_trained_with_is_refused_at_once(name):
+    class Numbers(Latents):
+        latent_dtype, label_shape = "float32", None
+
+        def _draws(self, *_):
+            raise AssertionError("too late")
+
+    given, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message):
+        kv.samplers.flow_matching(Numbers(4), X, **given)
+
+
+def test_a_neighbourhood_has_images_with_their_labels():
+    with pytest.raises(ValueError, match="0 images"):
+        kv.samplers.Neighbourhood(X[:0])
+    with pytest.raises(ValueError, match="4 images and 3 labels"):
+        kv.samplers.Neighbourhood(X, y=np.eye(3))
+    vae = kv.VAE(*kv.networks.mlp((2,), 2, widths=(4,)), likelihood="normal", seed=0)
+    with pytest.raises(ValueError, match="'neighbourhood'"):
+        vae.sample(2, sampler="neighbourhood")
+
+
 def test_codes_have_no_flow():
     class Codes(Latents):
         latent_dtype = "int32"

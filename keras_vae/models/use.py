@@ -252,6 +252,8 @@ class Use:
 
     def _sampled(self, sampler, n, y, seed, temperature, batch_size, mean, held):
         """`sample` with latents of a sampler."""
+        if not isinstance(sampler, Sampler):
+            raise ValueError(f"`sampler` must be one of `keras_vae.samplers`. Received: {sampler!r}")
         if temperature != 1 or not mean or held:
             raise ValueError(
                 "A sampler draws all groups, knows no temperature, and makes means of p(x|z) only: leave out the other "

@@ -62,6 +62,8 @@ class FlowMatching(Sampler, keras.Model):
         super().__init__(autocast=False, **kwargs)
         check_whole(steps=steps)
         check_number(guidance=guidance, dropped=dropped)
+        if dropped > 1:
+            raise ValueError(f"`dropped` is a share, 1 at most. Received: dropped={dropped!r}")
         self.config = {
             "latent_shape": plain(tuple(latent_shape)),
             **plain({"width": width, "blocks": blocks, "heads": heads}),
@@ -186,14 +188,22 @@ def flow_matching(
         The sampler: `model.sample(n, sampler=sampler)`.
 
     Raises:
-        ValueError: for a model of codes, whole numbers that no way leads to.
+        ValueError: for a model of codes, whole numbers that no way leads to; for numbers out of range, and labels that
+            are no vectors or maps, or not as many as images.
     """
+    check_whole(epochs=epochs, batch_size=batch_size)
+    check_number(zero=False, learning_rate=learning_rate)
     if model.latent_dtype != "float32":
         raise ValueError(f"No flow leads to codes. Received: a model with latents of type {model.latent_dtype}")
-    z = np.concatenate([z for z, _ in model._draws(x, y if model.label_shape is not None else None, seed)])
-    keras.utils.set_random_seed(seed)
     label_shape = None if y is None else np.shape(y)[1:]
-    sampler = FlowMatching(z.shape[1:], label_shape=label_shape, seed=seed, **arguments)
+    if label_shape == () or (label_shape is not None and len(y) != len(x)):
+        raise ValueError(
+            "Labels must be one-hot, `keras.utils.to_categorical(y)`, or vectors or maps of another kind, one for each "
+            f"image. Received: y of shape {np.shape(y)} for {len(x)} images"
+        )
+    keras.utils.set_random_seed(seed)
+    sampler = FlowMatching(model.latent_shape, label_shape=label_shape, seed=seed, **arguments)
+    z = np.concatenate([z for z, _ in model._draws(x, y if model.label_shape is not None else None, seed)])
     sampler.normalization.adapt(z)
     steps = epochs * -(-len(z) // batch_size)
     rate = keras.optimizers.schedules.CosineDecay(

@@ -19,13 +19,17 @@ class Neighbourhood(Sampler):
             `sample` is given others.
 
     Raises:
-        ValueError: for a scale that is no number of at least 0; from `sample`, for codes.
+        ValueError: for no images, another number of labels, or a scale that is no number of at least 0; from `sample`,
+            for codes.
 
     Example: `vae.sample(16, sampler=kv.samplers.Neighbourhood(images, scale=0.1))`.
     """
 
     def __init__(self, x: Any, scale: float = 0.1, y: Any = None):
         check_number(scale=scale)
+        if not len(x) or (y is not None and len(y) != len(x)):
+            labels = "" if y is None else f" and {len(y)} labels"
+            raise ValueError(f"One image is needed at least, and a label for each. Received: {len(x)} images{labels}")
         self.x, self.scale, self.y = x, float(scale), y
 
     def draw(
