@@ -117,6 +117,13 @@ def replica_seed(seed: Tensor) -> Tensor:
     return seed
 
 
+def scope_of(model: keras.Model) -> contextlib.AbstractContextManager:
+    """Where a model's new variables are made: with those that it has, on the replicas of its TensorFlow strategy."""
+    if NAME == "jax" or model.distribute_strategy is tf.distribute.get_strategy():
+        return contextlib.nullcontext()
+    return model.distribute_strategy.scope()
+
+
 @contextlib.contextmanager
 def single_precision() -> Iterator[None]:
     """Within it JAX does not warn that TFP's samplers of counts, classes and Gammas ask it for 64 bits."""

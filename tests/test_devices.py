@@ -70,7 +70,21 @@ _, one = run(contextlib.nullcontext())
 vae, two = run(strategy.scope())
 seeds = strategy.run(lambda: noise_seed(vae.seed_generator))
 seeds = [s.numpy().tolist() for s in strategy.experimental_local_results(seeds)]
-print(json.dumps({"one": one, "two": two, "seeds": seeds, "step": int(keras.ops.convert_to_numpy(vae.step))}))
+step = int(keras.ops.convert_to_numpy(vae.step))
+
+# New parts are where the others are, within the scope and outside.
+x = COMPOSITIONS[0].images(48)
+later = []
+for scope in (contextlib.nullcontext, strategy.scope):
+    with scope():
+        vae.fit_prior(x, "flow:steps=1,widths=[8]", seed=0, epochs=1, batch_size=16)
+    later.append(vae.evaluate(x, batch_size=16, verbose=0, return_dict=True)["loss"])
+    with scope():
+        vae.prior = "vamp:components=2"
+    vae.compile(keras.optimizers.Adam(1e-2))
+    later += vae.fit(x, batch_size=16, epochs=1, verbose=0).history["loss"]
+    vae.prior = "standard_normal"
+print(json.dumps({"one": one, "two": two, "seeds": seeds, "step": step, "later": later}))
 """
 
 
@@ -99,3 +113,4 @@ def test_mirrored_strategy_gives_the_loss_of_one_device():
         assert result["two"][name] == pytest.approx(values, rel=1e-5), name
     assert result["step"] == 12
     assert result["seeds"][0] != result["seeds"][1]
+    assert all(0 < loss < 100 for loss in result["later"]), result["later"]

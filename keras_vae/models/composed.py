@@ -108,7 +108,8 @@ class Composed(LatentVariableModel):
 
     def _taken(self, name, value):
         given = {piece: getattr(self, piece) for piece in self.pieces} | {name: value}
-        value = dict(zip(self.pieces, self._fitted(**given), strict=True))[name]
+        with backend.scope_of(self):
+            value = dict(zip(self.pieces, self._fitted(**given), strict=True))[name]
         self._own(value)
         return value
 
@@ -177,7 +178,8 @@ class Composed(LatentVariableModel):
             )
         x, labels = self._checked(x), None
         support = posterior.support or LatentPart.support
-        prior = fitting.chosen(prior, shape[0] if len(shape) == 1 else shape, support, self.codes)
+        with backend.scope_of(self):
+            prior = fitting.chosen(prior, shape[0] if len(shape) == 1 else shape, support, self.codes)
         if self.label_shape is None and getattr(prior, "classes", None) is not None:
             y, labels = None, checks.checked_labels(y, len(x), (), True, prior.classes)
         seed = int(backend.seed_pair(seed)[0])
@@ -194,7 +196,8 @@ class Composed(LatentVariableModel):
         encode = self._encode_pseudo_inputs
         codes = fitting.Codes(z, points, self.image_shape, encode, seed, support, self.codes, labels)
         codes, held = codes.split()
-        fitted = fitting.fit(prior, codes, verbose, **training)
+        with backend.scope_of(self):
+            fitted = fitting.fit(prior, codes, verbose, **training)
         fitting.warn_if_worse(fitted, former, held)
         self._set_top(fitted)
         if not self.codes:

@@ -228,7 +228,8 @@ class _Density(keras.Model):
             self._alpha = prior.alpha * len(codes.labels) / max(1, (codes.labels >= 0).sum())
 
     def call(self, inputs):
-        z, *labels = inputs
+        # Replicas may be given one tensor, of which TFP's bijectors would find the first one's results.
+        z, *labels = map(keras.ops.copy, inputs)
         distribution = self.prior.training_distribution(encode=self._encode)
         return distribution.labelled_log_prob(z, *labels, self._alpha) if labels else distribution.log_prob(z)
 
