@@ -250,9 +250,9 @@ SYSTEMS = (
         "FID of a latent diffusion model that took days of GPUs; nothing here compares with it.",
         script="tokenizer",
         picture="tokenizer.png",
-        remark="Fréchet distances, in 256 numbers, of 2,000 latents to draws of q(z|x) of 2,000 test images: the flow's "
-        "are nearly as near as those of other images. Rows: images, their reconstructions, samples of N(0, I), samples of "
-        "the flow. The first nine of its sixteen epochs had the learning rates of a longer run. "
+        remark="Fréchet distances, in 256 numbers, of 2,000 latents to draws of q(z|x) of 2,000 test images: the "
+        "flow's are nearly as near as those of other images. Rows: images, their reconstructions, samples of N(0, I), "
+        "samples of the flow. The first nine of its sixteen epochs had the learning rates of a longer run. "
         "[Tokenizers](tokenizers.md) tells how to make one.",
     ),
 )
