@@ -154,6 +154,7 @@ X = np.zeros((4, 2), "float32")
 REFUSED = {
     "classes as numbers": ({"y": np.arange(4)}, r"one-hot.*shape \(4,\) for 4 images"),
     "too few labels": ({"y": np.eye(3)}, r"one for each image.*shape \(3, 3\) for 4 images"),
+    "labels that are none": ({"y": np.full((4, 3), np.nan)}, "labels contain NaN"),
     "no epochs": ({"epochs": 0}, "`epochs` must be a whole number"),
     "no batch": ({"batch_size": 0}, "`batch_size` must be a whole number"),
     "half an epoch": ({"epochs": 1.5}, "`epochs` must be a whole number"),

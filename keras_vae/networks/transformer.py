@@ -93,5 +93,7 @@ def diffusion_transformer(
         h = layers.Dense(4 * width, "swish", name=f"block_{i}_dense_0")(moved(x, shift, scale, f"block_{i}_norm"))
         x = x + gate * layers.Dense(width, name=f"block_{i}_dense_1")(h)
     x = moved(x, *steered(2, "output_steer"), "output_norm")
-    x = layers.Dense(shape[-1], kernel_initializer="zeros", name="output")(x)
-    return keras.Model(inputs, layers.Reshape(shape, name="output_reshape")(x), name="diffusion_transformer")
+    # In float32 under each policy.
+    x = layers.Dense(shape[-1], kernel_initializer="zeros", dtype="float32", name="output")(x)
+    made = layers.Reshape(shape, dtype="float32", name="output_reshape")(x)
+    return keras.Model(inputs, made, name="diffusion_transformer")

@@ -11,6 +11,7 @@ from keras_vae.backend import Tensor
 from keras_vae.names import check_number, check_whole, plain
 from keras_vae.samplers.base import Sampler
 from keras_vae.training.averages import AveragedAdamW
+from keras_vae.training.checks import checked_labels
 
 # Latents that take one way at a time.
 _CHUNK = 256
@@ -58,7 +59,7 @@ class FlowMatching(Sampler, keras.Model):
         seed: int = 0,
         **kwargs: Any,
     ):
-        # The network casts what it is given, all else stays float32.
+        # The network casts what it is given, and gives float32, as all else is.
         super().__init__(autocast=False, **kwargs)
         check_whole(steps=steps)
         check_number(guidance=guidance, dropped=dropped)
@@ -93,8 +94,7 @@ class FlowMatching(Sampler, keras.Model):
             kept = ops.cast(keras.random.uniform((shape[0],), **new) >= self.dropped, "float32")
             y = [_along(kept, y[0]) * y[0]]
         here = _along(t, z)
-        found = self.network([(1 - here) * noise + here * z, t, *y], training=training)
-        error = ops.cast(found, "float32") - (z - noise)
+        error = self.network([(1 - here) * noise + here * z, t, *y], training=training) - (z - noise)
         return ops.mean(ops.square(error), axis=tuple(range(1, len(z.shape))))
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
@@ -113,9 +113,9 @@ class FlowMatching(Sampler, keras.Model):
 
     def velocity(self, z: Tensor, t: Tensor, *y: Tensor) -> Tensor:
         """Where standardised latents z, (B, *D), go at time t, (B,)."""
-        found = ops.cast(self.network([z, t, *y]), "float32")
+        found = self.network([z, t, *y])
         if y and self.guidance != 1:
-            free = ops.cast(self.network([z, t, ops.zeros_like(y[0])]), "float32")
+            free = self.network([z, t, ops.zeros_like(y[0])])
             found = free + self.guidance * (found - free)
         return found
 
@@ -201,6 +201,8 @@ def flow_matching(
             "Labels must be one-hot, `keras.utils.to_categorical(y)`, or vectors or maps of another kind, one for each "
             f"image. Received: y of shape {np.shape(y)} for {len(x)} images"
         )
+    if y is not None:
+        y = checked_labels(y, len(x), label_shape)
     keras.utils.set_random_seed(seed)
     sampler = FlowMatching(model.latent_shape, label_shape=label_shape, seed=seed, **arguments)
     z = np.concatenate([z for z, _ in model._draws(x, y if model.label_shape is not None else None, seed)])
@@ -211,6 +213,6 @@ def flow_matching(
     )
     averaging = {"use_ema": True, "ema_momentum": 0.999}
     sampler.compile(AveragedAdamW(rate, weight_decay=0.01, beta_2=0.99, clipnorm=1.0, **averaging))
-    data = z if y is None else [z, np.asarray(y, "float32")]
+    data = z if y is None else [z, y]
     sampler.fit(data, batch_size=batch_size, epochs=epochs, callbacks=callbacks, verbose=verbose)
     return sampler
