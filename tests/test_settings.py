@@ -289,3 +289,36 @@ def test_several_changes_within_one_fit_arrive():
     history = vae.fit(GREY, epochs=3, batch_size=96, verbose=0, callbacks=[callback]).history
     # Errors of about 0.3 a pixel, over 64 pixels, divided by twice the squared scale.
     assert history["log_likelihood"][0] > history["log_likelihood"][1] + 10 > history["log_likelihood"][2] + 20
+
+
+class Counted(kv.priors.StandardNormal):
+    """Counts how often it is traced."""
+
+    traces = 0
+
+    def distribution(self, y=None, temperature=1.0, encode=None):
+        Counted.traces += 1
+        return super().distribution(y, temperature, encode)
+
+
+def test_what_saves_or_looks_makes_no_function_anew(tmp_path):
+    vae = used(make(prior=Counted((2,))), BINARY)
+    # Keras notes in networks and layers whether XLA may compile them, what it predicts with, how they were quantised.
+    looks = {
+        "save": lambda: vae.save(tmp_path / "vae.keras"),
+        "save_weights": lambda: vae.save_weights(tmp_path / "vae.weights.h5"),
+        "load_weights": lambda: vae.load_weights(tmp_path / "vae.weights.h5"),
+        "predict": lambda: vae.encoder.predict(BINARY, verbose=0),
+        "compile": lambda: vae.encoder.compile("sgd", "mse"),
+        "summary": lambda: vae.summary(print_fn=lambda *_, **__: None),
+        "latent scale": lambda: vae.fit_latent_scale(BINARY),
+    }
+    for name, look in looks.items():
+        look()
+        assert not vae.settings.changed(), name
+    Counted.traces = 0
+    used(vae, BINARY)
+    assert Counted.traces == 0
+    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "best.weights.h5", save_weights_only=True)
+    vae.fit(BINARY, epochs=3, verbose=0, callbacks=[checkpoint, keras.callbacks.ModelCheckpoint(tmp_path / "a.keras")])
+    assert Counted.traces <= 1

@@ -10,7 +10,7 @@ import numpy as np
 from keras_vae.parts import UNREAD, Part
 from keras_vae.schedules import Schedule
 
-# What `compile` and `fit` set themselves.
+# What `compile`, `fit` and `predict` set themselves, and `save`, which asks networks whether XLA may compile them.
 _OF_TRAINING = {*vars(keras.Model()), "optimizer", "stop_training", "history", "training_batches"}
 _PLAIN = (numbers.Number, str, type(None), Schedule)
 _BY_IDENTITY = (keras.Variable, keras.layers.Layer, np.ndarray)
@@ -180,10 +180,11 @@ def _are_tuples(former, value):
 
 def _settings(layer):
     held = vars(layer._held) if isinstance(layer, Part) else ()
+    unread = UNREAD | _OF_TRAINING if isinstance(layer, keras.Model) else UNREAD
     values = {
         name: type(value) if name in held else value
         for name, value in vars(layer).items()
-        if name not in UNREAD and _counts(value)
+        if name not in unread and _counts(value)
     }
     return layer, layer.trainable, layer.dtype_policy, values
 
@@ -200,5 +201,11 @@ def _same(a, b):
     if isinstance(a, tuple):
         return len(a) == len(b) and all(map(_same, a, b))
     if isinstance(a, dict):
-        return a.keys() == b.keys() and all(_same(a[name], b[name]) for name in a)
+        return all(_same(_flag(a, name), _flag(b, name)) for name in a.keys() | b.keys())
     return isinstance(a, (*_PLAIN, keras.DTypePolicy)) and a == b
+
+
+def _flag(values, name):
+    # What is not there is as good as False: loading weights leaves such flags in layers.
+    value = values.get(name)
+    return None if value is False else value
