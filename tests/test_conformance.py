@@ -250,7 +250,7 @@ def test_mixed_precision_tracks_float32(served, policy, request):
 
 
 @pytest.mark.parametrize(
-    "name", [n if n in ("colour_mixture", "conditional") else pytest.param(n, marks=pytest.mark.long) for n in COMPILED]
+    "name", [n if n == "conditional" else pytest.param(n, marks=pytest.mark.long) for n in COMPILED]
 )
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="JAX always compiles with XLA")
 def test_compiles_with_and_without_xla(name):

@@ -21,7 +21,7 @@ SMALL |= {"ladder": {"network": "ladder:groups=[[2,2]],widths=[4,4]"}}
 SMALL |= {"miwae": {"samples": 4, "bounds": 2}, "piwae": {"samples": 4, "bounds": 2}, "factor-vae": {"widths": (8,)}}
 # What they need to be told of labels.
 LABELS = {"conditional": {"label_shape": (10,)}, "m2": {"classes": 10}}
-REPRESENTATIVES = ("aae",)
+REPRESENTATIVES = ("info-vae",)
 
 over_all = pytest.mark.parametrize(
     "name", [n if n in REPRESENTATIVES else pytest.param(n, marks=pytest.mark.long) for n in NAMES]
