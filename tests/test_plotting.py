@@ -50,6 +50,11 @@ def test_every_pixel_of_an_image_is_a_sharp_square_in_its_place(shape, scale):
     np.testing.assert_array_equal(twice, picture.repeat(2, axis=0).repeat(2, axis=1))
 
 
+def test_means_that_overshoot_are_no_levels():
+    means = np.linspace(-1.3, 3.0, 4 * 64).reshape(4, 8, 8, 1)
+    np.testing.assert_array_equal(plotting.arrays.checked_images("means", means), means.clip(0, 1))
+
+
 def test_the_same_picture_from_levels_and_from_the_unit_interval():
     images = levels()
     expected = rgb(plotting.image_grid(images))

@@ -20,6 +20,7 @@ ROOT = HERE.parent.parent
 sys.path[:0] = [str(ROOT), str(HERE.parent)]
 
 from catalogue import SYSTEMS, System  # noqa: E402 (the paths come first)
+from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 
 from keras_vae import files, presets  # noqa: E402
 from keras_vae.presets.pictures import compact  # noqa: E402
@@ -28,13 +29,15 @@ PAGE, PICTURES = ROOT / "docs" / "systems.md", ROOT / "docs" / "pictures"
 # {system: {what: number}}, written when it was measured.
 MEASURED = HERE / "measured.json"
 BEGIN = "<!-- benchmarks/systems -->"
+# Pixels of a line of titles above pictures.
+HEAD = 40
 
 
 def measure(system: System, out: Path) -> None:
     """Runs what a system needs, and keeps its numbers and its picture."""
-    numbers = {}
+    numbers, runs = {}, {}
     for title, command in system.commands.items():
-        run = out / "".join(letter if letter.isalnum() else "_" for letter in title)
+        run = runs[title] = out / "".join(letter if letter.isalnum() else "_" for letter in title)
         resumed = ["--resume"] if (run / presets.CONFIG).exists() else []
         words = [*shlex.split(command), "--out", str(run), *resumed]
         subprocess.run([sys.executable, "-m", "keras_vae", *words], cwd=ROOT, check=True)
@@ -43,12 +46,26 @@ def measure(system: System, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         numbers |= importlib.import_module(system.script).run(out)
     if system.picture and "/" not in system.picture:
-        source = next(out.rglob(system.picture))
+        source = out / system.picture
+        if runs:
+            beside({title: run / system.picture for title, run in runs.items()}, source)
         PICTURES.mkdir(exist_ok=True)
         name, write_picture = compact(source)
         write_picture(PICTURES / f"{system.name}{Path(name).suffix}")
     known = (files.read_json(MEASURED) or {}) | {system.name: numbers}
     files.replace(MEASURED, lambda partial: files.dump_json(partial, known))
+
+
+def beside(pictures: dict[str, Path], path: Path) -> None:
+    """Writes the upper halves of pictures of one size side by side, each below its title."""
+    tiles = {title: Image.open(picture).convert("RGB") for title, picture in pictures.items()}
+    width, height = next(iter(tiles.values())).size
+    whole = Image.new("RGB", (len(tiles) * width, HEAD + height // 2), "white")
+    draw = ImageDraw.Draw(whole)
+    for column, (title, tile) in enumerate(tiles.items()):
+        draw.text((column * width + width // 2, HEAD // 2), title, "black", ImageFont.load_default(24), anchor="mm")
+        whole.paste(tile.crop((0, 0, width, height // 2)), (column * width, HEAD))
+    whole.save(path)
 
 
 def named(metrics: dict, wanted: dict[str, str], prefix: str = "") -> dict[str, float]:
@@ -70,6 +87,8 @@ def section(system: System, measured: dict[str, float] | None) -> str:
     rows = [f"| {title} | {value:,.5g} |" for title, value in numbers.items()]
     if system.needs_run and not measured:
         rows.append("| not run yet | |")
+    if system.published:
+        rows += ["| **published** | |", *(f"| {title} | {value:,.5g} |" for title, value in system.published.items())]
     lines += ["| here | |", "|---|--:|", *rows, "", f"Source: {system.source}", ""]
     if system.remark:
         lines += [system.remark, ""]

@@ -8,6 +8,7 @@ of which q(z|x) covers one.
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from scipy.special import logsumexp
 
 import keras_vae as kv
@@ -31,6 +32,20 @@ def quadrature(vae: kv.VAE, x: np.ndarray) -> np.ndarray:
     return logsumexp(log_likelihood + log_prior, axis=1) + 2 * np.log(step)
 
 
+def drawn(exact: np.ndarray, found: dict[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """How far each estimate is from the integral, with its standard error."""
+    figure = Figure(figsize=(8, 3.2), dpi=100, layout="constrained")
+    plots = figure.subplots(1, len(found), sharey=True)
+    for ax, (name, (values, errors)) in zip(plots, found.items(), strict=True):
+        style = {"fmt": ".", "markersize": 4, "linewidth": 0.8}
+        ax.errorbar(exact, values - exact, errors, **style)
+        ax.axhline(0, color="black", linewidth=0.8)
+        # The few whose estimates are far off would hide the others.
+        ax.set(title=f"{SAMPLES[name]:,} samples of the {name}", xlabel="log p(x) by quadrature, nats", ylim=(-3, 3))
+    plots[0].set_ylabel("estimate less quadrature, nats")
+    return figure
+
+
 def run(out: Path) -> dict:
     """All estimates of test images, and how far they are apart."""
     digits = kv.data.load("mnist")
@@ -38,6 +53,7 @@ def run(out: Path) -> dict:
     x = kv.data.convert(digits.test.images[:IMAGES], vae.likelihood.data)
     exact = quadrature(vae, x)
     found = {name: vae.log_prob(x, count, seed=0, proposal=name, errors=True) for name, count in SAMPLES.items()}
+    kv.plotting.save(drawn(exact, found), out / "new_point.png")
     compared = kv.metrics.agreement(*found.values())
     numbers = {"log p(x) by quadrature, nats": float(exact.mean())}
     for name, (values, _) in found.items():

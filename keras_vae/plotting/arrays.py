@@ -23,11 +23,12 @@ def checked_images(name: str, images: ArrayLike) -> np.ndarray:
             f"need their channel axis, `images[..., None]`. Received: shape {images.shape}"
         )
     check_finite(name, images)
+    # Not the largest of many thousand means of a Normal likelihood, which may overshoot by far.
+    levels = images.max() > 1 if images.dtype.kind in "iu" else images.mean() > 1
     images = images.astype("float64")
     if images.ndim == 3:
         return images
-    # 2, not 1, because the means of a Gaussian likelihood overshoot.
-    return np.clip(images / 255 if images.max() > 2 else images, 0, 1)
+    return np.clip(images / 255 if levels else images, 0, 1)
 
 
 def checked_rows(name: str, images: ArrayLike) -> np.ndarray:

@@ -33,7 +33,7 @@ def image_grid(
     """Draws images, or signals, as a grid.
 
     Args:
-        images: see Shape. Values are in [0, 1], to which they are clipped, or levels 0 to 255 if any is above 2.
+        images: see Shape. Values are in [0, 1], to which they are clipped, or levels 0 to 255 if their mean is above 1.
         columns: images per row; None: about as many as rows.
         title: text above the grid.
         row_names: text to the left of each row.
