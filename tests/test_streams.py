@@ -1,10 +1,14 @@
 """What is done to arrays, done to streams of batches: the same numbers, whatever the batches are."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
 from compositions import BY_NAME
 
+import keras_vae as kv
 from keras_vae.data import DataError, from_dicts
 from keras_vae.training import stream as streaming
 
@@ -143,3 +147,31 @@ def test_large_arrays_are_not_copied(monkeypatch):
         model = BY_NAME["conditional"].model()
         losses.append(model.fit(*BY_NAME["conditional"].data(12), batch_size=5, epochs=2, verbose=0).history["loss"])
     assert losses[0] == losses[1]
+
+
+FORMS = {
+    "arrays": lambda x: x,
+    "memory map": lambda x: x,
+    "PyDataset": lambda x: Batches(x, size=8),
+    "tf.data": lambda x: pytest.importorskip("tensorflow").data.Dataset.from_tensor_slices(x).batch(8),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_nothing_is_kept_of_former_data_and_models(form, monkeypatch):
+    if form == "memory map":
+        monkeypatch.setattr(streaming, "_COPIED", 0)
+    models, arrays = weakref.WeakSet(), []
+    for seed in range(2):
+        vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 2, widths=(4,)), seed=seed)
+        vae.compile("sgd")
+        models.add(vae)
+        for _ in range(3):
+            x = (np.random.default_rng(seed).random((16, 8, 8, 1)) < 0.5).astype("float32")
+            arrays.append(weakref.ref(x))
+            vae.fit(FORMS[form](x), batch_size=8, validation_data=FORMS[form](x), verbose=0)
+            vae.evaluate(FORMS[form](x), batch_size=8, verbose=0)
+    del x
+    gc.collect()
+    # The model can make the batches of its last training again.
+    assert len(models) == 1 and sum(array() is not None for array in arrays) <= 1

@@ -1,6 +1,9 @@
 """What may reach a step, checked before it does: labels, weights of examples, batches of streams."""
 
+import inspect
 import types
+import weakref
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -143,6 +146,18 @@ def checked_weights(weights: Any, count: int) -> np.ndarray | None:
     return weights.reshape(-1)
 
 
+def in_pipeline(function: Callable, inputs: Iterable = (), dtype: Any = "int64") -> Any:
+    """`tf.numpy_function` in a tf.data pipeline, of a function that lives as long as the pipeline.
+
+    TensorFlow itself never lets go of a function, nor so of the arrays and the model that it refers to. The functions
+    that the pipeline maps must refer to this one.
+    """
+    import tensorflow as tf
+
+    held = (weakref.WeakMethod if inspect.ismethod(function) else weakref.ref)(function)
+    return tf.numpy_function(lambda *given: held()(*given), inputs, dtype)
+
+
 class Batches:
     """Checks each batch of a stream, which Keras would otherwise train on, or fail on late and obscurely.
 
@@ -156,6 +171,7 @@ class Batches:
         self.error = None
         # Batches that passed, and what tells the first of them apart.
         self.passed, self.first = 0, 0
+        self._lent = []
 
     def wrap(self, stream: Any, classes: bool = False) -> Any:
         """`stream`, its batches checked as they come; the first one at once, but for tf.data; others unchanged.
@@ -170,7 +186,10 @@ class Batches:
         if isinstance(stream, keras.utils.PyDataset):
             if stream.num_batches == 0:
                 raise ValueError(f"The data set is empty. Received: {type(stream).__name__} of length 0")
-            return _Checked(stream, lambda batch: self._checked(batch, classes))
+            checked = _Mapped(stream, lambda batch: self._checked(batch, classes))
+            # The first one now, before Keras starts.
+            checked[0]
+            return checked
         if isinstance(stream, types.GeneratorType):
             first = next(stream, None)
             if first is None:
@@ -184,6 +203,19 @@ class Batches:
             # Loaders of torch, grain and others.
             return self.wrap(_Loaded(stream), classes)
         return stream
+
+    def lend(self, stream: Any) -> Any:
+        """A stream as Keras gets it, until `close`: TensorFlow never lets go of what Keras makes its batches with."""
+        if isinstance(stream, keras.utils.PyDataset):
+            stream = _Mapped(stream, lambda batch: batch)
+        if isinstance(stream, (_Mapped, types.GeneratorType)):
+            self._lent.append(stream)
+        return stream
+
+    def close(self) -> None:
+        """Takes back all that was lent, when Keras is done."""
+        for stream in self._lent:
+            stream.close()
 
     def _parts(self, batch, classes):
         """(x, y, sample_weight) of a batch, y None where it only weighs the examples."""
@@ -261,7 +293,7 @@ class Batches:
         def checked(*batch):
             batch = batch[0] if len(batch) == 1 else batch
             parts = [part for spec, part in zip(specs, self._parts(batch, classes), strict=True) if spec is not None]
-            done = tf.numpy_function(check, parts, tf.int64)
+            done = in_pipeline(check, parts)
             with tf.control_dependencies([done]):
                 batch = tf.nest.map_structure(lambda part: None if part is None else tf.identity(part), batch)
             first, *rest = tf.nest.flatten(batch)
@@ -320,14 +352,12 @@ class Distinct(keras.callbacks.Callback):
             raise self._batches.error
 
 
-class _Checked(keras.utils.PyDataset):
+class _Mapped(keras.utils.PyDataset):
     """Another PyDataset's batches, each by way of a function."""
 
     def __init__(self, batches, function):
         super().__init__(batches.workers, batches.use_multiprocessing, batches.max_queue_size)
         self._batches, self._function = batches, function
-        # The first one now, before Keras starts.
-        function(batches[0])
 
     @property
     def num_batches(self):
@@ -341,3 +371,6 @@ class _Checked(keras.utils.PyDataset):
 
     def on_epoch_end(self):
         self._batches.on_epoch_end()
+
+    def close(self):
+        self._batches = self._function = None

@@ -92,7 +92,7 @@ def for_fit(
             # Keras has no class weights for generators.
             weighted = functools.partial(_weighted, class_weight=class_weight)
             stream, class_weight = (weighted(batch) for batch in stream), None
-        train = {"x": stream, "steps_per_epoch": steps_per_epoch, "class_weight": class_weight}
+        train = {"x": batches.lend(stream), "steps_per_epoch": steps_per_epoch, "class_weight": class_weight}
         # Keras shuffles the batches of a PyDataset unless told not to, and warns where it cannot.
         train["shuffle"] = isinstance(stream, keras.utils.PyDataset) and shuffle
         order = [checks.Distinct(batches)] if processes.come_dealt_out() else []
@@ -120,7 +120,7 @@ def for_evaluation(model: keras.Model, batches: checks.Batches, given: Given, ba
         given.x.check(model)
         return {"x": given.x.stream(processes.shards(model))}
     _check_stream(given)
-    return {"x": batches.wrap(processes.dealt_out(given.x))}
+    return {"x": batches.lend(batches.wrap(processes.dealt_out(given.x)))}
 
 
 def batches_of(model: keras.Model, batches: checks.Batches, given: Given, batch_size: int) -> Iterable[tuple]:

@@ -106,7 +106,7 @@ def usable_afterwards(model: keras.Model, keeper: Kept | LastGoodWeights | None,
     Args:
         model: the model.
         keeper: has `restore`; None where nothing can be lost.
-        batches: what checks the data, whose error is raised instead of the pipeline's.
+        batches: what checks the data, whose error is raised instead of the pipeline's, and what lent it to Keras.
     """
     try:
         yield
@@ -120,3 +120,5 @@ def usable_afterwards(model: keras.Model, keeper: Kept | LastGoodWeights | None,
         if batches.error is not None:
             raise batches.error from None
         raise
+    finally:
+        batches.close()

@@ -149,6 +149,7 @@ class ArrayFeed:
         # Host memory: a data set that fits there may not fit on the GPU.
         with tf.device("CPU:0"):
             rows = [None if a is None else _rows(a) for a in (self.x, self.y, self.sample_weight)]
+        epoch_order, epoch_start = self.order, lambda: np.int64(self.start)
 
         def batch(index, order, sizes, start):
             chosen = order[index, : sizes[index]]
@@ -169,11 +170,11 @@ class ArrayFeed:
 
         def one_epoch(_):
             # Asked when the epoch's first batch is, after `start` was set.
-            order = tf.numpy_function(self.order, [], tf.int64)
+            order = checks.in_pipeline(epoch_order)
             order.set_shape([self.batches, self.batch_size])
             # Each batch is at the beginning of its row.
             sizes = tf.math.count_nonzero(order >= 0, axis=1)
-            start = tf.numpy_function(lambda: np.int64(self.start), [], tf.int64)
+            start = checks.in_pipeline(epoch_start)
             start.set_shape([])
             steps = tf.data.Dataset.range(self.batches)
             return steps.map(as_it_is(lambda index: batch(index, order, sizes, start)), num_parallel_calls=2)
@@ -193,11 +194,13 @@ def _rows(array):
     if array.nbytes <= _COPIED:
         held = tf.convert_to_tensor(array)
         return lambda chosen: tf.gather(held, chosen)
+
     # A memory map is read where a batch needs it.
-    dtype = tf.as_dtype(array.dtype)
+    def read(index):
+        return np.ascontiguousarray(array[index])
 
     def rows(chosen):
-        found = tf.numpy_function(lambda index: np.ascontiguousarray(array[index]), [chosen], dtype)
+        found = checks.in_pipeline(read, [chosen], array.dtype)
         found.set_shape((None, *array.shape[1:]))
         return found
 
