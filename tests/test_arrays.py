@@ -12,6 +12,7 @@ from scipy import io, sparse
 
 from keras_vae import data, likelihoods
 from keras_vae.data import arrays
+from keras_vae.training import values
 
 RNG = np.random.default_rng(0)
 LEVELS = RNG.integers(0, 256, (60, 9, 8)).astype("uint8")
@@ -153,6 +154,44 @@ def test_deep_levels_are_read_as_those_of_training(tmp_path):
     model.likelihood.seen_depth = 1023
     with pytest.raises(data.DataError, match="trained on levels up to 1023"):
         data.read_images([tmp_path / "x.npy"], model)
+
+
+def model_of(**likelihood):
+    return types.SimpleNamespace(image_shape=(9, 8, 1), likelihood=types.SimpleNamespace(**likelihood))
+
+
+@pytest.mark.parametrize("kind", ["binary", "unit interval", "real"])
+def test_bits_are_read_as_those_of_training(tmp_path, kind):
+    bits = LEVELS > 100
+    np.save(tmp_path / "bits.npy", bits)
+    np.save(tmp_path / "bytes.npy", bits.astype("uint8"))
+    for name in ("bits.npy", "bytes.npy"):
+        found = data.read_images([tmp_path / name], model_of(data=kind, seen_depth=1))
+        np.testing.assert_array_equal(found[..., 0], bits)
+    np.testing.assert_array_equal(data.read_images([tmp_path / "bits.npy"], model_of(data=kind))[..., 0], bits)
+
+
+def test_levels_in_floats_are_read_as_those_of_training(tmp_path):
+    np.save(tmp_path / "floats.npy", LEVELS.astype("float64"))
+    np.save(tmp_path / "dark.npy", np.floor(LEVELS[:5] / 3.0))
+    model = model_of(data="real", seen_range=(0.0, 1.0))
+    np.testing.assert_allclose(data.read_images([tmp_path / "floats.npy"], model)[..., 0], LEVELS / 255, atol=1e-6)
+    np.testing.assert_allclose(
+        data.read_images([tmp_path / "dark.npy"], model)[..., 0], LEVELS[:5] // 3 / 255, atol=1e-6
+    )
+    # Those of a model that was trained on numbers up to 255.
+    np.save(tmp_path / "own.npy", LEVELS[..., None].astype("float32"))
+    found = data.read_images([tmp_path / "own.npy"], model_of(data="real", seen_range=(0.0, 255.0)))
+    np.testing.assert_array_equal(found[..., 0], LEVELS)
+
+
+def test_numbers_of_the_other_byte_order(tmp_path):
+    for dtype in (">u2", ">i4", ">f8"):
+        np.save(tmp_path / "other.npy", COUNTS.astype(dtype))
+        found = data.load(tmp_path / "other.npy")
+        assert found.train.images.dtype.isnative
+        assert values.as_array(COUNTS.astype(dtype)).dtype.isnative
+        np.testing.assert_array_equal(values.as_array(COUNTS.astype(dtype)), COUNTS)
 
 
 def test_labels_that_are_names_and_those_that_are_none(tmp_path):

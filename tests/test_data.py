@@ -596,7 +596,9 @@ def test_pictures_of_a_large_folder_are_kept_in_files(tmp_path, monkeypatch):
         np.testing.assert_array_equal(held, mapped)
 
 
-@pytest.mark.parametrize("names", [("Train", "Test", "Valid"), ("training", "TEST", "dev")])
+@pytest.mark.parametrize(
+    "names", [("Train", "Test", "Valid"), ("training", "TEST", "dev"), ("Training_Set", "test-images", "valset")]
+)
 def test_folders_of_splits_in_any_spelling(tmp_path, names):
     for index, name in enumerate(names):
         folder_of(tmp_path, range(100 * index, 100 * index + 3), f"{name}/a")
@@ -606,3 +608,20 @@ def test_folders_of_splits_in_any_spelling(tmp_path, names):
     (tmp_path / "tr").mkdir()
     with pytest.raises(data.DataError, match="Two folders are for train"):
         data.load(tmp_path)
+
+
+def test_pictures_of_numbers_are_left_out(tmp_path):
+    folder_of(tmp_path, range(20), "a")
+    Image.fromarray(np.full((64, 64), 0.5, "float32")).save(tmp_path / "a" / "numbers.tif")
+    with pytest.warns(UserWarning, match=r"1 of 21 images cannot be read: a/numbers.tif.*no known range"):
+        assert data.load(tmp_path, image_size=4).image_shape == (4, 4, 3)
+
+
+def test_what_is_no_picture_is_left_out_at_use_too(tmp_path):
+    folder_of(tmp_path, range(20), "a")
+    (tmp_path / "a" / "text.png").write_text("not an image")
+    model = types.SimpleNamespace(image_shape=(4, 4, 3), likelihood=types.SimpleNamespace(data="unit interval"))
+    with pytest.warns(UserWarning, match=r"1 of 21 images cannot be read: a/text.png.*left out"):
+        assert len(data.read_images([tmp_path], model)) == 20
+    with pytest.raises(data.DataError, match=r"neither a picture.*text.png"):
+        data.read_images([tmp_path / "a" / "text.png"], model)

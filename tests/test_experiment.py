@@ -22,7 +22,7 @@ from PIL import Image
 import keras_vae as kv
 from keras_vae import data, files, likelihoods, metrics, names, presets, schedules
 from keras_vae.callbacks import Deadline
-from keras_vae.cli import arguments
+from keras_vae.cli import arguments, models
 from keras_vae.cli import main as cli
 from keras_vae.data import reading
 from keras_vae.files import Table
@@ -994,8 +994,51 @@ def test_results_of_many_are_written_as_they_come(run_of_arrays, tmp_path, capsy
     assert list(scores.columns) == ["image", "log_prob", "standard_error"] and scores["image"][7].endswith("x.npy[7]")
     vae, x = VAE.from_preset(folder / "run"), np.load(folder / "x.npy")
     np.testing.assert_array_equal(list(map(float, scores["log_prob"])), score(vae, x, samples=4, seed=0))
-    assert cli.main(["encode", *given, "--out", str(tmp_path / "z.npy")]) == 0
-    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), vae.encode(x), rtol=1e-4, atol=1e-5)
+    assert cli.main(["encode", *given, "--out", str(tmp_path / "z.NPY")]) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "z.NPY"), vae.encode(x), rtol=1e-4, atol=1e-5)
+
+
+def test_results_of_other_data_are_not_gone_on_with(run_of_arrays, tmp_path, monkeypatch):
+    folder, _ = run_of_arrays
+    monkeypatch.setattr(reading, "_AT_ONCE", 150)
+    x, score, calls = np.load(folder / "x.npy"), VAE.log_prob, []
+
+    def interrupted(self, *arguments, **options):
+        calls.append(options["keys"][0])
+        if len(calls) in (2, 4):
+            raise KeyboardInterrupt
+        return score(self, *arguments, **options)
+
+    monkeypatch.setattr(VAE, "log_prob", interrupted)
+    np.save(tmp_path / "x.npy", x)
+    command = [
+        "score",
+        str(folder / "run"),
+        str(tmp_path / "x.npy"),
+        "--samples",
+        "4",
+        "--out",
+        str(tmp_path / "s.npy"),
+    ]
+    assert cli.main(command) == 130
+    np.save(tmp_path / "x.npy", x[::-1])
+    assert cli.main(command) == 130
+    monkeypatch.setattr(models, "digest", lambda model: "other weights")
+    assert cli.main(command) == 0
+    assert calls == [0, 150] * 2 + [0, 150, 300]
+    vae = VAE.from_preset(folder / "run")
+    np.testing.assert_array_equal(np.load(tmp_path / "s.npy"), score(vae, x[::-1], samples=4, seed=0))
+
+
+@pytest.mark.long_on_jax
+def test_a_run_of_arrays_takes_a_prior_and_another_training(run_of_arrays, tmp_path, capsys):
+    folder, _ = run_of_arrays
+    few = ["--eval-samples", "2", "--json"]
+    assert cli.main(["fit-prior", str(folder / "run"), "normal", "--preset", str(tmp_path / "p"), *few]) == 0
+    assert VAE.from_preset(tmp_path / "p").prior.spec != "standard_normal"
+    again = ["train", str(folder / "x.npy"), "--from", str(folder / "run"), "--epochs", "1", "--out"]
+    assert cli.main([*again, str(tmp_path / "second"), *few]) == 0
+    assert "error" not in capsys.readouterr().err
 
 
 def test_what_suits_data_follows_from_how_much_there_is():

@@ -33,13 +33,13 @@ def write(
         given: the examples.
         function: (examples (B, *X), their numbers (B,)) -> (B, columns).
         columns: the names of the numbers.
-        made_by: what the numbers depend on, beside the examples.
+        made_by: what the numbers depend on, beside the examples and their files.
         shape: of a row in a .npy file; None: its first number alone.
         verbose: whether progress is shown.
     """
     files.make_directory(out.parent)
     partial, about = (out.with_name(f"{out.name}.partial{end}") for end in ("", ".json"))
-    made_by = {**made_by, "columns": list(columns), "images": [len(given), given.name(0), given.name(len(given) - 1)]}
+    made_by = {**made_by, "columns": list(columns), "images": [len(given), given.state()]}
     width = _DTYPE.itemsize * len(columns)
     done = 0
     if partial.is_file() and about.is_file() and json.loads(about.read_text(encoding="utf-8")) == made_by:
@@ -62,7 +62,7 @@ def write(
         print(f"\n{done:,} of {len(given):,} are done: the same command goes on with the others", file=sys.stderr)
         raise
     rows = np.memmap(partial, _DTYPE, "r", shape=(done, len(columns)))
-    files.replace(out, lambda path: _finish(path, out.suffix, rows, given, columns, shape))
+    files.replace(out, lambda path: _finish(path, out.suffix.lower(), rows, given, columns, shape))
     for path in (partial, about):
         path.unlink()
 

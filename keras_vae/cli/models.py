@@ -1,7 +1,10 @@
 """The model that a command is on: a preset, or a run, whether complete or not."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 import zoo
 from keras_vae import presets
@@ -33,6 +36,14 @@ def load(name: str) -> "LatentVariableModel":
     from keras_vae.runs import recorder
 
     return recorder.trained(name)[0]
+
+
+def digest(model: "LatentVariableModel") -> str:
+    """A digest of a model's weights."""
+    found = hashlib.sha256()
+    for variable in model.weights:
+        found.update(np.asarray(variable).tobytes())
+    return found.hexdigest()
 
 
 def info(name: str) -> dict:

@@ -8,6 +8,8 @@ import numpy as np
 from keras_vae import files
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from keras_vae.models.base import LatentVariableModel
 
 
@@ -26,21 +28,29 @@ def save_images(out: Path, images: np.ndarray, model: "LatentVariableModel", col
         model: the model.
         columns: images per row of the grid; None: about as many as rows.
     """
-    if out.suffix == ".npy":
+    if out.suffix.lower() == ".npy":
         save_array(out, images)
         return
     from keras_vae import data, plotting
 
-    if (out.suffix == ".csv") != (model.likelihood.data == "table"):
-        raise ValueError(f"Rows of tables are written to .csv files, and images to others. Received: --out {out}")
     if model.likelihood.data == "table":
-        files.make_directory(out.parent)
-        data.Schema(model.likelihood.columns).write(images, out)
+        save_frame(out, data.Schema(model.likelihood.columns).decode(images))
         return
-
+    if out.suffix.lower() == ".csv":
+        raise ValueError(f"Rows of tables are written to .csv files, and images to others. Received: --out {out}")
     if not plotting.can_show(model.image_shape) or model.likelihood.data in data.RAW:
         raise ValueError(f"These are no pictures: write them to a .npy file. Received: --out {out}")
     plotting.save_pixels(data.to_levels(images, model.likelihood.data), out, columns)
+
+
+def save_frame(out: Path, frame: "pd.DataFrame") -> None:
+    """Writes a table to a .csv file."""
+    from keras_vae import data
+
+    if out.suffix.lower() != ".csv":
+        raise ValueError(f"Rows of tables are written to .csv files, and images to others. Received: --out {out}")
+    files.make_directory(out.parent)
+    data.write_frame(frame, out)
 
 
 def save_array(out: Path, array: np.ndarray) -> None:

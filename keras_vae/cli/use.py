@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_vae import files
 from keras_vae.cli import bulk, models
-from keras_vae.cli.output import save_images, say
+from keras_vae.cli.output import save_frame, save_images, say
 
 
 def sample(name: str, out: Path, n: int, seed: int, temperature: float, label: int | None, as_json: bool) -> None:
@@ -46,7 +46,7 @@ def reconstruct(name: str, images: Sequence[Path], out: Path, label: int | None,
     model = models.load(name)
     x = data.read_images(images, model)
     made = model.reconstruct(x, _labels(model, label, len(x)))
-    alone = out.suffix == ".npy" or model.likelihood.data == "table"
+    alone = out.suffix.lower() == ".npy" or model.likelihood.data == "table"
     save_images(out, made if alone else np.concatenate([x, made], axis=1), model)
     say(out, as_json, shape=made.shape)
 
@@ -60,7 +60,11 @@ def impute(
     model = models.load(name)
     x = data.read_images(images, model)
     made = model.impute(x, samples=samples, y=_labels(model, label, len(x)), seed=seed)
-    save_images(out, made, model)
+    if model.likelihood.data == "table" and all(data.is_table(path) for path in images):
+        # What is there, to the last digit.
+        save_frame(out, data.Schema(model.likelihood.columns).filled(data.read_frames(images), made))
+    else:
+        save_images(out, made, model)
     missing = int(np.isnan(x).sum()) if np.issubdtype(x.dtype, np.floating) else 0
     say(out, as_json, shape=made.shape, missing=missing, samples=samples, seed=seed)
 
@@ -116,7 +120,8 @@ def encode(name: str, images: Sequence[Path], out: Path | None, label: int | Non
             return np.reshape(model.encode(x, _labels(model, label, len(x))), (len(x), -1))
 
         columns = [f"z{unit}" for unit in range(math.prod(shape))]
-        bulk.write(out, given, encoded, columns, {"encode": name, "label": label}, shape, verbose=not as_json)
+        made_by = {"encode": name, "weights": models.digest(model), "label": label}
+        bulk.write(out, given, encoded, columns, made_by, shape, verbose=not as_json)
         say(out, as_json, shape=(len(given), *shape))
         return
     x = data.read_images(images, model)
@@ -190,7 +195,8 @@ def _write_scores(model, given, out, samples, proposals, seed, label, as_json, n
 
     columns = [f"{what}{by}" for by in ("", "_by_prior")[: len(proposals)] for what in ("log_prob", "standard_error")]
     columns += ["bits_per_dim"] if model.likelihood.discrete else []
-    made_by = {"score": name, "samples": samples, "proposals": list(proposals), "seed": seed, "label": label}
+    made_by = {"score": name, "weights": models.digest(model), "samples": samples, "proposals": list(proposals)}
+    made_by |= {"seed": seed, "label": label}
     bulk.write(out, given, scored, columns, made_by, verbose=not as_json)
     say(out, as_json, images=len(given), samples=samples, seed=seed, columns=columns)
 

@@ -9,7 +9,7 @@ from keras_vae.data.dicts import from_dicts
 from keras_vae.data.examples import RAW, from_arrays
 from keras_vae.data.loading import load, look, names
 from keras_vae.data.reading import Given, read_images, read_named
-from keras_vae.data.table import Schema, schema
+from keras_vae.data.table import Schema, is_table, read_frames, schema, write_frame
 
 __all__ = [
     "RAW",
@@ -21,14 +21,17 @@ __all__ = [
     "convert",
     "from_arrays",
     "from_dicts",
+    "is_table",
     "load",
     "look",
     "names",
     "parted",
     "prepare_celeb_a64",
+    "read_frames",
     "read_images",
     "read_named",
     "save",
     "schema",
     "to_levels",
+    "write_frame",
 ]

@@ -4,7 +4,6 @@ import gzip
 import math
 import os
 import tempfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -51,7 +50,8 @@ def listed(path: Path) -> dict[str, Stored]:
         found = _LISTED[suffix](path)
     except DataError:
         raise
-    except (ValueError, KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:
+        # Each reader has errors of its own for what is damaged.
         told = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(f"This file is damaged, or holds no arrays of numbers ({told[0]}). Received: {path}") from error
     if not found:

@@ -77,17 +77,24 @@ def from_arrays(
     return DataSet(name, kind == "binary", **made, numbers=numbers, class_names=names, notes=tuple(notes), depth=depth)
 
 
-def read_like(name: str | os.PathLike, shape: tuple[int, ...], kind: str, depth: int | None = None) -> np.ndarray:
+def read_like(
+    name: str | os.PathLike,
+    shape: tuple[int, ...],
+    kind: str,
+    depth: int | None = None,
+    limits: tuple[float, float] | None = None,
+) -> np.ndarray:
     """The examples of a file of arrays, of all its splits, as a model's were when it was trained.
 
     Args:
         name: as of `load_arrays`.
         shape: *X, of one example of the model.
         kind: of data that the model sees, one of `keras_vae.training.values.KINDS`.
-        depth: the largest level of the arrays that it was trained on; None: not known.
+        depth: the largest level of the arrays that it was trained on, 1 of bits; None: not known.
+        limits: the smallest and the largest number that it was trained on; None: not known.
 
     Returns:
-        (N, *X): uint8 levels, or 0 and 1; or numbers in the units of the model's data.
+        (N, *X): uint8 levels, bool bits, or numbers in the units of the model's data.
 
     Raises:
         DataError: where it is not clear which array is meant.
@@ -99,9 +106,12 @@ def read_like(name: str | os.PathLike, shape: tuple[int, ...], kind: str, depth:
         x = x[None] if x.shape in (shape, shape[:-1] if shape[-1] == 1 else shape) else x
         x, _ = _as_split(x, None, path)
         held = "numbers" if kind in RAW else kinds.kind_of(x)
-        # Floats are in the model's units already, unless it sees levels, or they are levels divided by 255.
-        stored = x.dtype.kind in "biu" or kind == "8-bit levels" or (held == "levels" and x.max() <= 1)
-        if stored and held in ("binary", "levels"):
+        # Floats are in the model's units already, unless it sees levels, or they are levels, divided by 255 or not.
+        divided = held == "levels" and (x.max() <= 1 or (limits is not None and limits[1] <= 1))
+        stored = x.dtype.kind in "biu" or kind == "8-bit levels" or divided
+        if stored and held == "binary" and (x.dtype == bool or depth == 1 or kind == "binary"):
+            x = kinds.converted(x, held)[0].astype(bool)
+        elif stored and held in ("binary", "levels"):
             deep = depth is not None and x.dtype.kind in "iu" and x.dtype.itemsize > 1
             if deep and x.max() > depth:
                 raise DataError(
@@ -174,8 +184,12 @@ def _as_split(x, y, name):
         x = x.astype("float32").filled(np.nan) if np.ma.is_masked(x) else x.data
     if not isinstance(x, np.ndarray):
         x = np.asarray(x)
+    if not x.dtype.isnative:
+        x = x.astype(x.dtype.newbyteorder("="))
     if x.dtype.kind not in "biuf" or x.ndim == 0:
         raise DataError(f"Examples are arrays of numbers. Received: dtype={x.dtype}, shape={x.shape}, name={name!r}")
+    if not x.size:
+        raise DataError(f"The array is empty. Received: shape={x.shape}, name={name!r}")
     x = x[:, None] if x.ndim == 1 else x
     if y is not None:
         y = np.asarray(y)

@@ -73,7 +73,7 @@ def _split_roots(folder):
     """Split -> its folder; everything is "train" if the folder is not split."""
     roots = {}
     for place in sorted(folder.iterdir()):
-        split = splits.CALLED.get(place.name.lower())
+        split = splits.called(place.name)
         if split is not None and place.is_dir():
             if split in roots:
                 raise DataError(f"Two folders are for {split}: {roots[split].name} and {place.name}, in {folder}")

@@ -40,7 +40,7 @@ def look(name: str | os.PathLike, data_dir: str | os.PathLike | None = None) -> 
 @functools.lru_cache(maxsize=16)
 def _looked(name, stamp):
     """`look` into a file, again where it has changed; or into a hub's data set, in a directory."""
-    if Path(name).suffix in TABLE_SUFFIXES:
+    if table.is_table(name):
         return "table", len(table.read_frame(Path(name).expanduser())) * 4 // 5
     found = load(name, stamp if hubs.is_one(name) else None)
     if found.numbers or found.binary:
@@ -84,7 +84,7 @@ def load(
     if path.suffix == ".npz" and archive.is_one(path):
         return archive.load(path)
     for there, read, what in (
-        (path.suffix in TABLE_SUFFIXES and path.is_file(), table.load_table, "A table has no images"),
+        (table.is_table(path) and path.is_file(), table.load_table, "A table has no images"),
         (arrays.is_file(name), examples.load_arrays, "Pictures in arrays keep their size"),
     ):
         if there:
@@ -120,7 +120,7 @@ def _reason(name, path):
             "This is a file, but a data set is a folder of images, whose path to give, or a table: "
             f"{', '.join(TABLE_SUFFIXES)}, or of arrays: {', '.join(arrays.SUFFIXES)}."
         )
-    if path.suffix in (*TABLE_SUFFIXES, *arrays.SUFFIXES):
+    if path.suffix.lower() in (*TABLE_SUFFIXES, *arrays.SUFFIXES):
         return f"The file {str(path)!r} does not exist (seen from {os.getcwd()!r})."
     if path.name != name:
         return f"The folder {str(path)!r} does not exist (seen from {os.getcwd()!r})."

@@ -100,6 +100,8 @@ def grey_or_rgb(image: "Image.Image") -> "Image.Image":
     """A picture in mode L or RGB; transparent pixels are white."""
     from PIL import Image
 
+    if image.mode == "F":
+        raise Unreadable("its pixels are numbers of no known range: make them levels, or a file of arrays, .npy")
     if image.mode.startswith("I"):
         # 16-bit levels, which Pillow's own conversion would clip at 255.
         return Image.fromarray(np.rint(np.clip(image, 0, 65535) / 257).astype("uint8"))

@@ -1,6 +1,8 @@
 """What a trained model is given: pictures, arrays and tables, in the units that it was trained in."""
 
+import hashlib
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +14,7 @@ from keras_vae.columns import TABLE_SUFFIXES
 from keras_vae.data import arrays, examples, pictures
 from keras_vae.data.conversion import convert
 from keras_vae.data.dataset import DataError
-from keras_vae.data.table import Schema, read_frame
+from keras_vae.data.table import Schema, is_table, read_frame
 
 if TYPE_CHECKING:
     from keras_vae.models.base import LatentVariableModel
@@ -47,10 +49,10 @@ class Given:
 
     def __init__(self, paths: Iterable[str | os.PathLike], model: "LatentVariableModel"):
         self._kind, self._shape = model.likelihood.data, tuple(model.image_shape)
-        self._depth = getattr(model.likelihood, "seen_depth", None)
+        self._limits = [getattr(model.likelihood, name, None) for name in ("seen_depth", "seen_range")]
         self._schema = Schema(model.likelihood.columns) if self._kind == "table" else None
         paths = list(map(Path, paths))
-        files = [file for path in paths for file in (pictures.find(path) if path.is_dir() else [path])]
+        files = [file for path in paths for file in (_readable(path) if path.is_dir() else [path])]
         self._sources = [self._source(file) for file in files]
         if not sum(source.count for source in self._sources):
             what = "rows" if self._schema else "images"
@@ -72,6 +74,14 @@ class Given:
         source = self._sources[number]
         alone = source.count == 1 and self._schema is None
         return str(source.path) if alone else f"{source.path}[{index - self._starts[number]}]"
+
+    def state(self) -> str:
+        """A digest of the files: their names, sizes and times; another one where any of them has changed."""
+        found = hashlib.sha256()
+        for source in self._sources:
+            stat = arrays.parted(source.path)[0].stat()
+            found.update(f"{source.path} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        return found.hexdigest()
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         start, stop, _ = rows.indices(len(self))
@@ -95,13 +105,13 @@ class Given:
         if self._schema is not None:
             return self._rows(path)
         if arrays.is_file(path):
-            array = examples.read_like(path, self._shape, self._kind, self._depth)
+            array = examples.read_like(path, self._shape, self._kind, *self._limits)
             self._check_shape(array, path)
-            levels = array.dtype == np.uint8 and self._kind not in examples.RAW
-            binary = levels and self._kind == "binary" and array.max(initial=0) <= 1
+            bits = array.dtype == bool
+            levels = (bits or array.dtype == np.uint8) and self._kind not in examples.RAW
 
             def read(start, stop):
-                return self._seen(array[start:stop], binary) if levels else array[start:stop]
+                return self._seen(array[start:stop].astype("uint8", copy=False), bits) if levels else array[start:stop]
 
             return _Source(path, len(array), levels, read)
         if len(self._shape) != 3 or self._shape[-1] not in (1, 3):
@@ -132,7 +142,7 @@ class Given:
         return np.concatenate([convert(image[None], self._kind) for image in levels])
 
     def _rows(self, path):
-        if path.suffix in TABLE_SUFFIXES:
+        if is_table(path):
             try:
                 found = self._schema.encode(read_frame(path))
             except ValueError as error:
@@ -145,6 +155,25 @@ class Given:
                 f"This model sees rows of a table: {', '.join((*TABLE_SUFFIXES, '.npy'))}. Received: {path}"
             )
         return _Source(path, len(found), False, lambda start, stop: found[start:stop])
+
+
+def _readable(folder):
+    """The pictures in a folder; a warning names those that are none, which training leaves out, too."""
+    found, failed = [], {}
+    for file in pictures.find(folder):
+        try:
+            pictures.header(file)
+            found.append(file)
+        except pictures.Unreadable as error:
+            failed[str(file.relative_to(folder))] = error
+    if failed:
+        first = next(iter(failed))
+        warnings.warn(
+            f"{len(failed)} of {len(found) + len(failed)} images cannot be read: {', '.join(list(failed)[:5])} (the "
+            f"first: {failed[first]}). They are left out.",
+            stacklevel=4,
+        )
+    return found
 
 
 def read_images(paths: Iterable[str | os.PathLike], model: "LatentVariableModel") -> np.ndarray:

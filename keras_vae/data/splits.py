@@ -1,14 +1,26 @@
 """The three splits of what has none, or not all of them."""
 
+import re
+
 import numpy as np
 
 NAMES = ("train", "validation", "test")
 # What people call them, in lower case.
 CALLED = {
     **dict.fromkeys(("train", "training", "tr"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "eval", "evaluation"), "validation"),
     **dict.fromkeys(("test", "testing", "te"), "test"),
 }
+# What they add to it: "Training_Set", "test-images".
+_ADDED = {"set", "data", "images", "split"}
+
+
+def called(name: str) -> str | None:
+    """The split that a folder is named after, one of `NAMES`; None where it is named after none."""
+    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+    words = [word.removesuffix("set") if word.removesuffix("set") in CALLED else word for word in words]
+    found = [CALLED.get(word) for word in words if word not in _ADDED]
+    return found[0] if len(found) == 1 else None
 
 
 def members(given: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:

@@ -1,16 +1,17 @@
 """Tables: which kind each column is, and rows as numbers and back."""
 
+import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_vae import files
-from keras_vae.columns import COLUMN_KINDS, Column, as_columns
+from keras_vae.columns import COLUMN_KINDS, TABLE_SUFFIXES, Column, as_columns
 from keras_vae.data.dataset import DataError, DataSet, Split
 from keras_vae.names import one_of
 
@@ -65,13 +66,15 @@ class Schema:
         Raises:
             ValueError: for a column that is not there, or a value that is none of its kind.
         """
-        absent = [column.name for column in self if column.name not in frame.columns]
+        # Names of columns are texts here, also where those of the frame are numbers.
+        there = {str(name): name for name in frame.columns}
+        absent = [column.name for column in self if column.name not in there]
         if absent:
             raise ValueError(
                 f"The table lacks columns of the schema: {', '.join(map(repr, absent))}. "
                 f"Received: columns {', '.join(map(repr, frame.columns))}"
             )
-        encoded = [_encoded(column, frame[column.name]) for column in self]
+        encoded = [_encoded(column, frame[there[column.name]]) for column in self]
         return np.stack(encoded, axis=1).astype("float32")
 
     def decode(self, x: np.ndarray) -> "pd.DataFrame":
@@ -88,10 +91,22 @@ class Schema:
             raise ValueError(f"Expected rows of {len(self)} columns. Received: shape {x.shape}")
         return pd.DataFrame({column.name: _decoded(column, x[:, i], exact) for i, column in enumerate(self)})
 
+    def filled(self, frame: "pd.DataFrame", x: np.ndarray) -> "pd.DataFrame":
+        """The columns of a table as it was read, and what is missing in them from rows that are written as numbers."""
+        found = self.decode(x)
+        for name in frame.columns:
+            if str(name) in found.columns:
+                given = frame[name].reset_index(drop=True)
+                values = found[str(name)]
+                if not given.isna().any():
+                    found[str(name)] = given
+                elif given.notna().any():
+                    found[str(name)] = given.astype(object).where(given.notna(), values).infer_objects()
+        return found
+
     def write(self, x: np.ndarray, path: str | os.PathLike) -> None:
         """Writes rows that were written as numbers, (N, C), to a .csv file."""
-        frame = self.decode(x)
-        files.replace(Path(path), lambda partial: frame.to_csv(partial, index=False))
+        write_frame(self.decode(x), path)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes it as JSON."""
@@ -102,6 +117,11 @@ class Schema:
     def load(cls, path: str | os.PathLike) -> "Schema":
         """That of a file which `save` wrote."""
         return cls(json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+def write_frame(frame: "pd.DataFrame", path: str | os.PathLike) -> None:
+    """Writes a table to a .csv file."""
+    files.replace(Path(path), lambda partial: frame.to_csv(partial, index=False))
 
 
 def schema(frame: "pd.DataFrame", **kinds: str) -> Schema:
@@ -121,6 +141,11 @@ def schema(frame: "pd.DataFrame", **kinds: str) -> Schema:
         ValueError: for an empty table, a column that is constant, of dates, or of names of rows, or a kind that its
             values do not fit.
     """
+    if not hasattr(frame, "columns"):
+        raise ValueError(f"A schema is that of a pandas DataFrame. Received: {type(frame).__name__}")
+    twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
+    if twice:
+        raise ValueError(f"Several columns have one name: rename them. Received: {', '.join(map(repr, twice))}")
     for name, kind in kinds.items():
         one_of(name, tuple(map(str, frame.columns)), "column")
         one_of(kind, COLUMN_KINDS, f"kind of the column {name!r}")
@@ -139,12 +164,48 @@ def read_frame(path: str | os.PathLike) -> "pd.DataFrame":
 
     path = Path(path)
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", skipinitialspace=True)
+        how = {"sep": "\t" if path.suffix.lower() == ".tsv" else ",", "skipinitialspace": True}
+        frame = pd.read_csv(path, **how)
+        if len(frame.columns) == 1 and ";" in str(frame.columns[0]):
+            # As spreadsheets write it where numbers have a comma.
+            how["sep"] = ";"
+            frame = pd.read_csv(path, **how)
+            if any(_have_commas(frame[name]) for name in frame.columns):
+                frame = pd.read_csv(path, decimal=",", **how)
+        first = frame.columns[0]
+        if len(frame.columns) > 1 and str(first).startswith("Unnamed: 0") and _number_rows(frame[first]):
+            # The index that pandas writes unless it is told not to.
+            frame = frame.drop(columns=first)
+        return frame
     except (ValueError, ImportError, OSError) as error:
         told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(f"This table cannot be read ({told}). Received: {path}") from error
+
+
+def is_table(path: str | os.PathLike) -> bool:
+    """Whether a file is one of a table, by its name."""
+    return Path(path).suffix.lower() in TABLE_SUFFIXES
+
+
+def read_frames(paths: Iterable[str | os.PathLike]) -> "pd.DataFrame":
+    """The tables of several files, one below the other."""
+    import pandas as pd
+
+    return pd.concat(list(map(read_frame, paths)), ignore_index=True)
+
+
+def _have_commas(values):
+    there = values.dropna()
+    return len(there) > 0 and there.dtype.kind not in "biufc" and there.astype(str).str.fullmatch(r"-?\d+,\d+").all()
+
+
+def _number_rows(values):
+    """Whether a column counts its rows, from any number on."""
+    numbers = values.to_numpy()
+    whole = numbers.dtype.kind in "iu" and len(numbers) > 2
+    return bool(whole and np.array_equal(numbers, numbers[0] + np.arange(len(numbers), dtype=numbers.dtype)))
 
 
 def load_table(path: str | os.PathLike, seed: int = 0) -> DataSet:
@@ -186,7 +247,13 @@ def _column(name, values, kind):
     from pandas.api import types
 
     there = values.dropna()
-    different = there.unique()
+    try:
+        different = there.unique()
+    except TypeError:
+        raise ValueError(
+            f"The column {name!r} holds neither numbers nor text: leave it out, frame.drop(columns={name!r}). "
+            f"Received: {type(there.iloc[0]).__name__} in it"
+        ) from None
     if len(different) < 2:
         raise ValueError(
             f"The column {name!r} has one value and tells nothing: leave it out, frame.drop(columns={name!r}). "
@@ -200,14 +267,22 @@ def _column(name, values, kind):
     numeric = types.is_numeric_dtype(values) and not types.is_bool_dtype(values)
     if numeric and not np.isfinite(there.to_numpy("float64")).all():
         raise ValueError(f"The column {name!r} has infinite values: replace or remove them. Received: {there.max()}")
-    kind = kind or _kind(there, different, numeric)
+    if kind is None and _number_rows(values) and len(values) > _MANY:
+        raise ValueError(
+            f"The column {name!r} counts the rows, and tells nothing of them: leave it out, "
+            f"frame.drop(columns={name!r}). Received: {there.iloc[0]}, {there.iloc[1]} ... {there.iloc[-1]}"
+        )
+    categories = tuple(values.cat.categories) if isinstance(values.dtype, _categorical()) else different
+    kind = kind or _kind(there, categories, numeric)
     if kind in ("bernoulli", "categorical"):
         if not numeric and len(different) > _MANY and len(different) > len(there) / 2:
             raise ValueError(
                 f"The column {name!r} has another text in nearly every row, as names of rows have: leave it out, "
                 f"frame.drop(columns={name!r}). Received: {len(different)} different values in {len(there)} rows"
             )
-        categories = values.cat.categories if isinstance(values.dtype, _categorical()) else sorted(different)
+        if categories is different:
+            mixed = len({isinstance(value, str) for value in different}) > 1
+            categories = sorted(different, key=str if mixed else None)
         return Column(name, kind, categories=tuple(map(_plain, categories)), dtype=str(values.dtype))
     if not numeric:
         raise ValueError(f"The column {name!r} is no column of numbers: it cannot be {kind}. Received: {values.dtype}")
@@ -256,14 +331,13 @@ def _are_counts(numbers):
 
 def _encoded(column, values):
     if column.kind in ("bernoulli", "categorical"):
-        place = {value: number for number, value in enumerate(column.categories)}
-        known = values.isna() | values.isin(column.categories)
+        codes, known = _codes(column, values)
         if not known.all():
             raise ValueError(
                 f"The column {column.name!r} has values that the schema does not know: make the schema of all rows, or "
                 f"leave these out. Received: {', '.join(map(repr, values[~known].unique()[:3]))}"
             )
-        return values.map(place).to_numpy("float64", na_value=np.nan)
+        return codes
     numbers = values.to_numpy("float64", na_value=np.nan)
     if column.kind == "counts":
         return numbers
@@ -274,6 +348,29 @@ def _encoded(column, values):
             )
         numbers = np.log(numbers)
     return (numbers - column.loc) / column.scale
+
+
+def _codes(column, values):
+    """Values as numbers of their categories, NaN where they are missing; and which of them are known."""
+    place = {value: number for number, value in enumerate(column.categories)}
+    texts = all(isinstance(value, str) for value in column.categories)
+
+    def code(value):
+        # A file whose values all happen to be numbers is read as numbers, and truth values as 0 and 1.
+        if texts and not isinstance(value, str):
+            value = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        elif not texts and isinstance(value, str):
+            value = {"True": True, "False": False}.get(value, value)
+            with contextlib.suppress(ValueError):
+                value = float(value)
+        return place.get(value, np.nan)
+
+    missing = values.isna().to_numpy()
+    different = values[~missing].unique()
+    coded = dict(zip(different, map(code, map(_plain, different)), strict=True))
+    codes = np.full(len(values), np.nan)
+    codes[~missing] = [coded[value] for value in values[~missing]]
+    return codes, missing | ~np.isnan(codes)
 
 
 def _decoded(column, values, exact):
@@ -291,10 +388,15 @@ def _decoded(column, values, exact):
             # Errors of float32 are relative to what is standardised: the scale, or the number by way of its logarithm.
             found = _rounded(found, column.scale if column.kind == "normal" else np.abs(found) * column.scale)
         found = pd.Series(found)
-    if column.kind == "counts" or np.issubdtype(_numpy(column.dtype), np.integer):
-        found = found.round() if column.kind not in ("bernoulli", "categorical") else found
+    dtype = _numpy(column.dtype)
+    if column.kind not in ("bernoulli", "categorical") and (column.kind == "counts" or dtype.kind in "iu"):
+        found = found.round()
+        if dtype.kind in "iu":
+            # A draw may lie outside of what the type holds, whose largest number need not be a float64.
+            least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+            found = found.clip(least, most if int(float(most)) == most else np.nextafter(float(most), 0))
     # Numbers that are missing have no whole ones beside them in numpy.
-    if missing.any() and _numpy(column.dtype).kind in "iub":
+    if missing.any() and dtype.kind in "iub" and isinstance(pd.api.types.pandas_dtype(column.dtype), np.dtype):
         return found
     return found.astype(column.dtype)
 
@@ -308,7 +410,9 @@ def _rounded(values, scales):
 
 
 def _numpy(dtype):
-    try:
-        return np.dtype(dtype)
-    except TypeError:
-        return np.dtype(object)
+    """numpy's dtype of a column, that of pandas' own types, too; object of others."""
+    from pandas.api import types
+
+    found = types.pandas_dtype(dtype)
+    found = found if isinstance(found, np.dtype) else getattr(found, "numpy_dtype", None)
+    return found if isinstance(found, np.dtype) else np.dtype(object)

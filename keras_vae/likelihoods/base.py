@@ -30,8 +30,8 @@ class Likelihood(Part):
         discrete: whether it is a mass over 8-bit levels, so that bits per dimension mean something without naming a
             dequantisation.
         seen_range: smallest and largest value of the arrays that it was trained on; None: of none, or not known.
-        seen_depth: largest level of the files of arrays that it was trained on, 4095 of 12 bits; None: 255, or not
-            known.
+        seen_depth: largest level of the files of arrays that it was trained on, 4095 of 12 bits, 1 of bits; None: 255,
+            or not known.
         adapts: whether `distribution` fits something to the batch in training, and takes its `sample_weight`.
     """
 

@@ -16,6 +16,8 @@ from keras_vae.names import one_of
 from keras_vae.parts import register, soft_clip
 
 _LOG_RATE_BOUND = 15.0
+# Standard deviations from the mean, which rows have that were not standardised; squares of more are too large.
+_FAR, _FARTHEST = 1e4, 1e9
 
 
 @register()
@@ -129,8 +131,13 @@ class Columns(Likelihood):
                 rows[:, number] = levels[:, number] // 16
         return rows
 
-    def check(self, x: np.ndarray) -> None:
+    def check(self, x: np.ndarray, whole: bool = False) -> None:
         """Refuses rows that no table of these columns is written as; NaN stands for what is missing.
+
+        Args:
+            x: rows, (N, C).
+            whole: whether they are a whole data set, of which none is 10,000 standard deviations from its mean. Single
+                rows may be, and should be found by their log p(x).
 
         Raises:
             ValueError: naming the column.
@@ -139,7 +146,7 @@ class Columns(Likelihood):
             values = x[:, number]
             values = values[~np.isnan(values)]
             if column.kind in ("normal", "log_normal"):
-                fits = np.isfinite(values).all() and (np.abs(values) < 1e4).all()
+                fits = np.isfinite(values).all() and (np.abs(values) < (_FAR if whole else _FARTHEST)).all()
                 wanted = "standardised numbers, as Schema.encode gives them"
             else:
                 most = math.inf if column.kind == "counts" else len(column.categories) - 1

@@ -17,6 +17,12 @@ from keras_vae.training.stream import evenly
 _DRAWN = 100
 
 
+def shown(vae: LatentVariableModel) -> bool:
+    """Whether a model's examples are pictures, or signals that can be drawn."""
+    raw = vae.likelihood.data in data.RAW
+    return plotting.can_show(vae.image_shape) and not (raw and len(vae.image_shape) == 3)
+
+
 def attribute_directions(
     vae: LatentVariableModel, train: data.Split, count: int | None = None
 ) -> dict[str, np.ndarray]:
@@ -80,17 +86,16 @@ def write(
         plotting.save(figure, out / name)
         pictures[out / name] = caption
 
-    raw = vae.likelihood.data in data.RAW
-    shows = plotting.can_show(vae.image_shape) and not (raw and len(vae.image_shape) == 3)
+    raw, shows = vae.likelihood.data in data.RAW, shown(vae)
     if (raw or not shows) and vae.label_shape is None:
         _write_drawn(vae, out, seed)
     if shows and (vae.label_shape is None or labels is not None):
         _write_samples(vae, save, seed, class_names)
         y = labelling.needed(vae, labels)
-        shown, y = evenly(30, test), None if y is None else evenly(30, y)
+        few, y = evenly(30, test), None if y is None else evenly(30, y)
         # What is missing is black, and filled in.
         filled = {"row_names": ("given", "filled in")} if vae.missing else {}
-        pair = (np.nan_to_num(shown), vae.impute(shown, y=y)) if vae.missing else (shown, vae.reconstruct(shown, y))
+        pair = (np.nan_to_num(few), vae.impute(few, y=y)) if vae.missing else (few, vae.reconstruct(few, y))
         plotting.save(plotting.reconstruction_grid(*pair, **filled), out / "reconstructions.png")
     if shows and vae.label_shape is None and len(vae.group_shapes) > 1:
         _write_levels(vae, save, seed)

@@ -82,7 +82,8 @@ def _as_started(given):
         return {}
     config = presets.read_config(presets.find(given["start"]) / presets.CONFIG)
     values = {name: config["recipe"][name] for name in _OF_MODEL if name in config["recipe"]}
-    if given["dataset"] not in data.names() and "model" in config:
+    # Only pictures of a folder are brought to a size.
+    if given["dataset"] not in data.names() and Path(given["dataset"]).expanduser().is_dir() and "model" in config:
         values["image_size"] = config["model"]["config"]["image_shape"][0]
     return values
 

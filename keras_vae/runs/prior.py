@@ -70,7 +70,7 @@ def fit(
     before = _before(vae, recipe, test, images, known["results"]["metrics"], verbose)
     with tempfile.TemporaryDirectory() as folder:
         folder, grids = Path(folder), {}
-        if vae.label_shape is None:
+        if vae.label_shape is None and pictures.shown(vae):
             grid = folder / "samples_before.png"
             plotting.save(plotting.image_grid(vae.sample(49, seed=recipe.seed)), grid)
             grids[grid] = f"Samples with the former prior, {former}, seed {recipe.seed}"

@@ -149,8 +149,8 @@ def _run(recipe, out, about, ends, verbose, command, preset, together):
         mean = data.mean_image(images)
         shape = images.image_shape
         vae = model.build(recipe, shape, train.steps, mean, classes, images.schema, images.has_missing)
-        if images.depth and images.depth > 255:
-            vae.likelihood.seen_depth = images.depth
+        if images.binary or (images.depth or 0) > 255:
+            vae.likelihood.seen_depth = 1 if images.binary else images.depth
         return vae
 
     with together.scope():

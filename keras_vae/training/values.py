@@ -77,6 +77,8 @@ def as_array(x: Any, missing: bool = False) -> np.ndarray:
     x = x.toarray() if _is_sparse(x) else np.asarray(x)
     if not (np.issubdtype(x.dtype, np.number) or x.dtype == bool) or np.iscomplexobj(x):
         raise ValueError(f"Images must be arrays of numbers. Received: dtype={x.dtype}")
+    if not x.dtype.isnative:
+        x = x.astype(x.dtype.newbyteorder("="))
     if np.issubdtype(x.dtype, np.inexact) and x.dtype != np.float32:
         with np.errstate(over="ignore"):
             return x.astype("float32")
@@ -180,7 +182,7 @@ def check_values(x: np.ndarray, likelihood: Any, whole: bool = False, missing: b
     if not x.size:
         return
     if wanted == "table":
-        likelihood.check(rows)
+        likelihood.check(rows, whole)
         return
     # A dark image in bytes still is one of 8-bit levels; so may be a black image alone.
     guessed = whole or (likelihood.seen_range is None and count > 1)
