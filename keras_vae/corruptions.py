@@ -127,7 +127,11 @@ def get(identifier: Corruption | keras.layers.Layer | str | None) -> Corruption 
 
 
 def check(
-    corruption: Corruption | keras.layers.Layer | None, image_shape: tuple[int, ...], data: str, missing: bool
+    corruption: Corruption | keras.layers.Layer | None,
+    image_shape: tuple[int, ...],
+    data: str,
+    missing: bool,
+    kinds: set[str] = frozenset(),
 ) -> None:
     """Refuses a corruption that a model cannot have.
 
@@ -136,13 +140,21 @@ def check(
         image_shape: *X.
         data: the kind of data that the likelihood sees.
         missing: whether NaN stands for what is missing.
+        kinds: of the columns of a table.
 
     Raises:
-        ValueError: for noise on counts, missing elements of a model that knows none, and layers that change the shape.
+        ValueError: for noise on counts and categories, missing elements of a model that knows none, and layers that
+            change the shape.
     """
     if isinstance(corruption, Corruption):
         if data == "counts" and not corruption.counts:
             raise ValueError(f"Counts with this noise are none: take 'masking'. Received: {corruption!r}")
+        whole = sorted(kinds - {"normal", "log_normal"})
+        if whole and not corruption.counts:
+            raise ValueError(
+                f"Columns that are {' or '.join(whole)} hold whole numbers, and none with this noise: take 'masking'. "
+                f"Received: {corruption!r}"
+            )
         if getattr(corruption, "value", 0.0) is None and not missing:
             raise ValueError(
                 "Only a model made with missing=True takes elements that are missing: give `value` a number. "

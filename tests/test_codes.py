@@ -629,3 +629,17 @@ def test_what_has_no_meaning_is_refused(case):
     function, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):
         function()
+
+
+@pytest.mark.parametrize(
+    ("spec", "size"),
+    [("finite_scalar:levels=[4,4]", 8), ("one_hot:classes=5", 20), ("vector_quantizer:codes=8,vector=4", 16)],
+)
+def test_codes_that_there_are_not_are_refused(spec, size):
+    vae = kv.VAE(*kv.networks.mlp(SHAPE, size, widths=(8,)), posterior=spec, seed=0)
+    for code in (-1, vae.codes, 1.5, np.nan):
+        with pytest.raises(ValueError, match=rf"codes, whole numbers from 0 to {vae.codes - 1}"):
+            vae.decode(np.full((1, 4), code))
+        with pytest.raises(ValueError, match=rf"codes, whole numbers from 0 to {vae.codes - 1}"):
+            vae.sample(1, given={0: np.full(4, code)})
+    assert np.isfinite(vae.decode(np.full((1, 4), vae.codes - 1))).all()

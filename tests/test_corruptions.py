@@ -134,3 +134,13 @@ def test_levels_are_denoised_in_their_units():
     x = ops.convert_to_tensor(digits()[:16], "float32")
     seen = np.array(vae.infer(x, training=True, seed=SEED).seen)
     assert (seen - digits()[:16]).std() == pytest.approx(0.3 * 255, rel=0.1)
+
+
+def test_noise_is_for_numbers_of_a_table_alone():
+    columns = [{"name": "a", "kind": "normal", "loc": 0.0, "scale": 1.0}, {"name": "n", "kind": "counts"}]
+    likelihood = kv.likelihoods.Columns(columns)
+    with pytest.raises(ValueError, match="Columns that are counts hold whole numbers"):
+        kv.VAE(*kv.networks.mlp((2,), 2, widths=(4,)), likelihood=likelihood, corruption="gaussian")
+    for kinds, corruption in ((columns[:1], "gaussian"), (columns, "masking")):
+        networks = kv.networks.mlp((len(kinds),), 2, widths=(4,))
+        kv.VAE(*networks, likelihood=kv.likelihoods.Columns(kinds), corruption=corruption)

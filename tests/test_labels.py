@@ -401,3 +401,35 @@ def test_pictures_of_a_model_that_takes_labels(tmp_path, few):
     shown = pictures.write(vae, tmp_path, x, np.zeros(6, int), 0, {})
     assert [path.name for path in shown] == ["samples.png"]
     assert "class y" in shown[tmp_path / "samples.png"]
+
+
+def test_labels_and_weights_that_are_masked():
+    x, y = BY_NAME["bernoulli"].images(16), labels()[:16]
+    hidden = np.ma.masked_array(y, mask=np.arange(16) % 2 == 0)
+    given = {"network": "mlp:widths=[8]", "seed": 0}
+    vae = kv.variants.get("m2")(SHAPE, 3, classes=10, **given)
+    vae.compile("sgd")
+    assert vae.evaluate(x, hidden, verbose=0) == vae.evaluate(x, hidden.filled(-1), verbose=0)
+    with pytest.raises(ValueError, match="masked values: 0 leaves an example out"):
+        vae.evaluate(x, y, sample_weight=np.ma.masked_array(np.ones(16), mask=hidden.mask))
+    conditional = kv.variants.get("conditional")(SHAPE, 3, label_shape=(10,), **given)
+    with pytest.raises(ValueError, match=r"Labels are known of all examples.*80 masked labels"):
+        conditional.encode(x, np.ma.masked_array(one_hot(y), mask=np.repeat(hidden.mask[:, None], 10, axis=1)))
+    for size in (0, 2.5):
+        with pytest.raises(ValueError, match="`batch_size` must be a whole number"):
+            vae.classify(x, batch_size=size)
+
+
+def test_weights_of_classes_are_those_of_arrays_in_a_pipeline():
+    tf = pytest.importorskip("tensorflow")
+    x, y = BY_NAME["bernoulli"].images(16), labels()[:16].copy()
+    y[::4] = -1
+
+    def loss(*data, **options):
+        keras.utils.set_random_seed(0)
+        vae = kv.variants.get("m2")(SHAPE, 3, classes=10, network="mlp:widths=[8]", seed=0)
+        vae.compile(keras.optimizers.SGD(0.0))
+        return vae.fit(*data, verbose=0, class_weight={3: 2.0, 4: 0.0}, **options).history["loss"]
+
+    pipeline = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
+    np.testing.assert_allclose(loss(pipeline), loss(x, y, batch_size=16, shuffle=False), rtol=1e-5)

@@ -277,3 +277,43 @@ def test_variants_take_what_is_missing_with_labels_too():
     assert not np.isnan(vae.reconstruct(HOLED[:2], np.array(y))).any()
     with pytest.raises(ValueError, match="takes whole images"):
         kv.variants.get("m2")(SHAPE, 3, classes=10, missing=True)
+
+
+def grey(**parts):
+    keras.utils.set_random_seed(0)
+    networks = kv.networks.mlp(SHAPE, 3, widths=(8,), missing=not parts.get("target"))
+    vae = kv.VAE(*networks, likelihood="normal", missing=True, seed=0, **parts)
+    vae.compile(keras.optimizers.SGD(1e-3))
+    return vae
+
+
+def masked_and_nan():
+    x = (digits()[:32] / 255).astype("float32")
+    mask = np.random.default_rng(0).uniform(size=x.shape) < 0.5
+    return x, np.ma.masked_array(np.where(mask, 0.77, x), mask=mask), np.where(mask, np.float32(np.nan), x)
+
+
+def test_what_is_masked_is_missing_wherever_it_is_given():
+    x, masked, nan = masked_and_nan()
+    vae, of_targets = grey(), grey(target="y")
+    uses = {
+        "array": lambda a: vae.evaluate(a, verbose=0),
+        "generator": lambda a: vae.evaluate(((a[i : i + 16],) for i in (0, 16)), steps=2, verbose=0),
+        "interpolate": lambda a: vae.interpolate(a[0], a[1], steps=3),
+        "neighbourhood": lambda a: vae.sample(4, sampler=kv.samplers.Neighbourhood(a, scale=0.0), seed=0),
+        "picture": lambda a: vae.reconstruct(kv.callbacks.ReconstructionGrid("unused", a[:4]).images),
+        "split": lambda a: grey(target="y").fit(x, a, validation_split=0.25, verbose=0).history["loss"],
+        "targets": lambda a: of_targets.evaluate(x, a, verbose=0),
+    }
+    for name, use in uses.items():
+        np.testing.assert_array_equal(use(masked), use(nan), err_msg=name)
+
+
+def test_labels_as_large_as_x_are_no_mask():
+    encoder, decoder = kv.networks.labelled(*kv.networks.mlp(SHAPE, 3, widths=(8,)), label_shape=SHAPE)
+    with pytest.raises(ValueError, match=r"give the encoder both, \[x, mask, y\]"):
+        kv.VAE(encoder, decoder, missing=True)
+    with_mask = kv.networks.labelled(*kv.networks.mlp(SHAPE, 3, widths=(8,), missing=True), label_shape=SHAPE)
+    vae = kv.VAE(*with_mask, missing=True, seed=0)
+    y = np.random.default_rng(0).uniform(size=(2, 4, *SHAPE)).astype("float32")
+    assert np.abs(vae.encode(BINARY[:4], y[0]) - vae.encode(BINARY[:4], y[1])).max() > 0.01

@@ -144,3 +144,12 @@ def test_missing_and_noise_go_with_pairs():
     holed = np.where(np.random.default_rng(0).random(LARGE.shape) < 0.3, np.nan, LARGE).astype("float32")
     assert np.isfinite(vae.fit(holed, holed, verbose=0).history["loss"]).all()
     assert np.isfinite(vae.reconstruct(holed)).all()
+
+
+def test_a_stream_of_pairs_is_encoded(enlarging):
+    def batches():
+        return ((SMALL[i : i + 8], LARGE[i : i + 8]) for i in (0, 8))
+
+    for name in ("encode", "reconstruct"):
+        found = np.concatenate(list(getattr(enlarging, name)(batches())))
+        np.testing.assert_allclose(found, getattr(enlarging, name)(SMALL[:16]), rtol=1e-5, atol=1e-6)

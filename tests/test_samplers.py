@@ -193,3 +193,25 @@ def test_codes_have_no_flow():
 
     with pytest.raises(ValueError, match="No flow leads to codes"):
         kv.samplers.flow_matching(Codes(4), np.zeros((4, 2)))
+
+
+def test_latents_count_by_their_weights():
+    z = ring(64)
+    few = np.zeros(64, "float32")
+    few[:3] = 1
+
+    def loss_of(weights, count=64):
+        sampler = kv.samplers.FlowMatching((2,), **SMALL, seed=0)
+        sampler.compile(keras.optimizers.SGD(0.0))
+        return sampler.fit(z, sample_weight=weights, batch_size=64, shuffle=False, verbose=0).history["loss"][0]
+
+    assert loss_of(few) != pytest.approx(loss_of(None), rel=1e-3)
+    assert loss_of(few) == pytest.approx(loss_of(few[:, None]), rel=1e-5)
+    assert loss_of(np.ones(64)) == pytest.approx(loss_of(None), rel=1e-5)
+
+
+def test_no_flow_leads_to_codes_among_numbers():
+    posterior = "joint:categorical=one_hot(classes=3),count=2"
+    vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 16, widths=(8,)), posterior=posterior, seed=0)
+    with pytest.raises(ValueError, match="No flow leads to codes"):
+        kv.samplers.flow_matching(vae, np.zeros((8, 8, 8, 1), "float32"))

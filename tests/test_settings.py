@@ -322,3 +322,18 @@ def test_what_saves_or_looks_makes_no_function_anew(tmp_path):
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "best.weights.h5", save_weights_only=True)
     vae.fit(BINARY, epochs=3, verbose=0, callbacks=[checkpoint, keras.callbacks.ModelCheckpoint(tmp_path / "a.keras")])
     assert Counted.traces <= 1
+
+
+# Keras says it of the layers of each model.
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+@pytest.mark.parametrize("corruption", [None, "masking"])
+def test_what_is_quantised_is_saved(tmp_path, corruption):
+    vae = make(corruption=corruption)
+    vae.quantize("int8")
+    assert all(v.dtype != "int8" for part in (vae.posterior, vae.likelihood) for v in part.weights)
+    assert any(v.dtype == "int8" for v in vae.encoder.weights)
+    expected = vae.log_prob(BINARY[:4], samples=5, seed=0)
+    vae.save(tmp_path / "vae.keras")
+    vae.save_to_preset(tmp_path / "preset")
+    for again in (keras.saving.load_model(tmp_path / "vae.keras"), kv.VAE.from_preset(tmp_path / "preset")):
+        np.testing.assert_allclose(again.log_prob(BINARY[:4], samples=5, seed=0), expected, rtol=1e-5)

@@ -16,7 +16,7 @@ class _ActiveUnitsOf:
 
     def __init__(self, images, y, count, threshold):
         check_whole(least=2, images=len(images), count=count)
-        self._images = stream.evenly(count, np.asarray(images))
+        self._images = stream.evenly(count, np.asanyarray(images))
         self._y = None if y is None else stream.evenly(count, np.asarray(y))
         self._threshold = threshold
 

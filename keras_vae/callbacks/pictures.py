@@ -151,7 +151,7 @@ class _PictureOfImages(Picture):
 
     def __init__(self, directory, images, y=None, **kwargs):
         super().__init__(directory, **kwargs)
-        self.images, self.y = np.asarray(images), None if y is None else np.asarray(y)
+        self.images, self.y = np.asanyarray(images), None if y is None else np.asarray(y)
 
 
 class ReconstructionGrid(_PictureOfImages):
@@ -238,7 +238,7 @@ class LatentTraversal(_PictureOfImages):
 
     def check(self, model: LatentVariableModel) -> None:
         z = _encoded(model, self.images, self.y)
-        if not np.issubdtype(z.dtype, np.floating):
+        if model.has_codes:
             raise ValueError(
                 "The latents of this model are codes, which have no values in between: there is no traversal. "
                 f"Received: latents of type {z.dtype}"
@@ -283,7 +283,7 @@ class LatentScatter(_PictureOfImages):
                 f"`labels` must be one for each image. Received: shape {np.shape(labels)}, {len(images)} images"
             )
         images, self._labels, y = (
-            None if array is None else stream.evenly(count, np.asarray(array)) for array in (images, labels, y)
+            None if array is None else stream.evenly(count, np.asanyarray(array)) for array in (images, labels, y)
         )
         super().__init__(directory, images, y=y, **kwargs)
         self._projection = one_of(projection, plotting.PROJECTIONS, "projection")

@@ -59,7 +59,8 @@ class Composed(LatentVariableModel):
 
     def _check_data(self, corruption, likelihood, objective, features=None):
         """Refuses what does not go with the data that the model takes; `features` is as of `check_missing`."""
-        corruptions.check(corruption, self.image_shape, likelihood.data, self.missing)
+        kinds = {column["kind"] for column in likelihood.columns} if likelihood.data == "table" else set()
+        corruptions.check(corruption, self.image_shape, likelihood.data, self.missing, kinds)
         if self.missing and features is not None:
             shapes.check_missing(likelihood, objective, features)
 

@@ -106,6 +106,7 @@ class HierarchicalVAE(Composed):
         seen_by_encoder = shapes.label_shape(encoder, self._given_label_shape, len(taken))
         labels = {seen_by_encoder, *(_labels(network, 1 + bool(index)) for index, network in enumerate(below))}
         labels = {*labels, *(_labels(inference, 2) for _, inference in groups)} - {None}
+        shapes.check_mask(encoder, self._takes_mask, labels)
         label_shape = next(iter(labels), None)
         given = [*taken, *([] if seen_by_encoder is None else [seen_by_encoder])]
         seen = shapes.output_shapes(encoder, *given, what="encoder", inputs="images", count=len(sizes))
@@ -270,7 +271,7 @@ def _check_group(index, posterior, prior, size, made):
             f"Posterior and prior of group {index} must have z of the shape that the network below takes, {size}. "
             f"Received: {prior.event_shape}"
         )
-    if posterior.discrete or posterior.embedding_shape != size:
+    if posterior.discrete or posterior.has_codes or posterior.embedding_shape != size:
         raise ValueError(
             f"Groups of a hierarchy have z of real numbers, which networks see as they are. Received: {posterior!r}"
         )

@@ -92,6 +92,11 @@ class Scoring:
         keys = np.arange(len(x)) if keys is None else np.asarray(keys)
         if keys.shape != (len(x),):
             raise ValueError(f"`keys` must be one for each of {len(x)} images. Received: shape {keys.shape}")
+        if keys.dtype.kind not in "iu" or keys.min() < 0 or keys.max() >= 2**31:
+            raise ValueError(
+                "`keys` are whole numbers from 0 to 2,147,483,647. Received: "
+                f"dtype={keys.dtype}, keys such as {keys[:3].tolist()}"
+            )
         rounds = -(-samples // ROUND)
         at_once = -(-samples // rounds)
         # A power of two that does not depend on how many images there are: sums of other sizes round otherwise, and the

@@ -13,7 +13,7 @@ from keras_vae.inference import Inference, Latent
 from keras_vae.likelihoods import Likelihood
 from keras_vae.models import shapes
 from keras_vae.models.composed import Composed
-from keras_vae.names import check_number
+from keras_vae.names import check_number, check_whole
 from keras_vae.objectives import Objective
 from keras_vae.parts import Head, soft_clip
 from keras_vae.posteriors import Posterior
@@ -230,6 +230,7 @@ class SemiSupervisedVAE(Composed):
             x: (N, *X).
             batch_size: how many are classified at a time.
         """
+        check_whole(batch_size=batch_size)
         return self._functions.map(self._classify, int(batch_size), self._checked(x))
 
     def _classify(self, x):

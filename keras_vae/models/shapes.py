@@ -110,6 +110,15 @@ def takes_mask(encoder: keras.layers.Layer, image_shape: tuple[int, ...]) -> boo
     return len(inputs) > 1 and tuple(inputs[1].shape[1:]) == tuple(image_shape)
 
 
+def check_mask(encoder: keras.layers.Layer, takes_mask: bool, labels: set) -> None:
+    """Refuses an encoder of two inputs of which nobody knows whether the second is a mask or labels as large as x."""
+    if takes_mask and len(encoder.inputs) == 2 and tuple(encoder.inputs[1].shape[1:]) in labels:
+        raise ValueError(
+            "With missing=True, a second input as large as x is the mask, and the labels of this model are as large: "
+            "give the encoder both, [x, mask, y]. Received: an encoder of two inputs"
+        )
+
+
 def label_shape(network: keras.layers.Layer, given: tuple[int, ...] | None, others: int = 1) -> tuple[int, ...] | None:
     """The shape of one example's label, where `network` takes one beside its other inputs; otherwise None.
 

@@ -42,11 +42,16 @@ def over_streams(method: Callable) -> Callable:
     return taken
 
 
+def _takes_targets(model, method):
+    return model.takes_y and method.__name__ == "log_prob"
+
+
 def _batches(model, method, stream, given):
     start = 0
     for batch in values.batches(stream):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        y = {"y": y} if model.takes_y and y is not None else {}
+        # Of targets the scores alone know; all other methods take labels.
+        y = {"y": y} if y is not None and (model.label_shape is not None or _takes_targets(model, method)) else {}
         keys = {"keys": np.arange(start, start + len(x))} if "seed" in given else {}
         yield method(model, x, **given | y | keys)
         start += len(x)

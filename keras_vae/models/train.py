@@ -264,10 +264,17 @@ class Train(ObjectiveTrainer):
             check_whole(batch_size=kwargs["batch_size"])
         # Of several processes, each gets all.
         if self.label_shape is not None or (values.is_array(x) and processes.Processes(self).count > 1):
-            return self.reconstruct(x, y, batch_size=kwargs.get("batch_size") or 32)
+            made = self.reconstruct(x, y, batch_size=kwargs.get("batch_size") or 32)
+            return np.concatenate(list(made)) if values.is_stream(x) else made
         self._labels(y, None)
         self.renew()
         return super().predict(self._checked(x) if values.is_array(x) else x, **kwargs)
+
+    def quantize(self, mode: str | None = None, **kwargs: Any) -> None:
+        """Keras' `quantize`, of the networks; parts, whose layers say what a density is, stay float32."""
+        for layer in self.layers:
+            if isinstance(layer, keras.Model):
+                layer.quantize(mode, **kwargs)
 
     @contextlib.contextmanager
     def _looping(self):

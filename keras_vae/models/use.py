@@ -12,7 +12,7 @@ from keras_vae.models.scale import LatentScale
 from keras_vae.models.streams import over_streams
 from keras_vae.names import check_number, check_whole
 from keras_vae.samplers import Sampler
-from keras_vae.training import checks
+from keras_vae.training import checks, values
 
 # Samples of the prior that have one seed.
 BLOCK = 16
@@ -99,15 +99,11 @@ class Use:
         """
         check_whole(batch_size=batch_size)
         scale = self._scale() if standardized else None
-        with np.errstate(invalid="ignore", over="ignore"):
-            given, z = np.asarray(z), np.asarray(z).astype(self.latent_dtype)
-        if z.shape[1:] != tuple(self.latent_shape) or len(z) == 0:
+        given = np.asarray(z)
+        if given.shape[1:] != tuple(self.latent_shape) or len(given) == 0:
             expected = ", ".join(map(str, self.latent_shape))
-            raise ValueError(f"Expected latents of shape (N, {expected}). Received: shape {z.shape}")
-        whole = self.latent_dtype != "float32"
-        if not np.isfinite(z).all() or (whole and not np.array_equal(z, given)):
-            expected = "whole numbers, codes" if whole else "finite"
-            raise ValueError(f"Latents must be {expected}. Received: smallest {given.min()}, largest {given.max()}")
+            raise ValueError(f"Expected latents of shape (N, {expected}). Received: shape {given.shape}")
+        z = self._checked_latents(given)
         z = scale.restored(z) if standardized else z
         return self._functions.map(self._decode, int(batch_size), z, self._labels(y, len(z)))
 
@@ -141,7 +137,7 @@ class Use:
 
         Reference: White 2016, "Sampling generative networks", section 2.1 (spherical).
         """
-        a, b = np.asarray(a), np.asarray(b)
+        a, b = (values.as_array(end, self.missing) for end in (a, b))
         if a.shape != b.shape:
             raise ValueError(f"Expected as many images on both sides. Received: shapes {a.shape} and {b.shape}")
         check_whole(least=2, steps=steps)
@@ -221,6 +217,19 @@ class Use:
         """
         return self.sample(n, mean=False, **options)
 
+    def _checked_latents(self, z):
+        """Latents in the type of the model's; refuses what is not finite, and codes that there are not."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            cast = z.astype(self.latent_dtype)
+        whole = self.latent_dtype != "float32"
+        fits = np.isfinite(cast).all()
+        if whole:
+            fits = fits and np.array_equal(cast, z) and cast.min(initial=0) >= 0 and cast.max(initial=0) < self.codes
+        if not fits:
+            expected = f"codes, whole numbers from 0 to {self.codes - 1}" if whole else "finite"
+            raise ValueError(f"Latents must be {expected}. Received: smallest {z.min()}, largest {z.max()}")
+        return cast
+
     def _held(self, given, n):
         """{number of a group: z, (n, *D)}, checked, from the top."""
         held, groups = {}, self.group_shapes if given else ()
@@ -229,12 +238,13 @@ class Use:
                 raise ValueError(
                     f"The groups of this model are 0 to {len(groups) - 1}, from the top. Received: given of {group!r}"
                 )
-            z = np.asarray(z, dtype=self.latent_dtype)
-            if z.shape not in (groups[group], (n, *groups[group])) or not np.isfinite(z).all():
+            z = np.asarray(z)
+            if z.shape not in (groups[group], (n, *groups[group])):
                 raise ValueError(
-                    f"Expected finite latents of shape {groups[group]} or {(n, *groups[group])} for group {group}. "
+                    f"Expected latents of shape {groups[group]} or {(n, *groups[group])} for group {group}. "
                     f"Received: shape {z.shape}"
                 )
+            z = self._checked_latents(z)
             held[int(group)] = np.broadcast_to(z, (n, *groups[group]))
         return held
 

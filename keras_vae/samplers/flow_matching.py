@@ -97,8 +97,11 @@ class FlowMatching(Sampler, keras.Model):
         error = self.network([(1 - here) * noise + here * z, t, *y], training=training) - (z - noise)
         return ops.mean(ops.square(error), axis=tuple(range(1, len(z.shape))))
 
-    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        history = super().fit(*args, **kwargs)
+    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
+        if y is None and kwargs.get("sample_weight") is not None:
+            # Without a y, which nothing looks at, Keras would drop the weights.
+            y = np.zeros(len(kwargs["sample_weight"]), "float32")
+        history = super().fit(x, y, **kwargs)
         # Keras ends with the optimiser's averages as the weights, in arrays that both have.
         backend.unshare([*self.trainable_variables, *self.optimizer.variables])
         return history
@@ -109,6 +112,7 @@ class FlowMatching(Sampler, keras.Model):
         """The mean of what `call` returned, in which each latent counts by its weight."""
         if sample_weight is None:
             return ops.mean(y_pred)
+        sample_weight = ops.reshape(sample_weight, (-1,))
         return ops.sum(sample_weight * y_pred) / ops.maximum(ops.sum(sample_weight), 1e-12)
 
     def velocity(self, z: Tensor, t: Tensor, *y: Tensor) -> Tensor:
@@ -193,8 +197,10 @@ def flow_matching(
     """
     check_whole(epochs=epochs, batch_size=batch_size)
     check_number(zero=False, learning_rate=learning_rate)
-    if model.latent_dtype != "float32":
-        raise ValueError(f"No flow leads to codes. Received: a model with latents of type {model.latent_dtype}")
+    if model.has_codes:
+        raise ValueError(
+            "No flow leads to codes, whole numbers. Received: a model whose latents are, or have among them, codes"
+        )
     label_shape = None if y is None else np.shape(y)[1:]
     if label_shape == () or (label_shape is not None and len(y) != len(x)):
         raise ValueError(

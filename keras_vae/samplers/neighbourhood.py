@@ -40,7 +40,7 @@ class Neighbourhood(Sampler):
                 f"Codes, which are whole numbers, have no neighbours. Received: latents of type {model.latent_dtype}"
             )
         chosen, noise = (np.random.default_rng([seed, number]) for number in range(2))
-        x = np.asarray(self.x)
+        x = np.asanyarray(self.x)
         index = chosen.integers(len(x), size=n)
         own = None if self.y is None else np.asarray(self.y)[index]
         z = model.encode(x[index], own)

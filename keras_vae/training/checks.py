@@ -90,6 +90,13 @@ def checked_labels(
         raise ValueError(
             f"This model is conditional: give y, a label of shape {label_shape} for each image. Received: y=None"
         )
+    if np.ma.is_masked(y):
+        if classes is None:
+            raise ValueError(
+                "Labels are known of all examples: replace what is masked, or leave those examples out. "
+                f"Received: {int(np.ma.count_masked(y))} masked labels"
+            )
+        y = y.filled(-1)
     y = np.asarray(y)
     check_label_shape(y.shape, count, label_shape)
     if not (np.issubdtype(y.dtype, np.number) or y.dtype == bool):
@@ -133,6 +140,11 @@ def checked_weights(weights: Any, count: int) -> np.ndarray | None:
     """
     if weights is None:
         return None
+    if np.ma.is_masked(weights):
+        raise ValueError(
+            "`sample_weight` has masked values: 0 leaves an example out, sample_weight.filled(0). "
+            f"Received: {int(np.ma.count_masked(weights))} masked weights"
+        )
     weights = np.asarray(weights, dtype="float32")
     if weights.shape not in ((count,), (count, 1)):
         raise ValueError(
@@ -230,14 +242,29 @@ class Batches:
 
     def _checked(self, batch, classes):
         """`batch` as Keras takes it, a tuple of arrays."""
-        given = self._parts(batch, classes)
-        self.check(*given)
-        if not isinstance(batch, tuple):
-            batch = tuple(batch) if isinstance(batch, list) else (batch,)
+        x, y, weights = self._as_seen(*self._parts(batch, classes))
+        batch = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+        # As the checks see it: what is masked is missing, sparse rows are whole. Labels that only weigh stay.
+        batch = (x, batch[1] if y is None and len(batch) > 1 else y, weights)[: len(batch)]
         if len(batch) == 3 and batch[1] is None and self._model.label_shape is None:
             # Keras hands no None on to TensorFlow; the model takes no labels.
             batch = (batch[0], batch[2], batch[2])
         return batch
+
+    def _as_seen(self, x, y=None, weights=None):
+        """A batch as the model sees it, in numpy; refuses one that it does not expect."""
+        model = self._model
+        try:
+            x = checked_x(model, x)
+            y = checked_y(model, y, len(x))
+            weights = checked_weights(weights, len(x))
+        except ValueError as error:
+            self.error = error
+            raise
+        if not self.passed:
+            self.first = processes.fingerprint(x)
+        self.passed += 1
+        return x, y, weights
 
     def check(self, x: Any, y: Any = None, weights: Any = None) -> np.int64:
         """Refuses a batch that the model does not expect.
@@ -245,17 +272,7 @@ class Batches:
         Raises:
             ValueError: saying what was found, and what to do.
         """
-        model = self._model
-        try:
-            x = checked_x(model, x)
-            checked_y(model, y, len(x))
-            checked_weights(weights, len(x))
-        except ValueError as error:
-            self.error = error
-            raise
-        if not self.passed:
-            self.first = processes.fingerprint(x)
-        self.passed += 1
+        self._as_seen(x, y, weights)
         return np.int64(0)
 
     def _wrap_tf_data(self, dataset, classes):

@@ -62,7 +62,7 @@ def for_fit(
                 "`validation_split` takes the last share of arrays; split a stream yourself and give "
                 f"`validation_data`. Received: x of type {type(given.x).__name__}"
             )
-        given, validation_data = _split(given, validation_split, model.missing)
+        given, validation_data = _split(model, given, validation_split)
         if class_weight is not None and model.label_shape is None:
             # There they weigh nothing, as in Keras.
             validation_data = validation_data._replace(y=None)
@@ -92,6 +92,9 @@ def for_fit(
             # Keras has no class weights for generators.
             weighted = functools.partial(_weighted, class_weight=class_weight)
             stream, class_weight = (weighted(batch) for batch in stream), None
+        elif class_weight is not None and hasattr(stream, "element_spec"):
+            # Keras' own look at no class without a weight, nor at labels that are not known.
+            stream, class_weight = _weighted_pipeline(stream, class_weight), None
         train = {"x": batches.lend(stream), "steps_per_epoch": steps_per_epoch, "class_weight": class_weight}
         # Keras shuffles the batches of a PyDataset unless told not to, and warns where it cannot.
         train["shuffle"] = isinstance(stream, keras.utils.PyDataset) and shuffle
@@ -136,6 +139,22 @@ def _weighted(batch, class_weight):
     """(x, y, sample_weight) of a batch, whose weights may be those of classes."""
     x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
     return x, y, weights if class_weight is None else _class_weights(y, weights, class_weight)
+
+
+def _weighted_pipeline(dataset, class_weight):
+    """A tf.data.Dataset of (x, y) as one of (x, y, sample_weight)."""
+
+    def weights_of(y):
+        return _class_weights(y, None, class_weight)
+
+    def weighted(x, y, weights=None):
+        if weights is not None:
+            _class_weights(None, weights, class_weight)
+        found = checks.in_pipeline(weights_of, [y], "float32")
+        found.set_shape((None,))
+        return x, y, found
+
+    return dataset.map(weighted)
 
 
 def _again(model, stream, class_weight=None):
@@ -183,11 +202,14 @@ def _check_stream(given):
             )
 
 
-def _split(given, fraction, missing):
+def _split(model, given, fraction):
     """Keras' `validation_split`: the last share of the arrays, before they are shuffled."""
     if not 0 < fraction < 1:
         raise ValueError(f"`validation_split` must be between 0 and 1. Received: validation_split={fraction!r}")
-    arrays = [values.as_array(given.x, missing), *(None if a is None else np.asarray(a) for a in given[1:])]
+    x, y, weights = given
+    # Targets are data; what is masked in labels and weights is seen to later.
+    y = values.as_array(y, model.missing) if model.target and y is not None else y
+    arrays = [values.as_array(x, model.missing), *(None if a is None else np.asanyarray(a) for a in (y, weights))]
     cut = int(len(arrays[0]) * (1 - fraction))
     if cut in (0, len(arrays[0])):
         raise ValueError(f"Too few images to split. Received: {len(arrays[0])} images, validation_split={fraction!r}")
