@@ -16,7 +16,7 @@ from keras_vae.backend import Tensor
 from keras_vae.names import check_whole, plain
 
 # What no compiled function reads: what any layer has, and what parts note about themselves.
-UNREAD = frozenset(vars(keras.layers.Layer())) | {"version", "seen_range", "seen_depth", "_held"}
+UNREAD = frozenset(vars(keras.layers.Layer())) | {"version", "seen_range", "seen_depth", "seen_columns", "_held"}
 
 
 class Part(keras.layers.Layer):

@@ -471,3 +471,22 @@ def test_a_distribution_without_a_mean_needs_an_image(tmp_path):
     vae.save(tmp_path / "vae.keras")
     again = keras.saving.load_model(tmp_path / "vae.keras")
     np.testing.assert_allclose(again.sample(4, seed=0), vae.sample(4, seed=0), rtol=1e-5)
+
+
+def test_columns_of_frames_keep_their_order(tmp_path):
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(40, 3)) * [1, 10, 100], columns=list("abc"))
+    vae = kv.VAE(*kv.networks.mlp((3,), 2, widths=(8,)), likelihood="standardized", seed=0)
+    vae.compile("sgd")
+    vae.fit(frame, validation_split=0.25, verbose=0)
+    vae.save(tmp_path / "vae.keras")
+    expected = vae.log_prob(frame.to_numpy(), samples=3, seed=0)
+    for model in (vae, keras.saving.load_model(tmp_path / "vae.keras")):
+        for columns in ("abc", "cba", "cxab"):
+            given = frame.assign(x=0.0)[list(columns)]
+            np.testing.assert_array_equal(model.log_prob(given, samples=3, seed=0), expected)
+        with pytest.raises(ValueError, match="trained on other columns: there must be 'b'"):
+            model.encode(frame.rename(columns={"b": "B"}))
+    with pytest.raises(ValueError, match="trained on other columns: there must be 'a', 'b', 'c'"):
+        vae.fit(frame.rename(columns=str.upper), verbose=0)

@@ -301,6 +301,7 @@ def test_images_of_another_size_are_named_and_none_is_an_error(tmp_path):
     assert made["validation"] == 1 and "178x218" in made["left_out"]["000015.jpg"]
 
 
+@pytest.mark.long
 def test_an_interrupted_run_leaves_nothing_that_passes_for_a_data_set(tmp_path, monkeypatch):
     source, data_dir = official(tmp_path / "download"), tmp_path / "tfds"
 

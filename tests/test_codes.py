@@ -616,7 +616,7 @@ REFUSED = {
     ),
     "an objective of distances": (lambda: made(objective="mmd").fit(X, verbose=0), r"real numbers, and not for codes"),
     "neighbours": (lambda: made().sample(2, sampler=kv.samplers.Neighbourhood(X)), r"have no neighbours"),
-    "fractions": (lambda: made().decode(np.full((2, 3), 0.5)), r"whole numbers, codes"),
+    "fractions": (lambda: made().decode(np.full((2, 3), 0.5)), r"codes, whole numbers"),
     "active units": (
         lambda: made().fit(X, callbacks=kv.callbacks.ActiveUnits(X), verbose=0),
         r"see the logged `perplexity`",

@@ -129,6 +129,7 @@ def imagenet():
     return network, kv.features._weights()
 
 
+@pytest.mark.long
 def test_imagenets_network_knows_ships_and_planes(imagenet):
     network, weights = imagenet
     # The last layers, which the features leave out: a convolution, its normalisation, the mean of ReLU6, the classes.

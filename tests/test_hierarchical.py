@@ -517,7 +517,8 @@ def test_a_ladder_has_the_maps_that_it_is_asked_for(shape, top, groups, shapes):
     assert len(set(weights)) == len(weights)
 
 
-@pytest.mark.parametrize("top", [3, pytest.param((2, 2, 2), marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("top", [3, (2, 2, 2)])
 def test_scales_of_a_normalised_ladder_do_not_grow_from_group_to_group(top):
     def kls(**given):
         keras.utils.set_random_seed(0)

@@ -207,7 +207,7 @@ def test_a_prior_is_fitted(trained, tmp_path, capsys):
     assert "choose another --preset" in run(capsys, "fit-prior", trained, "--preset", trained.parent, code=2)
 
 
-@pytest.mark.long_on_jax
+@pytest.mark.long
 # Of so few images.
 @pytest.mark.filterwarnings("ignore:At latents that it was not fitted to")
 def test_a_prior_of_classes_is_fitted_with_few_labels(trained, tmp_path, capsys):

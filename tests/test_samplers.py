@@ -167,7 +167,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_no_flow_is_trained_with_is_refused_at_once(name):
     class Numbers(Latents):
-        latent_dtype, label_shape = "float32", None
+        has_codes, label_shape = False, None
 
         def _draws(self, *_):
             raise AssertionError("too late")
@@ -189,7 +189,7 @@ def test_a_neighbourhood_has_images_with_their_labels():
 
 def test_codes_have_no_flow():
     class Codes(Latents):
-        latent_dtype = "int32"
+        has_codes = True
 
     with pytest.raises(ValueError, match="No flow leads to codes"):
         kv.samplers.flow_matching(Codes(4), np.zeros((4, 2)))

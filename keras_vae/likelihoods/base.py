@@ -32,6 +32,7 @@ class Likelihood(Part):
         seen_range: smallest and largest value of the arrays that it was trained on; None: of none, or not known.
         seen_depth: largest level of the files of arrays that it was trained on, 4095 of 12 bits, 1 of bits; None: 255,
             or not known.
+        seen_columns: names of the columns of the DataFrame that it was trained on; None: of none.
         adapts: whether `distribution` fits something to the batch in training, and takes its `sample_weight`.
     """
 
@@ -44,6 +45,7 @@ class Likelihood(Part):
     adapts = False
     seen_range: tuple[float, float] | None = None
     seen_depth: int | None = None
+    seen_columns: tuple[str, ...] | None = None
 
     def see(self, x: np.ndarray) -> None:
         """Remembers the range of an array that training begins with."""
@@ -67,14 +69,16 @@ class Likelihood(Part):
     def get_config(self) -> dict:
         seen = {} if self.seen_range is None else {"seen_range": list(self.seen_range)}
         depth = {} if self.seen_depth is None else {"seen_depth": self.seen_depth}
-        return {**super().get_config(), **seen, **depth}
+        columns = {} if self.seen_columns is None else {"seen_columns": list(self.seen_columns)}
+        return {**super().get_config(), **seen, **depth, **columns}
 
     @classmethod
     def from_config(cls, config: dict) -> "Likelihood":
         config = dict(config)
-        seen, depth = (config.pop(name, None) for name in ("seen_range", "seen_depth"))
+        seen, depth, columns = (config.pop(f"seen_{name}", None) for name in ("range", "depth", "columns"))
         likelihood = super().from_config(config)
         likelihood.seen_depth = depth
+        likelihood.seen_columns = None if columns is None else tuple(columns)
         likelihood.seen_range = None if seen is None else tuple(seen)
         return likelihood
 

@@ -174,8 +174,14 @@ def _run(recipe, out, about, ends, verbose, command, preset, together):
             deadline = Deadline(ends - min(needed, (ends - time.monotonic()) / 2), recorder.save)
         validation = evaluated["validation"], labels["validation"]
         callbacks = [*_callbacks(recipe, recorder, out, validation, verbose), deadline]
-        with _interruptible(deadline) as interrupted:
-            _train(vae, recipe, out, train, validation, callbacks, verbose)
+        try:
+            with _interruptible(deadline) as interrupted:
+                _train(vae, recipe, out, train, validation, callbacks, verbose)
+        except ValueError:
+            # What is refused before its first step is no run: the next one may have the directory.
+            if not vae.steps and directory.state(out) == (None, {}):
+                (out / presets.CONFIG).unlink()
+            raise
     if recorder.diverged:
         raise Diverged(
             f"The loss or the weights became NaN or infinite in epoch {recorder.diverged} of {recipe.epochs}. The "

@@ -24,12 +24,35 @@ def checked_x(model: keras.Model, x: Any, whole: bool = False) -> np.ndarray:
     Raises:
         ValueError: for data that the model cannot see.
     """
+    x = in_order(model, x)
     x = check_array(x, model.image_shape, None if model.target else model.likelihood, whole, model.missing)
     if model.target and model.likelihood.data == "counts" and np.fmin.reduce(x, axis=None) < 0:
         raise ValueError(
             f"Encoders see log(1 + x) where counts are scored: x must be at least 0. Received: smallest {x.min()}"
         )
     return x
+
+
+def in_order(model: keras.Model, x: Any, training: bool = False) -> Any:
+    """A DataFrame with its columns in the order of those that `model` was trained on; what is none stays as it is.
+
+    Raises:
+        ValueError: for columns that are missing, or have other names.
+    """
+    if not hasattr(x, "columns"):
+        return x
+    names, known = tuple(map(str, x.columns)), model.likelihood.seen_columns
+    if known is None and training:
+        model.likelihood.seen_columns = names
+    if known in (None, names):
+        return x
+    absent = [name for name in known if names.count(name) != 1]
+    if absent:
+        raise ValueError(
+            f"The model was trained on other columns: there must be {', '.join(map(repr, absent))}, each once. (Arrays "
+            f"have no names: x.to_numpy().) Received: columns {', '.join(map(repr, names))}"
+        )
+    return x.iloc[:, [names.index(name) for name in known]]
 
 
 def checked_y(model: keras.Model, y: Any, count: int | None, whole: bool = False) -> np.ndarray | None:

@@ -55,6 +55,7 @@ def for_fit(
             "`class_weight` needs labels, and the y of this model are targets: give `sample_weight`. "
             f"Received: class_weight={class_weight}"
         )
+    given = given._replace(x=checks.in_order(model, given.x, training=True))
     # As in Keras, `validation_data` goes first.
     if validation_split and validation_data is None:
         if not given.arrays:
