@@ -81,7 +81,7 @@ def test_a_preset_whose_weights_are_zeros_is_loaded(tmp_path):
     np.testing.assert_array_equal(np.array(presets.load(tmp_path / "zeros").likelihood.head.dense.kernel), 0)
 
 
-def test_the_command_rounds_within_what_is_asked(tmp_path, capsys):
+def test_the_command_rounds_within_what_is_asked(tmp_path, capsys, monkeypatch):
     out = tmp_path / "run"
     given = {"network": "mlp:300", "epochs": 2, "eval_samples": 10}
     experiment.run("digits", out, preset=tmp_path / "toy", verbose=False, **given)
@@ -118,3 +118,5 @@ def test_the_command_rounds_within_what_is_asked(tmp_path, capsys):
     assert not (tmp_path / "none").exists()
     assert "--overwrite" in run("--preset", tmp_path / "half", code=2)
     assert "This is a run" in run("--preset", out, "--overwrite", code=2)
+    monkeypatch.setattr(weights, "SMALL", 10**6)
+    assert "No array of these weights has 1,000,000 numbers" in run("--preset", tmp_path / "none", code=2)

@@ -61,6 +61,11 @@ def round_preset(
         mean, error = difference.mean(), difference.std() / np.sqrt(len(difference))
         return (mean, error) if abs(mean) + error < within else None
 
+    if not weights.large(vae):
+        raise UsageError(
+            f"No array of these weights has {weights.SMALL:,} numbers, and smaller ones keep their bits. "
+            f"Received: {directory}"
+        )
     exact = [np.array(value) for value in vae.get_weights()]
     for bits in range(LEAST, weights.MANTISSA):
         vae.set_weights(exact)
