@@ -52,7 +52,7 @@ def in_order(model: keras.Model, x: Any, training: bool = False) -> Any:
             f"The model was trained on other columns: there must be {', '.join(map(repr, absent))}, each once. (Arrays "
             f"have no names: x.to_numpy().) Received: columns {', '.join(map(repr, names))}"
         )
-    return x.iloc[:, [names.index(name) for name in known]]
+    return np.asarray(x)[:, [names.index(name) for name in known]]
 
 
 def checked_y(model: keras.Model, y: Any, count: int | None, whole: bool = False) -> np.ndarray | None:
