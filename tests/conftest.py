@@ -59,7 +59,7 @@ def keep_no_gradients():
 def pytest_collection_finish(session):
     # TensorFlow's modules stay: they need not be searched for garbage each time that tracing has made many objects.
     gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
+    gc.set_threshold(1_000_000, 1000, 1000)
     rewrite_no_graphs()
     keep_no_gradients()
     # A loop of several steps takes longer to trace than to run. Tests that are run in full have what users have.
@@ -71,7 +71,7 @@ def pytest_collection_finish(session):
 def pytest_runtest_teardown(item):
     # Models are rings of objects, which the long intervals above would keep: gigabytes, where all rows are run.
     item.config.stash[TESTS] = item.config.stash.get(TESTS, 0) + 1
-    if item.config.stash[TESTS] % (40 if in_full(item.config) else 400) == 0:
+    if item.config.stash[TESTS] % (40 if in_full(item.config) else 100) == 0:
         gc.collect()
     # TensorFlow keeps the graph of each step that it ever traced, by the gradients that are registered in it.
     if framework := sys.modules.get("tensorflow.python.framework.ops"):

@@ -62,16 +62,21 @@ def test_it_learns_what_no_gaussian_is(of_ring):
     assert np.histogram(angles, bins=4, range=(-np.pi, np.pi))[0].min() > 150
 
 
-def test_the_first_draws_do_not_depend_on_how_many(of_ring):
-    few, many = (of_ring.draw(Latents(2), n, seed=3)[0] for n in (3, 300))
+@pytest.fixture(scope="module")
+def quick():
+    return fitted(ring(256), 1)
+
+
+def test_the_first_draws_do_not_depend_on_how_many(quick):
+    few, many = (quick.draw(Latents(2), n, seed=3)[0] for n in (3, 300))
     np.testing.assert_allclose(few, many[:3], rtol=1e-5)
-    assert not np.allclose(few, of_ring.draw(Latents(2), 3, seed=4)[0])
+    assert not np.allclose(few, quick.draw(Latents(2), 3, seed=4)[0])
 
 
-def test_it_saves_and_reloads(of_ring, tmp_path):
-    of_ring.save(tmp_path / "sampler.keras")
+def test_it_saves_and_reloads(quick, tmp_path):
+    quick.save(tmp_path / "sampler.keras")
     loaded = keras.saving.load_model(tmp_path / "sampler.keras")
-    np.testing.assert_array_equal(loaded.draw(Latents(2), 5, seed=0)[0], of_ring.draw(Latents(2), 5, seed=0)[0])
+    np.testing.assert_array_equal(loaded.draw(Latents(2), 5, seed=0)[0], quick.draw(Latents(2), 5, seed=0)[0])
 
 
 def test_it_goes_on_training_from_its_averages():
@@ -84,7 +89,7 @@ def test_it_goes_on_training_from_its_averages():
     assert any((was != now).any() for was, now in zip(before, sampler.get_weights(), strict=True))
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", [pytest.param("mixed_bfloat16", marks=pytest.mark.long), "mixed_float16"])
 def test_times_and_ways_are_float32_under_each_policy(policy):
     z = ring(256)
 
