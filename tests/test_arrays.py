@@ -195,7 +195,10 @@ def test_numbers_of_the_other_byte_order(tmp_path):
 
 
 def test_labels_that_are_names_and_those_that_are_none(tmp_path):
-    np.savez(tmp_path / "named.npz", x=LEVELS, y=np.array(["cat", "dog", "emu"])[CLASSES[:, 0]])
+    names = np.array(["cat", "dog", "emu"])[CLASSES[:, 0]]
+    np.savez(tmp_path / "bytes.npz", x=LEVELS, y=names.astype("S"))
+    assert data.load(tmp_path / "bytes.npz").class_names == ("cat", "dog", "emu")
+    np.savez(tmp_path / "named.npz", x=LEVELS, y=names)
     dataset = data.load(tmp_path / "named.npz")
     assert dataset.class_names == ("cat", "dog", "emu") and "cat" in repr(dataset)
     np.savez(tmp_path / "none.npz", x=LEVELS, y=np.linspace(0, 1, 60))

@@ -354,6 +354,8 @@ def test_a_value_is_the_same_whatever_type_it_is_read_as():
         np.testing.assert_array_equal(schema.encode(few.astype({"rooms": dtype})), rows[few.index])
     with pytest.raises(ValueError, match=r"'truth' has values that the schema does not know.*2"):
         schema.encode(other.assign(truth=2))
+    with pytest.raises(ValueError, match=r"'height' holds numbers.*abc"):
+        SCHEMA.encode(TABLE[:2].astype({"height": object}).assign(height=["abc", 170.0]))
     numbered = pd.DataFrame(rng.normal(size=(20, 3)))
     schema = kv.data.schema(numbered)
     np.testing.assert_allclose(schema.decode(schema.encode(numbered)), numbered, atol=1e-5)

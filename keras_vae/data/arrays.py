@@ -127,7 +127,7 @@ def _member(path, file, name):
         with np.load(path, allow_pickle=False) as again:
             return again[name]
 
-    return Stored(shape, dtype, read) if dtype.kind in "biufU" else None
+    return Stored(shape, dtype, read) if dtype.kind in "biufUS" else None
 
 
 def _hdf5(path, turned=False):

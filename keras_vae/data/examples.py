@@ -193,6 +193,7 @@ def _as_split(x, y, name):
     x = x[:, None] if x.ndim == 1 else x
     if y is not None:
         y = np.asarray(y)
+        y = np.char.decode(y, "utf-8", "replace") if y.dtype.kind == "S" else y
         y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
         y = y[0] if y.ndim == 2 and len(y) == 1 and y.shape[1] == len(x) else y
         if len(y) != len(x):

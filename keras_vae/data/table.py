@@ -338,7 +338,10 @@ def _encoded(column, values):
                 f"leave these out. Received: {', '.join(map(repr, values[~known].unique()[:3]))}"
             )
         return codes
-    numbers = values.to_numpy("float64", na_value=np.nan)
+    try:
+        numbers = values.to_numpy("float64", na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The column {column.name!r} holds numbers. Received: {error}") from None
     if column.kind == "counts":
         return numbers
     if column.kind == "log_normal":
