@@ -172,7 +172,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_no_flow_is_trained_with_is_refused_at_once(name):
     class Numbers(Latents):
-        has_codes, label_shape = False, None
+        has_codes, labels_optional, label_shape = False, False, None
 
         def _draws(self, *_):
             raise AssertionError("too late")
@@ -218,5 +218,8 @@ def test_latents_count_by_their_weights():
 def test_no_flow_leads_to_codes_among_numbers():
     posterior = "joint:categorical=one_hot(classes=3),count=2"
     vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 16, widths=(8,)), posterior=posterior, seed=0)
+    m2 = kv.variants.get("m2")((8, 8, 1), 3, classes=10, network="mlp:widths=[8]", seed=0)
+    with pytest.raises(ValueError, match=r"No flow leads to codes.* or classes"):
+        kv.samplers.flow_matching(m2, np.zeros((8, 8, 8, 1), "float32"))
     with pytest.raises(ValueError, match="No flow leads to codes"):
         kv.samplers.flow_matching(vae, np.zeros((8, 8, 8, 1), "float32"))

@@ -197,9 +197,10 @@ def flow_matching(
     """
     check_whole(epochs=epochs, batch_size=batch_size)
     check_number(zero=False, learning_rate=learning_rate)
-    if model.has_codes:
+    if model.has_codes or model.labels_optional:
         raise ValueError(
-            "No flow leads to codes, whole numbers. Received: a model whose latents are, or have among them, codes"
+            "No flow leads to codes, whole numbers, or classes. Received: a model whose latents are, or have among "
+            "them, such"
         )
     label_shape = None if y is None else np.shape(y)[1:]
     if label_shape == () or (label_shape is not None and len(y) != len(x)):
