@@ -15,12 +15,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from PIL import Image, ImageDraw, ImageFont
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(ROOT), str(HERE.parent)]
 
 from catalogue import SYSTEMS, System  # noqa: E402 (the paths come first)
-from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 
 from keras_vae import files, presets  # noqa: E402
 from keras_vae.presets.pictures import compact  # noqa: E402

@@ -36,19 +36,22 @@ def save_images(out: Path, images: np.ndarray, model: "LatentVariableModel", col
     if model.likelihood.data == "table":
         save_frame(out, data.Schema(model.likelihood.columns).decode(images))
         return
-    if out.suffix.lower() == ".csv":
-        raise ValueError(f"Rows of tables are written to .csv files, and images to others. Received: --out {out}")
+    _check_kind(out, table=False)
     if not plotting.can_show(model.image_shape) or model.likelihood.data in data.RAW:
         raise ValueError(f"These are no pictures: write them to a .npy file. Received: --out {out}")
     plotting.save_pixels(data.to_levels(images, model.likelihood.data), out, columns)
+
+
+def _check_kind(out, table):
+    if (out.suffix.lower() == ".csv") != table:
+        raise ValueError(f"Rows of tables are written to .csv files, and images to others. Received: --out {out}")
 
 
 def save_frame(out: Path, frame: "pd.DataFrame") -> None:
     """Writes a table to a .csv file."""
     from keras_vae import data
 
-    if out.suffix.lower() != ".csv":
-        raise ValueError(f"Rows of tables are written to .csv files, and images to others. Received: --out {out}")
+    _check_kind(out, table=True)
     files.make_directory(out.parent)
     data.write_frame(frame, out)
 

@@ -48,7 +48,7 @@ def listed(path: Path) -> dict[str, Stored]:
     suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
     try:
         found = _LISTED[suffix](path)
-    except DataError:
+    except (DataError, ImportError, MemoryError):
         raise
     except Exception as error:
         # Each reader has errors of its own for what is damaged.

@@ -1,7 +1,6 @@
 """Arrays as data sets: which array is what, in which order, with which labels."""
 
 import os
-import re
 
 import numpy as np
 
@@ -162,7 +161,7 @@ def _told(listed):
 
 def _role(name):
     """(split or None, "examples", "labels" or None) of an array's name."""
-    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+    words = splits.words(name)
     split = next((splits.CALLED[word] for word in words if word in splits.CALLED), None)
     rest = "_".join(word for word in words if word not in splits.CALLED)
     if rest in _LABELS:
@@ -184,8 +183,7 @@ def _as_split(x, y, name):
         x = x.astype("float32").filled(np.nan) if np.ma.is_masked(x) else x.data
     if not isinstance(x, np.ndarray):
         x = np.asarray(x)
-    if not x.dtype.isnative:
-        x = x.astype(x.dtype.newbyteorder("="))
+    x = x.astype(x.dtype.newbyteorder("="), copy=False)
     if x.dtype.kind not in "biuf" or x.ndim == 0:
         raise DataError(f"Examples are arrays of numbers. Received: dtype={x.dtype}, shape={x.shape}, name={name!r}")
     if not x.size:

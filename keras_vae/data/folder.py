@@ -120,9 +120,7 @@ def _decode_all(folder, files, size):
 
         told = list(pool.map(decode, range(len(files))))
     if failed:
-        names = sorted(failed)
-        which = ", ".join(names[:5]) + (", ..." if names[5:] else "")
-        problem = f"{len(failed)} of {len(files)} images cannot be read: {which} (the first: {failed[names[0]]})."
+        problem = pictures.left_out(failed, len(files))
         if len(failed) == len(files):
             raise DataError(f"{problem} None is left. Received: name={str(folder)!r}")
         warnings.warn(f"{problem} They are left out.", stacklevel=4)

@@ -36,6 +36,13 @@ class Unreadable(ValueError):
     """Bytes that are not a picture, or a damaged one; the message says why."""
 
 
+def left_out(failed: dict[str, Exception], count: int) -> str:
+    """What is said of those of `count` pictures that cannot be read, {name: error}."""
+    names = sorted(failed)
+    which = ", ".join(names[:5]) + (", ..." if names[5:] else "")
+    return f"{len(failed)} of {count} images cannot be read: {which} (the first: {failed[names[0]]})."
+
+
 def find(folder: Path) -> list[Path]:
     """The pictures in a folder and its sub-folders, sorted by relative path.
 

@@ -167,12 +167,7 @@ def _readable(folder):
         except pictures.Unreadable as error:
             failed[str(file.relative_to(folder))] = error
     if failed:
-        first = next(iter(failed))
-        warnings.warn(
-            f"{len(failed)} of {len(found) + len(failed)} images cannot be read: {', '.join(list(failed)[:5])} (the "
-            f"first: {failed[first]}). They are left out.",
-            stacklevel=4,
-        )
+        warnings.warn(f"{pictures.left_out(failed, len(found) + len(failed))} They are left out.", stacklevel=4)
     return found
 
 

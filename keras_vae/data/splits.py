@@ -15,11 +15,14 @@ CALLED = {
 _ADDED = {"set", "data", "images", "split"}
 
 
+def words(name: str) -> list[str]:
+    """The words of a name, in lower case."""
+    return [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+
+
 def called(name: str) -> str | None:
     """The split that a folder is named after, one of `NAMES`; None where it is named after none."""
-    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
-    words = [word.removesuffix("set") if word.removesuffix("set") in CALLED else word for word in words]
-    found = [CALLED.get(word) for word in words if word not in _ADDED]
+    found = [CALLED.get(word, CALLED.get(word.removesuffix("set"))) for word in words(name) if word not in _ADDED]
     return found[0] if len(found) == 1 else None
 
 

@@ -355,6 +355,8 @@ def _encoded(column, values):
 
 def _codes(column, values):
     """Values as numbers of their categories, NaN where they are missing; and which of them are known."""
+    import pandas as pd
+
     place = {value: number for number, value in enumerate(column.categories)}
     texts = all(isinstance(value, str) for value in column.categories)
 
@@ -368,12 +370,10 @@ def _codes(column, values):
                 value = float(value)
         return place.get(value, np.nan)
 
-    missing = values.isna().to_numpy()
-    different = values[~missing].unique()
-    coded = dict(zip(different, map(code, map(_plain, different)), strict=True))
-    codes = np.full(len(values), np.nan)
-    codes[~missing] = [coded[value] for value in values[~missing]]
-    return codes, missing | ~np.isnan(codes)
+    # The last one is that of missing values, whose index is -1.
+    index, different = pd.factorize(values)
+    codes = np.array([*map(code, map(_plain, different)), np.nan])[index]
+    return codes, (index < 0) | ~np.isnan(codes)
 
 
 def _decoded(column, values, exact):

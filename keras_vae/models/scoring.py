@@ -1,5 +1,6 @@
 """log p(x) of the data, by importance sampling."""
 
+import functools
 import math
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ ELEMENTS = 2**21
 class Scoring:
     """Importance-weighted scores, by `infer`; mixed into `LatentVariableModel`."""
 
-    @over_streams
+    @functools.partial(over_streams, targets=True)
     def log_prob(
         self,
         x: Any,

@@ -11,12 +11,12 @@ from keras_vae import backend
 from keras_vae.training import values
 
 
-def over_streams(method: Callable) -> Callable:
+def over_streams(method: Callable, targets: bool = False) -> Callable:
     """Has a method of arrays, (x, y=None, ...), take a stream, too: then it yields what it returns for each batch.
 
-    Batches are x, (x, y) or (x, y, sample_weight), as `fit` takes them; y is used where the model takes labels or
-    targets. Where the method has a `seed`, the noise of an example is that which it has in one array of all, whatever
-    the batches are.
+    Batches are x, (x, y) or (x, y, sample_weight), as `fit` takes them; y is used where the model takes labels, and
+    where the method takes `targets`, of a model that has some. Where the method has a `seed`, the noise of an example
+    is that which it has in one array of all, whatever the batches are.
     """
     signature = inspect.signature(method)
     first = list(signature.parameters)[1]
@@ -37,21 +37,17 @@ def over_streams(method: Callable) -> Callable:
         if "seed" in signature.parameters:
             # One for all batches.
             given["seed"] = int(backend.seed_pair(given.get("seed"))[0])
-        return _batches(self, method, stream, given)
+        takes_y = self.takes_y if targets else self.label_shape is not None
+        return _batches(self, method, stream, given, takes_y)
 
     return taken
 
 
-def _takes_targets(model, method):
-    return model.takes_y and method.__name__ == "log_prob"
-
-
-def _batches(model, method, stream, given):
+def _batches(model, method, stream, given, takes_y):
     start = 0
     for batch in values.batches(stream):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        # Of targets the scores alone know; all other methods take labels.
-        y = {"y": y} if y is not None and (model.label_shape is not None or _takes_targets(model, method)) else {}
+        y = {"y": y} if takes_y and y is not None else {}
         keys = {"keys": np.arange(start, start + len(x))} if "seed" in given else {}
         yield method(model, x, **given | y | keys)
         start += len(x)

@@ -77,8 +77,7 @@ def as_array(x: Any, missing: bool = False) -> np.ndarray:
     x = x.toarray() if _is_sparse(x) else np.asarray(x)
     if not (np.issubdtype(x.dtype, np.number) or x.dtype == bool) or np.iscomplexobj(x):
         raise ValueError(f"Images must be arrays of numbers. Received: dtype={x.dtype}")
-    if not x.dtype.isnative:
-        x = x.astype(x.dtype.newbyteorder("="))
+    x = x.astype(x.dtype.newbyteorder("="), copy=False)
     if np.issubdtype(x.dtype, np.inexact) and x.dtype != np.float32:
         with np.errstate(over="ignore"):
             return x.astype("float32")
