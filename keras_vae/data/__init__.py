@@ -7,9 +7,10 @@ from keras_vae.data.conversion import convert, to_levels
 from keras_vae.data.dataset import DataError, DataSet, Split
 from keras_vae.data.dicts import from_dicts
 from keras_vae.data.examples import RAW, from_arrays
+from keras_vae.data.frames import is_table, read_frames, write_frame
 from keras_vae.data.loading import load, look, names
 from keras_vae.data.reading import Given, read_images, read_named
-from keras_vae.data.table import Schema, is_table, read_frames, schema, write_frame
+from keras_vae.data.table import Schema, schema
 
 __all__ = [
     "RAW",

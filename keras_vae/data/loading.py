@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from keras_vae.columns import TABLE_SUFFIXES
-from keras_vae.data import archive, arrays, examples, folder, hubs, named, table
+from keras_vae.data import archive, arrays, examples, folder, frames, hubs, named, table
 from keras_vae.data.dataset import DataError, DataSet
 from keras_vae.names import nearest
 
@@ -40,8 +40,8 @@ def look(name: str | os.PathLike, data_dir: str | os.PathLike | None = None) -> 
 @functools.lru_cache(maxsize=16)
 def _looked(name, stamp):
     """`look` into a file, again where it has changed; or into a hub's data set, in a directory."""
-    if table.is_table(name):
-        return "table", len(table.read_frame(Path(name).expanduser())) * 4 // 5
+    if frames.is_table(name):
+        return "table", len(frames.read_frame(Path(name).expanduser())) * 4 // 5
     found = load(name, stamp if hubs.is_one(name) else None)
     if found.numbers or found.binary:
         return found.numbers or "bits", len(found.train)
@@ -84,7 +84,7 @@ def load(
     if path.suffix == ".npz" and archive.is_one(path):
         return archive.load(path)
     for there, read, what in (
-        (table.is_table(path) and path.is_file(), table.load_table, "A table has no images"),
+        (frames.is_table(path) and path.is_file(), table.load_table, "A table has no images"),
         (arrays.is_file(name), examples.load_arrays, "Pictures in arrays keep their size"),
     ):
         if there:

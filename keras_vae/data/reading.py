@@ -14,7 +14,8 @@ from keras_vae.columns import TABLE_SUFFIXES
 from keras_vae.data import arrays, examples, pictures
 from keras_vae.data.conversion import convert
 from keras_vae.data.dataset import DataError
-from keras_vae.data.table import Schema, is_table, read_frame
+from keras_vae.data.frames import is_table, read_frame
+from keras_vae.data.table import Schema
 
 if TYPE_CHECKING:
     from keras_vae.models.base import LatentVariableModel

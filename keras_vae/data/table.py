@@ -4,15 +4,16 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_vae import files
-from keras_vae.columns import COLUMN_KINDS, TABLE_SUFFIXES, Column, as_columns
+from keras_vae.columns import COLUMN_KINDS, Column, as_columns
 from keras_vae.data.dataset import DataError, DataSet, Split
+from keras_vae.data.frames import number_rows, read_frame, write_frame
 from keras_vae.names import one_of
 
 if TYPE_CHECKING:
@@ -119,11 +120,6 @@ class Schema:
         return cls(json.loads(Path(path).read_text(encoding="utf-8")))
 
 
-def write_frame(frame: "pd.DataFrame", path: str | os.PathLike) -> None:
-    """Writes a table to a .csv file."""
-    files.replace(Path(path), lambda partial: frame.to_csv(partial, index=False))
-
-
 def schema(frame: "pd.DataFrame", **kinds: str) -> Schema:
     """The kinds of a table's columns, as its values show them.
 
@@ -152,60 +148,6 @@ def schema(frame: "pd.DataFrame", **kinds: str) -> Schema:
     if not len(frame) or not len(frame.columns):
         raise ValueError(f"The table is empty. Received: shape {frame.shape}")
     return Schema([_column(str(name), frame[name], kinds.get(str(name))) for name in frame.columns])
-
-
-def read_frame(path: str | os.PathLike) -> "pd.DataFrame":
-    """The table of a file.
-
-    Raises:
-        DataError: for a file that is none.
-    """
-    import pandas as pd
-
-    path = Path(path)
-    try:
-        if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
-        how = {"sep": "\t" if path.suffix.lower() == ".tsv" else ",", "skipinitialspace": True}
-        frame = pd.read_csv(path, **how)
-        if len(frame.columns) == 1 and ";" in str(frame.columns[0]):
-            # As spreadsheets write it where numbers have a comma.
-            how["sep"] = ";"
-            frame = pd.read_csv(path, **how)
-            if any(_have_commas(frame[name]) for name in frame.columns):
-                frame = pd.read_csv(path, decimal=",", **how)
-        first = frame.columns[0]
-        if len(frame.columns) > 1 and str(first).startswith("Unnamed: 0") and _number_rows(frame[first]):
-            # The index that pandas writes unless it is told not to.
-            frame = frame.drop(columns=first)
-        return frame
-    except (ValueError, ImportError, OSError) as error:
-        told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"This table cannot be read ({told}). Received: {path}") from error
-
-
-def is_table(path: str | os.PathLike) -> bool:
-    """Whether a file is one of a table, by its name."""
-    return Path(path).suffix.lower() in TABLE_SUFFIXES
-
-
-def read_frames(paths: Iterable[str | os.PathLike]) -> "pd.DataFrame":
-    """The tables of several files, one below the other."""
-    import pandas as pd
-
-    return pd.concat(list(map(read_frame, paths)), ignore_index=True)
-
-
-def _have_commas(values):
-    there = values.dropna()
-    return len(there) > 0 and there.dtype.kind not in "biufc" and there.astype(str).str.fullmatch(r"-?\d+,\d+").all()
-
-
-def _number_rows(values):
-    """Whether a column counts its rows, from any number on."""
-    numbers = values.to_numpy()
-    whole = numbers.dtype.kind in "iu" and len(numbers) > 2
-    return bool(whole and np.array_equal(numbers, numbers[0] + np.arange(len(numbers), dtype=numbers.dtype)))
 
 
 def load_table(path: str | os.PathLike, seed: int = 0) -> DataSet:
@@ -267,7 +209,7 @@ def _column(name, values, kind):
     numeric = types.is_numeric_dtype(values) and not types.is_bool_dtype(values)
     if numeric and not np.isfinite(there.to_numpy("float64")).all():
         raise ValueError(f"The column {name!r} has infinite values: replace or remove them. Received: {there.max()}")
-    if kind is None and _number_rows(values) and len(values) > _MANY:
+    if kind is None and number_rows(values) and len(values) > _MANY:
         raise ValueError(
             f"The column {name!r} counts the rows, and tells nothing of them: leave it out, "
             f"frame.drop(columns={name!r}). Received: {there.iloc[0]}, {there.iloc[1]} ... {there.iloc[-1]}"

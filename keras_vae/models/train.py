@@ -14,6 +14,7 @@ from keras_vae.backend import Tensor
 from keras_vae.models.changes import Renewal
 from keras_vae.names import check_whole
 from keras_vae.training import averages, checks, collapse, data, execution, guard, monitors, processes, values
+from keras_vae.training.pipelines import Batches
 from keras_vae.training.step import ObjectiveTrainer
 
 
@@ -146,7 +147,7 @@ class Train(ObjectiveTrainer):
         monitors.tell(callbacks)
         counted = kwargs.get("validation_steps") or (steps_per_epoch and not data.Given(x).arrays)
         self._choose_steps(callbacks, bool(counted))
-        batches = checks.Batches(self)
+        batches = Batches(self)
         train, validation, order, self.training_batches = data.for_fit(
             self,
             batches,
@@ -197,7 +198,7 @@ class Train(ObjectiveTrainer):
             sample_weight: (N,).
             batch_size: as in training.
         """
-        batches = checks.Batches(self)
+        batches = Batches(self)
         averages.update_statistics(self, data.batches_of(self, batches, data.Given(x, y, sample_weight), batch_size))
 
     def observe(self, x: Any, y: Any = None, sample_weight: Any = None, *, seed: np.ndarray) -> None:
@@ -224,7 +225,7 @@ class Train(ObjectiveTrainer):
         self.renew()
         if kwargs.get("steps"):
             self._choose_steps(counted=True)
-        batches = checks.Batches(self)
+        batches = Batches(self)
         given = data.for_evaluation(self, batches, data.Given(x, y, sample_weight), batch_size)
         keeper = guard.Kept(self) if backend.LOOPS_TAKE_STATE else None
         if not isinstance(callbacks := kwargs.get("callbacks"), keras.callbacks.CallbackList):

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_vae.training import averages, checks, processes, values
+from keras_vae.training.pipelines import Batches, Distinct, in_pipeline
 from keras_vae.training.stream import ArrayFeed, StepOrder
 
 
@@ -27,7 +28,7 @@ class Given(NamedTuple):
 
 def for_fit(
     model: keras.Model,
-    batches: checks.Batches,
+    batches: Batches,
     given: Given,
     *,
     batch_size: int | None,
@@ -99,13 +100,13 @@ def for_fit(
         train = {"x": batches.lend(stream), "steps_per_epoch": steps_per_epoch, "class_weight": class_weight}
         # Keras shuffles the batches of a PyDataset unless told not to, and warns where it cannot.
         train["shuffle"] = isinstance(stream, keras.utils.PyDataset) and shuffle
-        order = [checks.Distinct(batches)] if processes.come_dealt_out() else []
+        order = [Distinct(batches)] if processes.come_dealt_out() else []
         return train, validation, order, _again(model, stream, class_weight)
     stream = feed.stream(processes.shards(model))
     return {"x": stream, "shuffle": False}, validation, [StepOrder(feed, model)], feed.again
 
 
-def for_evaluation(model: keras.Model, batches: checks.Batches, given: Given, batch_size: int | None) -> dict:
+def for_evaluation(model: keras.Model, batches: Batches, given: Given, batch_size: int | None) -> dict:
     """Keras' arguments for a test: {"x": a stream}, in the order of the data.
 
     Args:
@@ -127,7 +128,7 @@ def for_evaluation(model: keras.Model, batches: checks.Batches, given: Given, ba
     return {"x": batches.lend(batches.wrap(processes.dealt_out(given.x)))}
 
 
-def batches_of(model: keras.Model, batches: checks.Batches, given: Given, batch_size: int) -> Iterable[tuple]:
+def batches_of(model: keras.Model, batches: Batches, given: Given, batch_size: int) -> Iterable[tuple]:
     """Batches of training data, arrays or a stream, tuples of numpy arrays."""
     if given.arrays:
         return _feed(model, given, batch_size, None, whole=False, shuffle=True).again()
@@ -151,7 +152,7 @@ def _weighted_pipeline(dataset, class_weight):
     def weighted(x, y, weights=None):
         if weights is not None:
             _class_weights(None, weights, class_weight)
-        found = checks.in_pipeline(weights_of, [y], "float32")
+        found = in_pipeline(weights_of, [y], "float32")
         found.set_shape((None,))
         return x, y, found
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_vae import backend
-from keras_vae.training.checks import Batches
+from keras_vae.training.pipelines import Batches
 from keras_vae.training.processes import Processes
 
 

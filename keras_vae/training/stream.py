@@ -9,6 +9,7 @@ import numpy as np
 from keras_vae import backend
 from keras_vae.names import check_whole
 from keras_vae.training import checks, processes, values
+from keras_vae.training.pipelines import in_pipeline
 
 if backend.NAME == "tensorflow":
     import tensorflow as tf
@@ -170,11 +171,11 @@ class ArrayFeed:
 
         def one_epoch(_):
             # Asked when the epoch's first batch is, after `start` was set.
-            order = checks.in_pipeline(epoch_order)
+            order = in_pipeline(epoch_order)
             order.set_shape([self.batches, self.batch_size])
             # Each batch is at the beginning of its row.
             sizes = tf.math.count_nonzero(order >= 0, axis=1)
-            start = checks.in_pipeline(epoch_start)
+            start = in_pipeline(epoch_start)
             start.set_shape([])
             steps = tf.data.Dataset.range(self.batches)
             return steps.map(as_it_is(lambda index: batch(index, order, sizes, start)), num_parallel_calls=2)
@@ -200,7 +201,7 @@ def _rows(array):
         return np.ascontiguousarray(array[index])
 
     def rows(chosen):
-        found = checks.in_pipeline(read, [chosen], array.dtype)
+        found = in_pipeline(read, [chosen], array.dtype)
         found.set_shape((None, *array.shape[1:]))
         return found
 
