@@ -1,9 +1,10 @@
 """What posteriors, priors, likelihoods and objectives share: float32, names, saving, a linear head."""
 
+import contextlib
 import functools
 import math
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -17,6 +18,17 @@ from keras_vae.names import check_whole, plain
 
 # What no compiled function reads: what any layer has, and what parts note about themselves.
 UNREAD = frozenset(vars(keras.layers.Layer())) | {"version", "seen_range", "seen_depth", "seen_columns", "_held"}
+
+
+@contextlib.contextmanager
+def policy_scope(policy: keras.DTypePolicy | str) -> Iterator[None]:
+    """Within it, layers that are made without a policy compute in this one."""
+    former = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(former)
 
 
 class Part(keras.layers.Layer):

@@ -56,7 +56,7 @@ class TwoLevels(kv.LatentVariableModel):
 
     def get_config(self):
         own = {"image_shape": self.image_shape, "sizes": self.sizes, "width": self.width, "scale": self.scale}
-        return {**own, "seed": self.seed, "name": self.name}
+        return {**super().get_config(), **own, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable("tests")

@@ -18,6 +18,7 @@ from scipy import special
 
 import keras_vae as kv
 from keras_vae.export.saved_model import CHUNK
+from keras_vae.parts import policy_scope
 from keras_vae.training import execution
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -229,8 +230,7 @@ def test_mixed_precision_tracks_float32(served, policy, request):
     run_in_full_unless(served.name in (COMPILED[:3] if ON_TENSORFLOW else COMPILED[:1]), request)
     _, before, history = trained(served.name)
     x, y = data_of(served.name, 48)
-    keras.config.set_dtype_policy(policy)
-    try:
+    with policy_scope(policy):
         model = served.model()
         for variable, value in zip(model.trainable_variables, before.values(), strict=True):
             np.testing.assert_allclose(np.array(variable), value, rtol=1e-2, atol=1e-2)
@@ -244,8 +244,6 @@ def test_mixed_precision_tracks_float32(served, policy, request):
         # bfloat16 has 8 bits: features, and so the terms of each pixel, are right to about a hundredth; six updates
         # then differ by as much.
         np.testing.assert_allclose(tracked, history["loss"], rtol=0.05, atol=0.5)
-    finally:
-        keras.config.set_dtype_policy("float32")
     assert all(v.dtype == "float32" for v in model.weights if "float" in v.dtype)
 
 

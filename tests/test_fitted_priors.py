@@ -13,6 +13,7 @@ from sklearn.mixture import GaussianMixture
 import keras_vae as kv
 from keras_vae.backend import seed_pair, tfd
 from keras_vae.models.scale import LatentScale
+from keras_vae.parts import policy_scope
 from keras_vae.priors import fitting
 
 X = kv.data.convert(digits(), "binary")
@@ -212,12 +213,9 @@ def test_priors_train_in_float32_under_each_policy(spec, policy):
         given = fitting.Codes(whole, whole, (8, 8, 1), support="whole numbers below 5", different=5)
 
     def weights_under(policy):
-        keras.config.set_dtype_policy(policy)
-        try:
+        with policy_scope(policy):
             keras.utils.set_random_seed(0)
             return fitting.fit(spec, given, epochs=1, batch_size=50, learning_rate=0.01).get_weights()
-        finally:
-            keras.config.set_dtype_policy("float32")
 
     for found, wanted in zip(weights_under(policy), weights_under("float32"), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)

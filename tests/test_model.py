@@ -10,6 +10,7 @@ import pytest
 from compositions import COMPOSITIONS, digits
 
 import keras_vae as kv
+from keras_vae.parts import policy_scope
 from keras_vae.training import execution
 from keras_vae.training.stream import ArrayFeed
 
@@ -544,12 +545,8 @@ def test_draws_are_data(likelihood):
 
 def test_an_emulated_bfloat16_is_warned_of(monkeypatch):
     monkeypatch.setattr(kv.backend, "has_bfloat16", lambda: False)
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        with pytest.warns(UserWarning, match=r"no bfloat16.*float32"):
-            make()
-    finally:
-        keras.config.set_dtype_policy("float32")
+    with policy_scope("mixed_bfloat16"), pytest.warns(UserWarning, match=r"no bfloat16.*float32"):
+        make()
 
 
 @pytest.mark.parametrize("piece", ["encoder", "posterior", "prior", "likelihood", "objective"])

@@ -9,6 +9,7 @@ from compositions import COMPOSITIONS, WRITTEN, over
 
 import keras_vae as kv
 from keras_vae.export import onnx
+from keras_vae.parts import policy_scope
 
 pytestmark = pytest.mark.skipif(kv.backend.NAME != "tensorflow", reason="ONNX files are written by TensorFlow")
 
@@ -93,11 +94,8 @@ def test_what_onnx_lacks_is_named_and_nothing_is_written(tmp_path):
 
 
 def test_networks_in_half_precision_are_written_in_float32(tmp_path):
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with policy_scope("mixed_bfloat16"):
         half = COMPOSITIONS[0].model()
-    finally:
-        keras.config.set_dtype_policy("float32")
     single = COMPOSITIONS[0].model()
     single.set_weights(half.get_weights())
     half.export(tmp_path / "m", format="onnx")

@@ -16,6 +16,7 @@ from conftest import in_full
 from keras import layers, ops
 
 import keras_vae as kv
+from keras_vae.parts import policy_scope
 from keras_vae.training import averages
 
 pytestmark = pytest.mark.relations
@@ -157,16 +158,13 @@ class Row:
 
     def model(self, optimizer=None, **compiled):
         """A compiled model, the same one at each call."""
-        keras.config.set_dtype_policy(self.precision)
-        try:
+        with policy_scope(self.precision):
             model = self.composition.model()
             optimizer = optimizer or keras.optimizers.Adam(1e-2, use_ema=self.averages == "ema", ema_momentum=0.8)
             if self.precision == "mixed_float16":
                 # A scale that fits: with the default one the first updates are skipped.
                 optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=64.0)
             model.compile(optimizer, **compiled)
-        finally:
-            keras.config.set_dtype_policy("float32")
         return model
 
     def data(self, count=COUNT):

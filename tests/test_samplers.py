@@ -7,6 +7,7 @@ from keras import ops
 
 import keras_vae as kv
 from keras_vae.networks import diffusion_transformer
+from keras_vae.parts import policy_scope
 
 SMALL = {"width": 32, "blocks": 2, "heads": 2, "steps": 10}
 
@@ -94,8 +95,7 @@ def test_times_and_ways_are_float32_under_each_policy(policy):
     z = ring(256)
 
     def trained_under(policy):
-        keras.config.set_dtype_policy(policy)
-        try:
+        with policy_scope(policy):
             keras.utils.set_random_seed(0)
             sampler = kv.samplers.FlowMatching((2,), **SMALL)
             sampler.normalization.adapt(z)
@@ -105,8 +105,6 @@ def test_times_and_ways_are_float32_under_each_policy(policy):
                 sampler.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=64.0))
             sampler.fit(z, batch_size=64, verbose=0)
             return sampler.draw(Latents(2), 50, seed=0)[0]
-        finally:
-            keras.config.set_dtype_policy("float32")
 
     found, wanted = trained_under(policy), trained_under("float32")
     assert found.dtype == "float32"

@@ -13,6 +13,7 @@ from scipy import special, stats
 import keras_vae as kv
 from keras_vae import backend
 from keras_vae.backend import seed_pair
+from keras_vae.parts import policy_scope
 
 CLASSES = 3
 
@@ -83,6 +84,31 @@ def test_log_prob_of_two_levels_agrees_with_quadrature():
     # Each level counts: with the lower one's prior in its middle it would be another number.
     alone = stats.norm.logpdf(bottom, loc.mean(), np.logaddexp(0, raw).mean() + 1e-3)
     assert np.abs(special.logsumexp(log_likelihood + alone, axis=1) + step - exact).max() > 0.1
+
+
+@pytest.mark.parametrize("says", [True, False], ids=["dtype in its config", "none"])
+def test_a_users_model_is_loaded_in_the_precision_that_it_was_saved_in_or_it_is_said(says, tmp_path):
+    @keras.saving.register_keras_serializable("tests")
+    class Silent(TwoLevels):
+        def get_config(self):
+            config = super().get_config()
+            return config if says else {name: value for name, value in config.items() if name != "dtype"}
+
+    with policy_scope("mixed_bfloat16"):
+        model = Silent((6,), seed=0)
+    if says:
+        model.compile("sgd")
+    else:
+        with pytest.warns(UserWarning, match=r"Silent.get_config.*dtype.*mixed_bfloat16"):
+            model.compile("sgd")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    same = "bfloat16" if says else "float32"
+    assert [layer.compute_dtype for layer in loaded.hidden] == [same, same]
+    assert loaded.in_float32().hidden[0].compute_dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+    x = np.random.default_rng(0).integers(2, size=(8, 6)).astype("float32")
+    assert np.array_equal(loaded.log_prob(x, seed=0), model.log_prob(x, seed=0)) == says
 
 
 def test_at_temperature_zero_every_level_is_at_its_mean():

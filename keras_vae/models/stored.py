@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_vae import export, presets
 from keras_vae.models.scale import LatentScale
+from keras_vae.parts import policy_scope
 from keras_vae.training.processes import on_its_own
 
 
@@ -23,6 +24,27 @@ class Stored:
         if all(layer.compute_dtype == "float32" for layer in self._flatten_layers()):
             return self
         return self.bare(_with_policy(self.get_config(), keras.DTypePolicy("float32")))
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> Self:
+        """Keras' own; layers that the model makes for itself get the policy of the model, where its config has it."""
+        if "dtype" not in config:
+            return super().from_config(config, custom_objects)
+        policy = keras.dtype_policies.get(config["dtype"])
+        with policy_scope(policy):
+            return super().from_config(config | {"dtype": policy}, custom_objects)
+
+    def _lost_policies(self):
+        """The policies of layers that compute in half precision, and will not when the model is loaded."""
+        policies = {
+            v.dtype_policy.name for v in self._flatten_layers(include_self=False) if v.compute_dtype != "float32"
+        }
+        try:
+            config = repr(keras.saving.serialize_keras_object(self)) if policies else ""
+        except (NotImplementedError, TypeError, ValueError):
+            # It cannot be saved at all, which Keras says when it is.
+            return set()
+        return {policy for policy in policies if repr(policy) not in config}
 
     def bare(self, config: dict | None = None) -> Self:
         """A copy of what was learnt, without an optimizer: the same weights and latent scale, not compiled.

@@ -81,6 +81,13 @@ class Train(ObjectiveTrainer):
                 "Received: layers with the policy mixed_bfloat16",
                 stacklevel=2,
             )
+        for policy in self._lost_policies():
+            warnings.warn(
+                "A file of this model would not say in which precision its layers compute, and what loads it would "
+                f"compute in another: let {type(self).__name__}.get_config begin with super().get_config(), which has "
+                f"the `dtype`, and the constructor hand it on. Received: layers with the policy {policy}",
+                stacklevel=2,
+            )
         scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         if "float16" in dtypes and kwargs.get("auto_scale_loss", True) and not scaled:
             # Keras looks at the model's own policy alone, and begins at a scale that is too large for losses in nats.

@@ -14,6 +14,7 @@ from keras_vae import (
     names,
     networks,
     objectives,
+    parts,
     posteriors,
     priors,
     schedules,
@@ -141,9 +142,7 @@ def build(
     if _of_table(recipe) and schema is None:
         raise UsageError(f"The likelihood columns is for tables, {recipe.dataset} is none: take another --likelihood.")
     keras.utils.set_random_seed(recipe.seed)
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision(recipe))
-    try:
+    with parts.policy_scope(precision(recipe)):
         vae = composed(
             recipe.network,
             image_shape,
@@ -160,8 +159,6 @@ def build(
             corruption=recipe.corruption,
             missing=missing or bool(recipe.missing),
         )
-    finally:
-        keras.config.set_dtype_policy(policy)
     if recipe.output_bias:
         vae.likelihood.start_at(mean)
     for piece in frozen(recipe):
