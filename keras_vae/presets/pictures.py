@@ -7,6 +7,8 @@ from pathlib import Path
 # Of the pixels of a chart, one colour, that of the paper, has at least this share.
 _PAPER = 0.3
 _COLOURS = 256
+# Charts get as many colours as leave this at most between a pixel and what it was, in levels of 255, on average.
+_APART = 0.3
 # Beyond it files of grids that are drawn enlarged grow, and nobody sees a difference.
 _QUALITY = 85
 
@@ -14,7 +16,7 @@ _QUALITY = 85
 def compact(source: Path) -> tuple[str, Callable[[Path], None]]:
     """The name that a picture gets in a preset, and what writes it.
 
-    Grey pictures and those of few colours stay what they are to the pixel, charts are drawn in 256 colours, and colour
+    Grey pictures and those of few colours stay what they are to the pixel, charts are drawn in few colours, at most 256, and colour
     photographs become JPEG files. Files that are not PNG are copied. What was made so stays so.
     """
     from PIL import Image
@@ -31,9 +33,20 @@ def compact(source: Path) -> tuple[str, Callable[[Path], None]]:
     if all(red.tobytes() == other.tobytes() for other in others):
         small = red
     elif len(counts) <= _COLOURS:
-        small = pixels
+        small = pixels.quantize(_COLOURS)
     elif max(counts) < _PAPER * sum(counts):
         return f"{source.stem}.jpg", lambda path: pixels.save(path, format="JPEG", quality=_QUALITY, optimize=True)
     else:
-        small = pixels.quantize(_COLOURS)
+        small = _in_few_colours(pixels)
     return source.name, lambda path: small.save(path, format="PNG", optimize=True)
+
+
+def _in_few_colours(pixels):
+    from PIL import ImageChops, ImageStat
+
+    for count in (32, 64, 128, _COLOURS):
+        small = pixels.quantize(count)
+        apart = ImageStat.Stat(ImageChops.difference(small.convert("RGB"), pixels)).mean
+        if sum(apart) / 3 <= _APART:
+            break
+    return small
