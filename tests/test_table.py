@@ -104,6 +104,7 @@ class TestSchema:
         [
             ({"a": [1.0, 1.0]}, r"column 'a' has one value.*Received: 1.0"),
             ({"a": pd.to_datetime(["2020-01-01", "2021-01-01"])}, "has dates"),
+            ({"a": ["2020-01-31", "2021-01-31 12:00:00"]}, "has dates"),
             ({"a": [f"name {i}" for i in range(100)]}, "another text in nearly every row"),
             ({"a": [1.0, np.inf, 2.0]}, "infinite"),
             ({}, "empty"),
@@ -380,6 +381,34 @@ def test_categories_that_are_declared_and_not_there():
     given = pd.Categorical(["a", "b"] * 10, categories=["a", "b", "z"])
     schema = kv.data.schema(pd.DataFrame({"c": given, "x": np.random.default_rng(0).normal(size=20)}))
     assert schema["c"].kind == "categorical" and schema["c"].categories == ("a", "b", "z")
+    ranges = pd.DataFrame({"age": ["18-25", "26-40", "41-"] * 5})
+    assert kv.data.schema(ranges)["age"].kind == "categorical"
+    days = pd.DataFrame({"day": ["2020-01-31", "2020-02-01", "2020-02-02"] * 5})
+    assert kv.data.schema(days, day="categorical")["day"].kind == "categorical"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a,b\n1,2,\n3,4,\n", {"a": [1, 3], "b": [2, 4]}),
+        ("a;b;\n1,5;2;\n2,5;3;\n", {"a": [1.5, 2.5], "b": [2, 3]}),
+        ("a;b\n1,5;2;\n2,5;3;\n", {"a": [1.5, 2.5], "b": [2, 3]}),
+        ("a,b\nr1,1,2\nr2,3,4\n", {"a": [1, 3], "b": [2, 4]}),
+        ("2001,2002\n1,2\n3,4\n", {"2001": [1, 3], "2002": [2, 4]}),
+        ("a,b\n1,2,3,4\n5,6,7,8\n", "more fields"),
+        ("a,b\nr1,1,2\nr1,3,4\n", "more fields"),
+        ("5.1,3.5,setosa\n4.9,3.0,setosa\n", "first line has numbers, 5.1, 3.5,"),
+        ("0,0,0\n1,2,3\n", "first line has numbers"),
+    ],
+    ids=["ends", "all ends", "semicolons", "names of R", "years", "longer", "no names", "of numbers", "of text"],
+)
+def test_no_column_is_taken_for_its_neighbour_and_no_row_for_names(text, wanted, tmp_path):
+    (tmp_path / "t.csv").write_text(text)
+    if isinstance(wanted, str):
+        with pytest.raises(kv.data.DataError, match=wanted):
+            kv.data.read_frames([tmp_path / "t.csv"])
+    else:
+        assert kv.data.read_frames([tmp_path / "t.csv"]).to_dict("list") == wanted
 
 
 def test_what_spreadsheets_and_pandas_write(tmp_path):

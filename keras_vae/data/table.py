@@ -201,7 +201,8 @@ def _column(name, values, kind):
             f"The column {name!r} has one value and tells nothing: leave it out, frame.drop(columns={name!r}). "
             f"Received: {_plain(different[0]) if len(different) else 'no value'!r}"
         )
-    if types.is_datetime64_any_dtype(values) or types.is_timedelta64_dtype(values):
+    of_time = types.is_datetime64_any_dtype(values) or types.is_timedelta64_dtype(values)
+    if of_time or (kind is None and _write_dates(different)):
         raise ValueError(
             f"The column {name!r} has dates: make numbers of them, days since a first one, hours of the day and the "
             f"like. Received: dtype={values.dtype}"
@@ -239,6 +240,15 @@ def _column(name, values, kind):
             raise ValueError(f"A log_normal column is positive. Received: smallest {numbers.min()} of {name!r}")
         numbers = np.log(numbers)
     return Column(name, kind, float(numbers.mean()), float(numbers.std()), dtype=str(values.dtype))
+
+
+def _write_dates(texts):
+    """Whether all values are dates written out: 2024-01-31, 2024-01-31T12:00:00Z."""
+    import pandas as pd
+
+    if not all(isinstance(text, str) and "-" in text for text in texts):
+        return False
+    return bool(pd.to_datetime(pd.Series(texts), format="ISO8601", errors="coerce", utc=True).notna().all())
 
 
 def _categorical():
