@@ -563,6 +563,8 @@ def test_what_a_folder_holds_is_said(tmp_path):
     folder_of(tmp_path, range(0, 200, 20))
     save(np.zeros((30, 60, 3), "uint8"), tmp_path / "wide.jpg")
     save(np.full((10, 10), 4095, "uint16"), tmp_path / "deep.png")
+    page = Image.fromarray(np.zeros((20, 20), "uint8"))
+    page.save(tmp_path / "pages.tif", save_all=True, append_images=[page])
     for name in ("notes.txt", "photo.heic", ".hidden.txt"):
         (tmp_path / name).touch()
     save(np.zeros((10, 10), "uint8"), tmp_path / "masks" / "wide.png")
@@ -570,7 +572,8 @@ def test_what_a_folder_holds_is_said(tmp_path):
     for told in (
         r"\d sizes, from .* to 60x30",
         "central square that is kept is 50% to 100%",
-        r"modes: L 11, I;16 1, RGB 1",
+        r"modes: L 12, I;16 1, RGB 1",
+        "1 pictures have several pages",
         "16-bit pictures are nearly black, at most 16 of 255",
         r"1\d pictures have one colour",
         "1 pictures look like masks of others.*masks/wide",

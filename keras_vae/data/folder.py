@@ -82,7 +82,7 @@ def _split_roots(folder):
 
 
 class _Decoded(NamedTuple):
-    """Pictures of one size, and of each what they were: sizes, modes, the brightest level, whether it is the only one.
+    """Pictures of one size, and of each what they were: sizes, modes, pages, brightest level, whether it is the only one.
 
     Where a picture cannot be read, all of this is None.
     """
@@ -90,6 +90,7 @@ class _Decoded(NamedTuple):
     images: np.ndarray
     sizes: list
     modes: list
+    pages: list
     brightest: list
     blank: list
 
@@ -114,7 +115,7 @@ def _decode_all(folder, files, size):
         def decode(i):
             image = headers[i] and unless_unreadable(pictures.read, files[i], size, size, channels)
             if image is None:
-                return (None,) * 4
+                return (None,) * 5
             images[i] = image
             return *headers[i], int(image.max()), bool((image == image[:1, :1]).all())
 
@@ -141,7 +142,7 @@ def _labels(parts):
 def _notes(folder, files, decoded):
     """What a user may not know of the pictures in a folder."""
     _, *told = decoded
-    sizes, modes, brightest, blank = ([value for value in values if value is not None] for values in told)
+    sizes, modes, pages, brightest, blank = ([value for value in values if value is not None] for values in told)
     if len(set(sizes)) > 1:
         (width, height), often = collections.Counter(sizes).most_common(1)[0]
         least, most = min(sizes), max(sizes)
@@ -154,6 +155,8 @@ def _notes(folder, files, decoded):
         yield f"the central square that is kept is {min(kept):.0%} to {max(kept):.0%} of a picture"
     if len(set(modes)) > 1:
         yield "modes: " + ", ".join(f"{mode} {number:,}" for mode, number in collections.Counter(modes).most_common())
+    if several := sum(number > 1 for number in pages):
+        yield f"{several:,} pictures have several pages or frames, of which the first is taken"
     deep = [level for level, mode in zip(brightest, modes, strict=True) if mode.startswith("I")]
     if deep and max(deep) <= 16:
         yield (

@@ -59,8 +59,8 @@ def others(folder: Path) -> dict[str, int]:
     return {suffix: left.count(suffix) for suffix in sorted(set(left)) if suffix}
 
 
-def header(path: Path) -> tuple[tuple[int, int], str]:
-    """(width, height), and the mode that a picture is stored in: "L", "RGBA", "I;16".
+def header(path: Path) -> tuple[tuple[int, int], str, int]:
+    """(width, height), the mode that a picture is stored in, "L", "RGBA", "I;16", and how many pages or frames it has.
 
     Raises:
         Unreadable: if the file is not a picture, or a damaged one.
@@ -69,7 +69,7 @@ def header(path: Path) -> tuple[tuple[int, int], str]:
     from PIL import Image
 
     with open(path, "rb") as file, _readable(), Image.open(file) as image:
-        return image.size, image.mode
+        return image.size, image.mode, getattr(image, "n_frames", 1)
 
 
 @contextlib.contextmanager

@@ -16,8 +16,8 @@ _QUALITY = 85
 def compact(source: Path) -> tuple[str, Callable[[Path], None]]:
     """The name that a picture gets in a preset, and what writes it.
 
-    Grey pictures and those of few colours stay what they are to the pixel, charts are drawn in few colours, at most 256,
-    and colour photographs become JPEG files. Files that are not PNG are copied. What was made so stays so.
+    Grey pictures and those of few colours stay what they are to the pixel, charts are drawn in few colours,
+    at most 256, and colour photographs become JPEG files. Files that are not PNG are copied. What was made so stays so.
     """
     from PIL import Image
 
