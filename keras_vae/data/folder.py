@@ -82,7 +82,7 @@ def _split_roots(folder):
 
 
 class _Decoded(NamedTuple):
-    """Pictures of one size, and of each what they were: sizes, modes, pages, brightest level, whether it is the only one.
+    """Pictures of one size, and of each its own size, mode, pages, brightest level, and whether it is of one colour.
 
     Where a picture cannot be read, all of this is None.
     """
