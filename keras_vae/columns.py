@@ -48,6 +48,10 @@ class Column:
                 f"A {self.kind} column has {'two' if self.kind == 'bernoulli' else 'at least two'} categories. "
                 f"Received: categories={self.categories!r} of the column {self.name!r}"
             )
+        if len(set(map(repr, self.categories))) < len(self.categories):
+            raise ValueError(
+                f"Each category stands once. Received: categories={self.categories!r} of the column {self.name!r}"
+            )
 
     @property
     def width(self) -> int:
@@ -64,4 +68,7 @@ def as_columns(columns: Any) -> tuple[Column, ...]:
     found = tuple(column if isinstance(column, Column) else Column(**column) for column in columns)
     if not found:
         raise ValueError("A table has at least one column. Received: none")
+    called = [column.name for column in found]
+    if twice := sorted({name for name in called if called.count(name) > 1}):
+        raise ValueError(f"Several columns have one name. Received: {', '.join(map(repr, twice))}")
     return found

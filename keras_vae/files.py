@@ -136,11 +136,16 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def json_text(value: Any) -> str:
-    """`value` as JSON on one line, which has no infinite numbers and no NaN: null stands for them."""
+    """`value` as JSON on one line, which has no infinite numbers and no NaN: null stands for them.
+
+    Numbers and arrays of numpy are written as Python's.
+    """
     return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
 
 
 def _finite(value):
+    if type(value).__module__ == "numpy":
+        value = value.tolist()
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

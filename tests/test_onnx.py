@@ -55,19 +55,59 @@ def test_computes_what_keras_does(composition, tmp_path):
             np.testing.assert_allclose(run(**first), expected[:count], rtol=1e-5, atol=atol, err_msg=name)
 
 
-def test_expm1_is_exact_near_zero_and_far_from_it():
+SIZES = np.geomspace(1e-12, 80, 50, dtype="float32")
+
+
+@pytest.mark.parametrize(
+    ("name", "x"),
+    [("expm1", np.concatenate([-SIZES, [0.0], SIZES])), ("log1p", np.concatenate([-SIZES[:40], [0.0], SIZES**8]))],
+)
+def test_a_function_is_exact_near_zero_and_far_from_it(name, x):
     import tensorflow as tf
     import tf2onnx
 
+    x = x[x > -1 if name == "log1p" else slice(None)].astype("float32")
     spec = [tf.TensorSpec((None,), tf.float32, name="x")]
     proto, _ = tf2onnx.convert.from_function(
-        tf.function(tf.math.expm1, input_signature=spec), spec, custom_op_handlers=onnx._handlers()
+        tf.function(getattr(tf.math, name), input_signature=spec), spec, custom_op_handlers=onnx._handlers()
     )
     run, _ = session(proto.SerializeToString())
-    sizes = np.geomspace(1e-12, 80, 50, dtype="float32")
-    x = np.concatenate([-sizes, [0.0], sizes]).astype("float32")
     # Float32 has 24 bits, and exp loses a few of them where it is large.
-    np.testing.assert_allclose(run(x=x), np.expm1(x.astype("float64")), rtol=2e-6)
+    np.testing.assert_allclose(run(x=x), getattr(np, name)(x.astype("float64")), rtol=2e-6)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 2), (4, 2), (5, 2), (3, 1)])
+def test_transposed_convolutions_of_a_map_are_not_shifted(kernel, stride, tmp_path):
+    keras.utils.set_random_seed(0)
+    z = keras.Input((4, 4, 2))
+    # Beyond dense layers over maps tf2onnx knows no sizes.
+    maps = keras.layers.Conv2DTranspose(3, kernel, strides=stride, padding="same")(keras.layers.Dense(5)(z))
+    shape = (4 * stride, 4 * stride, 1)
+    x = keras.Input(shape)
+    encoder = keras.Model(x, keras.layers.Conv2D(4, 3, strides=stride, padding="same")(x))
+    vae = kv.VAE(encoder, keras.Model(z, maps), posterior=kv.posteriors.DiagonalNormal((4, 4, 2)), likelihood="normal")
+    vae.export(tmp_path, format="onnx")
+    given = np.random.default_rng(0).normal(size=(3, 4, 4, 2)).astype("float32")
+    np.testing.assert_allclose(session(tmp_path / "decode.onnx")[0](z=given), vae.decode(given), atol=1e-6)
+
+
+def test_files_of_another_model_do_not_stay(tmp_path):
+    (tmp_path / "classify.onnx").write_bytes(b"of an M2")
+    (tmp_path / "own.onnx").write_bytes(b"of somebody's")
+    COMPOSITIONS[0].model().export(tmp_path, format="onnx")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"encode.onnx", "decode.onnx", "serve.onnx", "own.onnx"}
+
+
+def test_a_hierarchy_in_half_precision_is_written_in_float32(tmp_path):
+    networks = ((8, 8, 1), 3)
+    with policy_scope("mixed_bfloat16"):
+        half = kv.HierarchicalVAE(*kv.networks.ladder(*networks, groups=((2, 2),), widths=(8, 8)), seed=0)
+    assert {layer.compute_dtype for layer in half.in_float32()._flatten_layers()} == {"float32"}
+    half.export(tmp_path, format="onnx")
+    x = COMPOSITIONS[0].images(4).astype("float32")
+    function, _ = session(tmp_path / "encode.onnx")
+    np.testing.assert_allclose(function(x=x), half.in_float32().encode(x), atol=1e-5)
 
 
 def test_what_is_not_chosen_leaves_no_trace():

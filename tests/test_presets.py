@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import keras
@@ -16,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 
 import keras_vae as kv
 from keras_vae import presets
+from keras_vae.parts import policy_scope
 from keras_vae.presets import cards
 
 ROOT = Path(__file__).parent.parent
@@ -75,6 +77,82 @@ def test_pictures_are_packed_and_keep_what_they_show(saved, tmp_path):
     before = (folder / "chart.png").read_bytes()
     vae.save_to_preset(folder, pictures={folder / file: name for file, name in names.items()})
     assert presets.read(folder)[1]["pictures"] == names and (folder / "chart.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"about": {"title": 5}}, "about.title"),
+        ({"about": {"license": None}}, "about.license"),
+        ({"about": {"description": ["x"]}}, "about.description"),
+        ({"data": {"dataset": 3}}, "data.dataset"),
+    ],
+)
+def test_what_no_card_can_show_replaces_no_preset(copy, given, said):
+    before = (copy / presets.RESULTS).read_bytes()
+    with pytest.raises(presets.PresetError, match=said):
+        presets.load(copy).save_to_preset(copy, **given)
+    assert (copy / presets.RESULTS).read_bytes() == before
+
+
+def test_numbers_of_numpy_are_numbers(saved, tmp_path):
+    metric = {"value": np.float32(-3), "unit": "nats", "split": "test", "images": np.int64(5), "samples": 1}
+    history = keras.callbacks.History()
+    history.history = {"loss": [np.float32(1.5)]}
+    given = {"results": {"metrics": {"elbo": metric | {"protocol": "x"}}}, "history": history}
+    saved[0].save_to_preset(tmp_path / "numbers", **given)
+    results = presets.read(tmp_path / "numbers")[1]
+    assert results["metrics"]["elbo"]["value"] == -3 and results["history"] == {"loss": [1.5]}
+
+
+@pytest.mark.parametrize("names", [("a/p.png", "b/p.png"), ("a/model.weights.h5",)])
+def test_pictures_take_no_place_of_others(saved, tmp_path, names):
+    for name in names:
+        (tmp_path / name).parent.mkdir()
+        Image.fromarray(np.zeros((4, 4), "uint8")).save(tmp_path / name, format="PNG")
+    with pytest.raises(presets.PresetError, match="cannot have one name"):
+        saved[0].save_to_preset(tmp_path / "m", pictures={tmp_path / name: name for name in names})
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_run_is_not_replaced_by_a_preset(saved, tmp_path):
+    (tmp_path / "state.keras").touch()
+    with pytest.raises(presets.PresetError, match="is a run"):
+        saved[0].save_to_preset(tmp_path)
+
+
+def test_a_name_of_an_entry_and_of_a_directory_is_neither(saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    saved[0].save_to_preset("mnist_mlp")
+    with pytest.raises(presets.UnknownName, match=r"write \./mnist_mlp .* zoo/mnist_mlp"):
+        presets.find("mnist_mlp")
+    assert presets.find("./mnist_mlp").resolve() == tmp_path / "mnist_mlp"
+    assert presets.find("zoo/mnist_mlp").parent.name == "zoo"
+
+
+def test_weights_that_have_no_place_are_refused(tmp_path):
+    learned, fixed = (kv.VAE(*kv.networks.mlp((8, 8, 1), 2), likelihood=f"normal:{v}") for v in ("learned", "0.5"))
+    learned.save_weights(tmp_path / "learned.weights.h5")
+    with pytest.raises(ValueError, match=r"has no place.*Received: 9 arrays, of decoder, .*normal"):
+        fixed.load_weights(tmp_path / "learned.weights.h5")
+    fixed.load_weights(tmp_path / "learned.weights.h5", skip_mismatch=True)
+    with pytest.raises(ValueError, match=r"\.keras.*Received: .*m\.h5"):
+        fixed.save(tmp_path / "m.h5")
+
+
+@pytest.mark.parametrize("mode", ["int8", "float8"])
+def test_what_is_quantised_is_written_as_it_is(mode, tmp_path):
+    x = kv.data.convert(np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1)), "binary")
+    with policy_scope("mixed_bfloat16"):
+        vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 2, widths=(16,)), seed=0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Layer .* does not have a `quantize` method")
+        vae.quantize(mode)
+    vae.save_to_preset(tmp_path / "m")
+    np.testing.assert_array_equal(kv.VAE.from_preset(tmp_path / "m").encode(x), vae.encode(x))
+    single = vae.in_float32()
+    assert {layer.compute_dtype for layer in single._flatten_layers()} == {"float32"}
+    np.testing.assert_allclose(single.encode(x), vae.encode(x), atol=0.05)
 
 
 def test_directions_of_attributes_come_back(saved, tmp_path):

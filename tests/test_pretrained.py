@@ -204,7 +204,7 @@ def test_a_prior_is_fitted(trained, tmp_path, capsys):
     assert "| log p(x) with the former prior (nats) |" in card
     assert config["recipe"] == stored[0]["recipe"] and isinstance(zoo.load(out).prior, kv.priors.FittedMixture)
     assert "--overwrite" in run(capsys, *options, code=2)
-    assert "choose another --preset" in run(capsys, "fit-prior", trained, "--preset", trained.parent, code=2)
+    assert "choose another directory" in run(capsys, "fit-prior", trained, "--preset", trained.parent, code=2)
 
 
 @pytest.mark.long

@@ -298,6 +298,16 @@ HOSTILE = {
     "records": instead(lambda file, value: file.create_dataset(KERNEL, data=np.zeros(3, "f4,i4"))),
     "no numbers": instead(lambda file, value: file.create_dataset(KERNEL, data=h5py.Empty("f4"))),
     "whole numbers": instead(lambda file, value: file.create_dataset(KERNEL, data=value.astype("int32"))),
+    "numbers that float32 has not": instead(
+        lambda file, value: file.create_dataset(KERNEL, data=value.astype("float64") * 1e300)
+    ),
+    "a scale of fewer latents": weights(
+        lambda file: [file.create_dataset(f"vars/latent_{name}", data=np.ones(1, "f4")) for name in ("mean", "std")]
+    ),
+    "a step before the first": weights(lambda file: file["vars/0"].write_direct(np.array(-5, "int32"))),
+    "weights of a part that there is not": weights(
+        lambda file: file.create_dataset("layers/mixture/vars/0", data=np.ones(3, "f4"))
+    ),
     "another shape": instead(lambda file, value: file.create_dataset(KERNEL, data=value[:-1])),
     "another rank": instead(lambda file, value: file.create_dataset(KERNEL, data=value.ravel())),
     "a group": instead(lambda file, value: file.create_group(KERNEL)),

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import zoo
-from keras_vae import files
+from keras_vae import files, presets
 from keras_vae.cli import models
 from keras_vae.runs import directory
-from keras_vae.runs.recipe import UsageError
+from keras_vae.runs.recipe import understood
 
 
 def check(name: str, preset: Path | None, overwrite: bool) -> Path:
@@ -17,8 +17,7 @@ def check(name: str, preset: Path | None, overwrite: bool) -> Path:
             and the prior that it was trained with.
     """
     preset = preset or Path("presets") / zoo.find(name).name
-    if any((preset / state).exists() for state in (directory.STATE, directory.MODEL)):
-        raise UsageError(f"This is a run, which goes on with what it has: choose another --preset. Received: {preset}")
+    understood(presets.check_no_run, preset)
     if not overwrite:
         directory.check_preset(preset)
     return preset

@@ -24,6 +24,10 @@ def needs_tensorflow(what: str, arguments: str) -> None:
         )
 
 
+# Names of those without noise, of any model.
+ENDPOINTS = frozenset({"serve", "encode", "decode", "classify"})
+
+
 def deterministic(model: keras.Model) -> dict[str, tuple[Callable, list, Any]]:
     """{endpoint: (function, what it takes, what it returns)} of those without noise."""
     x, image = spec("x", model.image_shape), spec("image", model.target_shape)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from keras_vae.export.endpoints import deterministic, needs_tensorflow, traced
+from keras_vae.export.endpoints import ENDPOINTS, deterministic, needs_tensorflow, traced
 
 
 def onnx_files(model: keras.Model, path: str | Path) -> None:
@@ -37,6 +37,7 @@ def onnx_files(model: keras.Model, path: str | Path) -> None:
         # A dictionary, because its key becomes the output's name.
         named = traced(partial(_named, function, returned.name), given)
         proto, _ = tf2onnx.convert.from_function(named, given, custom_op_handlers=_handlers())
+        _pad_as_tensorflow(proto)
         for value, spec in zip((*proto.graph.input, *proto.graph.output), (*given, returned), strict=True):
             batch, *rest = value.type.tensor_type.shape.dim
             batch.dim_param = "N"
@@ -52,6 +53,9 @@ def onnx_files(model: keras.Model, path: str | Path) -> None:
         protos[name] = proto
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
+    for name in ENDPOINTS - protos.keys():
+        # Of another model, which was here before.
+        (path / f"{name}.onnx").unlink(missing_ok=True)
     for name, proto in protos.items():
         onnx.save(proto, path / f"{name}.onnx")
 
@@ -60,9 +64,27 @@ def _named(function, name, *arguments):
     return {name: function(*arguments)}
 
 
+def _pad_as_tensorflow(proto):
+    """Has transposed convolutions cropped at the end first, as TensorFlow's "same" is.
+
+    tf2onnx says the size of what comes out and not where it is cropped, unless it knows that of what goes in.
+    """
+    import onnx
+
+    for node in proto.graph.node:
+        given = {attribute.name for attribute in node.attribute}
+        if node.op_type == "ConvTranspose" and "output_shape" in given and not given & {"pads", "auto_pad"}:
+            node.attribute.append(onnx.helper.make_attribute("auto_pad", "SAME_UPPER"))
+
+
 def _handlers():
     """What models need of ONNX and tf2onnx 1.17 lacks."""
-    return {"Expm1": (_expm1, []), "BroadcastArgs": (_broadcast_args, []), "SelectV2": (_where, [])}
+    return {
+        "Expm1": (_expm1, []),
+        "Log1p": (_log1p, []),
+        "BroadcastArgs": (_broadcast_args, []),
+        "SelectV2": (_where, []),
+    }
 
 
 def _where(graph, node, name, args):
@@ -82,6 +104,19 @@ def _expm1(graph, node, name, args):
     tanh = graph.make_node("Tanh", graph.make_node("Mul", [x, half]).output).output[0]
     more = graph.make_node("Add", [graph.make_node("Exp", [x]).output[0], one]).output[0]
     graph.make_node("Mul", [tanh, more], outputs=[output], name=name, dtypes=[dtype], shapes=[shape])
+
+
+def _log1p(graph, node, name, args):
+    # log(1 + x) = log(u) x / (u - 1) with u = 1 + x as it is rounded, and x where that is 1.
+    dtype, shape = graph.get_dtype(node.output[0]), graph.get_shape(node.output[0])
+    (x,), output = node.input, node.output[0]
+    one = _constant(graph, 1.0, dtype)
+    graph.remove_node(name)
+    u = graph.make_node("Add", [x, one]).output[0]
+    small = graph.make_node("Equal", [u, one]).output[0]
+    slope = graph.make_node("Div", [x, graph.make_node("Sub", [u, one]).output[0]]).output[0]
+    found = graph.make_node("Mul", [graph.make_node("Log", [u]).output[0], slope]).output[0]
+    graph.make_node("Where", [small, x, found], outputs=[output], name=name, dtypes=[dtype], shapes=[shape])
 
 
 def _constant(graph, value, dtype):

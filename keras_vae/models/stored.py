@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Self
 
+import h5py
 import keras
 import numpy as np
 
@@ -23,7 +24,7 @@ class Stored:
         """
         if all(layer.compute_dtype == "float32" for layer in self._flatten_layers()):
             return self
-        return self.bare(_with_policy(self.get_config(), keras.DTypePolicy("float32")))
+        return self.bare(_in_float32(self.get_config()))
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> Self:
@@ -53,7 +54,14 @@ class Stored:
             config: of the copy; None: that of the model.
         """
         copy = type(self).from_config(self.get_config() if config is None else config)
-        copy.set_weights(self.get_weights())
+        here = {variable.path: variable for variable in self.weights}
+        there = {variable.path: variable for variable in copy.weights}
+        if len(here) == len(self.weights) and here.keys() == there.keys():
+            # What is quantised has its weights in another order when it is made anew.
+            for path, variable in there.items():
+                variable.assign(here[path])
+        else:
+            copy.set_weights(self.get_weights())
         copy.latent_scale = self.latent_scale
         return copy
 
@@ -77,7 +85,11 @@ class Stored:
         Args:
             directory: where; it is made if need be.
             **described: what else it holds, see `keras_vae.presets.save`: about, data, recipe, results, history.
+
+        Raises:
+            PresetError: for the directory of a run, and one that cannot be written.
         """
+        presets.check_no_run(directory)
         on_its_own(presets.save, self, directory, **described)
 
     def push_to_hub(self, repo: str, **options: Any) -> str:
@@ -118,16 +130,42 @@ class Stored:
 
     # State
 
-    def save(self, *args: Any, **options: Any) -> None:
-        """Keras' own; one of several processes may call it alone, and so the one that follows."""
-        on_its_own(super().save, *args, **options)
+    def save(self, filepath: str | Path, *args: Any, **options: Any) -> None:
+        """Keras' own; one of several processes may call it alone, and so the one that follows.
+
+        Raises:
+            ValueError: for a file of the former format, .h5, which holds no parts.
+        """
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(f"Models are saved as .keras files, their weights as .weights.h5. Received: {filepath}")
+        on_its_own(super().save, filepath, *args, **options)
 
     def save_weights(self, *args: Any, **options: Any) -> None:
         on_its_own(super().save_weights, *args, **options)
 
-    def load_weights(self, *args: Any, **options: Any) -> None:
-        """Keras' own; where processes train one model together, all call it."""
-        on_its_own(super().load_weights, *args, **options)
+    def load_weights(self, filepath: str | Path, skip_mismatch: bool = False, **options: Any) -> None:
+        """Keras' own; where processes train one model together, all call it.
+
+        Raises:
+            ValueError: for a file that has weights of another prior, say, for which the model has no place.
+        """
+        if not skip_mismatch and str(filepath).endswith(".weights.h5") and Path(filepath).is_file():
+            self._check_places(filepath)
+        on_its_own(super().load_weights, filepath, skip_mismatch=skip_mismatch, **options)
+
+    def _check_places(self, filepath):
+        # Keras reads what it finds of each layer, and says nothing of what is left.
+        found = []
+        with h5py.File(filepath) as file:
+            file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
+        held = [name for name in found if not name.startswith(("vars/", "optimizer/"))]
+        own = len(self._trainable_variables) + len(self._non_trainable_variables)
+        if len(held) > len(self.weights) - own:
+            raise ValueError(
+                f"{filepath} has weights for which this model has no place: make the model of the parts that it was "
+                "saved with (fit_prior puts another prior into it), or take what fits by kv.take_weights. "
+                f"Received: {len(held)} arrays, of {', '.join(sorted(_layers_of(held)))}"
+            )
 
     def _seed_states(self):
         others = {id(v) for v in (*self.weights, *self.objective.held)}
@@ -148,6 +186,13 @@ class Stored:
         others = {key: store[key] for key in store.keys() if key not in seeds | scale}  # noqa: SIM118
         super().load_own_variables(others)
         scale = {key.removeprefix("latent_"): np.array(value, "float32") for key, value in scale.items()}
+        if scale and scale["mean"].shape != self.latent_shape[-1:]:
+            raise ValueError(
+                f"The scale of latents is one of {self.latent_shape[-1]} units or channels. Received: a mean of shape "
+                f"{scale['mean'].shape}"
+            )
+        if int(self.step) < 0:
+            raise ValueError(f"The step is that of updates, at least 0. Received: {int(self.step)}")
         self.latent_scale = LatentScale(**scale) if scale else None
         states = self._seed_states()
         if len(states) == len(seeds):
@@ -155,10 +200,17 @@ class Stored:
                 variable.assign(seeds[f"seed_{index}"])
 
 
-def _with_policy(config, policy):
-    """A serialised model with another dtype policy in all of its layers."""
+def _layers_of(names):
+    """The layers, or lists of them, to which the datasets of a file of weights belong."""
+    return {parts[1] if parts[0] == "layers" else parts[0] for parts in (name.split("/") for name in names)}
+
+
+def _in_float32(config):
+    """A serialised model all of whose layers compute in float32; what is quantised stays so."""
     if isinstance(config, dict):
         if str(config.get("class_name")).endswith("DTypePolicy"):
-            return keras.dtype_policies.serialize(policy)
-        return {key: _with_policy(value, policy) for key, value in config.items()}
-    return [_with_policy(value, policy) for value in config] if isinstance(config, list) else config
+            if "source_name" in config["config"]:
+                return config | {"config": config["config"] | {"source_name": "float32"}}
+            return keras.dtype_policies.serialize(keras.DTypePolicy("float32"))
+        return {key: _in_float32(value) for key, value in config.items()}
+    return type(config)(map(_in_float32, config)) if isinstance(config, (list, tuple)) else config

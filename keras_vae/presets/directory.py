@@ -24,6 +24,7 @@ from keras_vae.presets.schema import (
     ATTRIBUTES,
     CARD,
     CONFIG,
+    FILES,
     FORMAT_VERSION,
     RESULTS,
     WEIGHTS,
@@ -55,15 +56,19 @@ def save(
         recipe: what `keras-vae train` needs to do it again.
         results: {"metrics": {name: {"value", "unit", "split", "images", "samples", "protocol"}}, "command", ...}, see
             `keras_vae.presets.schema.Results`.
-        history: {column: [a number for each epoch]}.
+        history: {column: [a number for each epoch]}, or what `fit` returns.
         attributes: {name: direction in latent space}, see `keras_vae.metrics.attribute_direction`.
         pictures: {path: caption} of image files that the card is to show; they are copied.
 
     Raises:
-        PresetError: if the directory cannot be written, or the results are not as the schema says.
+        PresetError: if the directory cannot be written, what is given is not as the schema says, or two pictures have
+            one name.
     """
     directory = Path(directory)
     shown = {path: compact(Path(path)) for path in pictures or {}}
+    called = [*FILES, ATTRIBUTES, *(name for name, _ in shown.values())]
+    if twice := {name for name in called if called.count(name) > 1}:
+        raise PresetError(f"Several files of a preset cannot have one name: rename pictures. Received: {min(twice)}")
     # One that was never compiled: Keras would write the optimiser, too.
     bare = model.bare()
     config = {
@@ -85,9 +90,11 @@ def save(
             "score": fixed_batch_score(model).tolist(),
         },
         "pictures": {shown[path][0]: caption for path, caption in (pictures or {}).items()},
-        "history": history or {},
+        "history": getattr(history, "history", history) or {},
     }
-    schema.check(config, schema.Config, directory / CONFIG)
+    # Numpy's numbers as Python's, for the card as for the files.
+    config, results = (json.loads(files.json_text(value)) for value in (config, results))
+    schema.checked_config(config, directory / CONFIG)
     schema.check(results, schema.Results, directory / RESULTS)
 
     def write_weights(path):

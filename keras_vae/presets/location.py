@@ -45,7 +45,7 @@ def find(name: str | Path, trained: bool = True) -> Path:
         trained: whether an entry must have weights; otherwise a recipe will do.
 
     Raises:
-        UnknownName: naming the nearest ones.
+        UnknownName: naming the nearest ones; and for the name of both an entry and a directory that is here.
         PresetError: if the repository cannot be downloaded.
     """
     if str(name).startswith(hub.SCHEME):
@@ -56,6 +56,12 @@ def find(name: str | Path, trained: bool = True) -> Path:
         # Of many entries, only the one is looked at.
         is_name = Path(entry).name == entry != ""
         if is_name and _is_entry(entry, trained):
+            here = Path(name)
+            if str(name) == entry and (here / CONFIG).is_file() and not here.samefile(ZOO / entry):
+                raise UnknownName(
+                    f"An entry of the zoo has this name, and a directory here: write ./{entry} for the directory, "
+                    f"zoo/{entry} for the entry. Received: {str(name)!r}"
+                )
             return ZOO / entry
         if is_name and _is_entry(entry, False):
             known = ", ".join(map(repr, entries())) or "none"

@@ -12,6 +12,8 @@ from keras_vae import names
 
 FORMAT_VERSION = 2
 CONFIG, WEIGHTS, RESULTS, CARD = "config.json", "model.weights.h5", "results.json", "README.md"
+# Of a run: what it goes on from, whose predecessor is kept; and what was tested, in those of older versions the state.
+STATE, MODEL = "state.keras", "model.keras"
 # Only where the training images had attributes.
 ATTRIBUTES = "attributes.json"
 FILES = (CONFIG, WEIGHTS, RESULTS, CARD)
@@ -156,7 +158,16 @@ def read_config(path: Path) -> Config:
         PresetError: for a file that is missing, no JSON, of a newer format, or not as `Config` says.
     """
     value = _read(path)
-    config = check({"format_version": FORMAT_VERSION, "about": {}, "data": {}} | value, Config, path)
+    return checked_config({"format_version": FORMAT_VERSION, "about": {}, "data": {}} | value, path)
+
+
+def checked_config(value: Any, path: Path) -> Config:
+    """`value`, if it is what a config.json holds.
+
+    Raises:
+        PresetError: naming the file and the key.
+    """
+    config = check(value, Config, path)
     for key, shown in _SHOWN.items():
         for name in shown.keys() & config[key].keys():
             check(config[key][name], shown[name], path, f"{key}.{name}")
@@ -217,6 +228,19 @@ def read(directory: Path) -> tuple[Config, Results]:
             f"parameters. Received: {weights}"
         )
     return config | {"about": {"name": directory.resolve().name} | config["about"]}, results
+
+
+def check_no_run(directory: str | Path) -> None:
+    """Refuses the directory of a run, whose recipe and results a preset of other weights would replace.
+
+    Raises:
+        PresetError: naming it.
+    """
+    if any((Path(directory) / name).exists() for name in (STATE, MODEL)):
+        raise PresetError(
+            "This is a run, which goes on with what it has: choose another directory for the preset. "
+            f"Received: {directory}"
+        )
 
 
 def check(value: Any, schema: type, path: Path, key: str = "") -> Any:

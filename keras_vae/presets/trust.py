@@ -200,7 +200,10 @@ def numbers_in(path: Path) -> tuple[int, set[tuple[int, ...]]]:
             total = sum(dataset.size for dataset in datasets)
             limits.check("parameters", total, f"The number of weights in {path}")
             for dataset in datasets:
-                if not np.all(np.isfinite(np.array(dataset, dtype=_dtype(dataset)))):
+                with np.errstate(over="ignore"):
+                    # As the model will have them.
+                    values = np.array(dataset, dtype=_dtype(dataset)).astype("float32")
+                if not np.all(np.isfinite(values)):
                     raise PresetError(f"The weights in {path} must be finite. Received: {dataset.name}")
             whole = {dataset.shape for dataset in datasets if dataset.dtype.kind in "iub"}
     except PresetError:

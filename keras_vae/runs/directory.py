@@ -14,13 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keras_vae import files, presets
-from keras_vae.presets import CONFIG, RESULTS, WEIGHTS
+from keras_vae.presets import CONFIG, MODEL, RESULTS, STATE, WEIGHTS
 from keras_vae.runs.recipe import FIELDS, Recipe, UsageError
 
-# What was tested; in the directories of older versions, the state.
-MODEL = "model.keras"
-# What a run goes on from; its predecessor is kept.
-STATE = "state.keras"
 # Of the best epoch on validation images.
 BEST = "best.weights.h5"
 HISTORY, TIMINGS = "history.csv", "timings.csv"
