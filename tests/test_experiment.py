@@ -347,11 +347,12 @@ def test_the_best_epoch_is_the_one_that_is_kept(full):
     assert vae.log_prob(x, samples=3, seed=0).mean() == pytest.approx(max(bounds), abs=0.3)
 
 
-def test_a_worse_epoch_is_not_kept(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("keep", "sign"), [("loss", 1), ("reconstruction_loss", 1), ("iwae", -1), ("elbo", -1)])
+def test_a_worse_epoch_is_not_kept(keep, sign, tmp_path):
     kept = []
-    recording = recorder.Recorder(tmp_path, {"history": [], "timings": []}, {}, 1, keep="loss")
+    recording = recorder.Recorder(tmp_path, {"history": [], "timings": []}, {}, 1, keep=keep)
     for epoch, loss in enumerate((3.0, 2.0, 2.5, 2.0, 1.0)):
-        recording._history.append({"epoch": epoch, "val_loss": loss})
+        recording._history.append({"epoch": epoch, f"val_{keep}": sign * loss})
         kept.append(recording._is_best())
     assert kept == [True, True, False, False, True]
 
@@ -644,6 +645,9 @@ def test_half_precision_tracks_single_precision(finished, tmp_path):
         (["digits", "--resume", "--out", "nowhere"], 2, "without --resume"),
         (["digits", "--out", "new", "--likelihood", "bernouli"], 2, "'bernoulli'"),
         (["digits", "--out", "new", "--likelihood", "discretized_logistic:3"], 2, "takes no arguments"),
+        (["digits", "--out", "new", "--freeze", "encoder"], 2, "--from NAME"),
+        (["digits", "--out", "new", "--model", "m2", "--labels", "5"], 2, "Some of 10 classes"),
+        (["digits", "--out", "new", "--objective", "mmd", "--keep", "mmd"], 2, "keep the best epoch by"),
         (["binarized_mnist", "--out", "new", "--data-dir", "nowhere"], 1, "--data-dir"),
         (["digits", "--out", "file/x"], 1, "Not a directory"),
     ],
@@ -680,6 +684,13 @@ def test_options_that_cannot_be_meant(option, capsys):
     assert end.value.code == 2
     error = capsys.readouterr().err
     assert option.split("=")[0] in error and len(error.splitlines()) == 1
+
+
+def test_no_option_is_proposed_that_is_no_more(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "digits", "--networ", "mlp"])
+    said = capsys.readouterr().err
+    assert "did you mean --network" in said and "--network-arguments" not in said and "--beta" not in said
 
 
 @pytest.mark.parametrize(
@@ -789,6 +800,16 @@ def is_as_before(out, finished):
     resumed = experiment.run("digits", out, resume=True, verbose=False)
     same_files = all((out / name).read_bytes() == (finished[0] / name).read_bytes() for name in ("history.csv",))
     return same(resumed, finished[1]) and same_files and len(Table.read(out / "timings.csv")) == 4
+
+
+@pytest.mark.parametrize(("field", "value"), [("learning_rate", 0.5), ("likelihood", "normal"), ("latent_size", 3)])
+def test_a_run_goes_on_by_the_recipe_that_it_was_trained_by(killed, field, value):
+    path = killed / "config.json"
+    config = json.loads(path.read_text())
+    config["recipe"][field] = value
+    path.write_text(json.dumps(config))
+    with pytest.raises(UsageError, match=r"was trained with --.*put it back into config\.json.*Received: .* there"):
+        experiment.run("digits", killed, resume=True, verbose=False)
 
 
 def test_a_damaged_state_falls_back_to_the_one_before(killed, finished):
@@ -996,6 +1017,24 @@ def test_results_of_many_are_written_as_they_come(run_of_arrays, tmp_path, capsy
     np.testing.assert_array_equal(list(map(float, scores["log_prob"])), score(vae, x, samples=4, seed=0))
     assert cli.main(["encode", *given, "--out", str(tmp_path / "z.NPY")]) == 0
     np.testing.assert_allclose(np.load(tmp_path / "z.NPY"), vae.encode(x), rtol=1e-4, atol=1e-5)
+
+
+def test_two_processes_write_no_file_together(run_of_arrays, tmp_path, capsys, monkeypatch):
+    folder, _ = run_of_arrays
+    command = ["score", str(folder / "run"), str(folder / "x.npy"), "--samples", "1", "--out", str(tmp_path / "s.npy")]
+    score, told = VAE.log_prob, []
+
+    def meanwhile(self, *arguments, **options):
+        if not told:
+            told.append(None)
+            told[0] = cli.main(command), capsys.readouterr().err
+        return score(self, *arguments, **options)
+
+    monkeypatch.setattr(VAE, "log_prob", meanwhile)
+    assert cli.main(command) == 0
+    code, said = told[0]
+    assert code == 1 and "Another process writes this file" in said
+    assert np.load(tmp_path / "s.npy").shape == (400,) and [path.name for path in tmp_path.iterdir()] == ["s.npy"]
 
 
 def test_results_of_other_data_are_not_gone_on_with(run_of_arrays, tmp_path, monkeypatch):

@@ -97,7 +97,8 @@ class _Parser(argparse.ArgumentParser):
     def parse_known_args(self, args=None, namespace=None):
         namespace, rest = super().parse_known_args(args, namespace)
         for option in (word.partition("=")[0] for word in rest if word.startswith("--")):
-            near = " or ".join(names.nearest(option, self._option_string_actions))
+            known = [name for name, action in self._option_string_actions.items() if not isinstance(action, _Removed)]
+            near = " or ".join(names.nearest(option, known))
             self.error(f"there is no option {option}{f', did you mean {near}?' if near else ''}")
         return namespace, rest
 

@@ -1,5 +1,6 @@
 """Results of many examples, written as they come: memory does not grow with their number, and a later call goes on."""
 
+import contextlib
 import json
 import math
 import os
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_vae import data, files
+from keras_vae.runs.directory import InUse
 
 _DTYPE = np.dtype("float64")
 
@@ -36,8 +38,36 @@ def write(
         made_by: what the numbers depend on, beside the examples and their files.
         shape: of a row in a .npy file; None: its first number alone.
         verbose: whether progress is shown.
+
+    Raises:
+        InUse: if another process writes the file.
     """
     files.make_directory(out.parent)
+    with _alone(out):
+        _write(out, given, function, columns, made_by, shape, verbose)
+
+
+@contextlib.contextmanager
+def _alone(out):
+    """Keeps other processes from the file."""
+    import filelock
+
+    lock = filelock.FileLock(out.with_name(f"{out.name}.partial.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise InUse(
+            f"Another process writes this file: wait for it, stop it, or choose another --out. Received: {out}"
+        ) from None
+    try:
+        yield
+    finally:
+        # Before it is released, so that nobody holds a lock that others do not see.
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def _write(out, given, function, columns, made_by, shape, verbose):
     partial, about = (out.with_name(f"{out.name}.partial{end}") for end in ("", ".json"))
     made_by = {**made_by, "columns": list(columns), "images": [len(given), given.state()]}
     width = _DTYPE.itemsize * len(columns)

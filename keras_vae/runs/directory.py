@@ -15,7 +15,7 @@ from pathlib import Path
 
 from keras_vae import files, presets
 from keras_vae.presets import CONFIG, MODEL, RESULTS, STATE, WEIGHTS
-from keras_vae.runs.recipe import FIELDS, Recipe, UsageError
+from keras_vae.runs.recipe import FIELDS, Recipe, UsageError, written
 
 # Of the best epoch on validation images.
 BEST = "best.weights.h5"
@@ -119,6 +119,26 @@ _MAY_CHANGE = ("epochs", "data_dir", "eval_images", "eval_samples", "imports")
 def contradictions(before: Recipe, now: Recipe) -> list[str]:
     """The fields in which a recipe cannot be that of a run which goes on."""
     return [name for name in FIELDS if name not in _MAY_CHANGE and getattr(before, name) != getattr(now, name)]
+
+
+def check_recipe(out: Path, record: dict, recipe: Recipe) -> None:
+    """Refuses to go on by another recipe than that which a state was trained by.
+
+    Args:
+        out: the directory of the run.
+        record: that of the state.
+        recipe: of config.json, which somebody may have edited.
+
+    Raises:
+        UsageError: naming what differs.
+    """
+    config = record.get("config", {})
+    if config.get("format_version") != presets.FORMAT_VERSION:
+        return
+    before = Recipe.of(config["recipe"])
+    for name in contradictions(before, recipe):
+        then, now = written(name, getattr(before, name)), written(name, getattr(recipe, name))
+        raise UsageError(f"The run in {out} was trained with {then}: put it back into {CONFIG}. Received: {now} there")
 
 
 def read(out: Path) -> tuple[dict, dict | None]:

@@ -34,12 +34,14 @@ def known(recipe: Recipe, images: DataSet) -> np.ndarray | None:
     """The labels of the training images, (N,), -1 where they are hidden: as many of each class are known.
 
     Raises:
-        UsageError: if there are not so many of a class.
+        UsageError: if there are not so many of a class, or fewer labels than classes.
     """
     labels = images.train.labels
     if recipe.labels is None or labels is None:
         return labels
     count = classes(recipe, images)
+    if recipe.labels < count:
+        raise UsageError(f"Some of {count} classes would have no label: give more. Received: --labels {recipe.labels}")
     order = np.random.default_rng([recipe.seed, 1]).permutation(len(labels))
     hidden = np.full_like(labels, -1)
     for label in range(count):

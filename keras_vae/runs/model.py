@@ -23,7 +23,7 @@ from keras_vae.models.composed import Composed
 from keras_vae.models.hierarchical import of_networks
 from keras_vae.models.kinds import composed
 from keras_vae.runs.recipe import Recipe, UsageError, understood
-from keras_vae.training import averages
+from keras_vae.training import averages, monitors
 
 # By what `freeze` says.
 _FROZEN = {"encoder": ("encoder", "posterior"), "decoder": ("decoder", "likelihood")}
@@ -46,7 +46,9 @@ def check(recipe: Recipe) -> None:
         understood(likelihoods.get, recipe.likelihood)
     understood(corruptions.get, recipe.corruption)
     understood(learning_rate, recipe, 1)
-    kept = ("last", "loss", "elbo", "log_likelihood", *understood(objective, recipe, 1).names)
+    logged = ("loss", "elbo", "log_likelihood", *understood(objective, recipe, 1).names)
+    # Those alone of which it is known which is better.
+    kept = ("last", *filter(monitors.mode, logged))
     understood(names.one_of, recipe.keep, kept, "value to keep the best epoch by")
 
 

@@ -59,6 +59,11 @@ def plan(
     if recipe.dataset not in data.names() and data.look(recipe.dataset, recipe.data_dir) is None:
         understood(data.load, recipe.dataset)
     find_parts(recipe.imports)
+    if recipe.freeze and not recipe.start:
+        raise UsageError(
+            f"What is frozen keeps the weights that it begins with: say whose, --from NAME. Received: --freeze "
+            f"{recipe.freeze} without --from"
+        )
     if recipe.start is not None:
         presets.find(recipe.start)
     for field in FIELDS.values():

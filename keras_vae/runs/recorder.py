@@ -13,18 +13,19 @@ from keras_vae.models.base import LatentVariableModel
 from keras_vae.runs import directory
 from keras_vae.runs.directory import BEST, HISTORY, MODEL, STATE, TIMINGS
 from keras_vae.runs.recipe import Recipe, UsageError
-from keras_vae.training import averages
+from keras_vae.training import averages, monitors
 from keras_vae.training.processes import Agreement, Processes
 
 # Between two states within an epoch, and the least share of the time that is left to training.
 _SECONDS, _SHARE = 60, 20
 
 
-def load(vae: LatentVariableModel, out: Path, steps: int) -> dict:
+def load(vae: LatentVariableModel, recipe: Recipe, out: Path, steps: int) -> dict:
     """Puts the run's state, if there is one, into the model.
 
     Args:
         vae: the model.
+        recipe: that the model was made by.
         out: the directory.
         steps: in an epoch.
 
@@ -33,11 +34,12 @@ def load(vae: LatentVariableModel, out: Path, steps: int) -> dict:
         "metrics", so far, and "seconds".
 
     Raises:
-        UsageError: if the state is not one of this data, or damaged.
+        UsageError: if the state is not one of this data or recipe, or damaged.
     """
     path, record = directory.state(out)
     if path is None:
         return {"history": [], "timings": []}
+    directory.check_recipe(out, record, recipe)
     with _whole(path):
         vae.load_weights(path)
     done, rest = divmod(vae.steps, steps)
@@ -258,6 +260,6 @@ class Recorder(keras.callbacks.Callback):
         # By the history, so that a resumed run decides as if it had not been interrupted.
         if self._keep == "last":
             return False
-        sign = -1 if self._keep == "loss" else 1
+        sign = 1 if monitors.mode(self._keep) == "max" else -1
         *before, now = (sign * value for value in self._history.column(f"val_{self._keep}"))
         return now > max(before, default=-math.inf)

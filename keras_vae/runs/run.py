@@ -157,7 +157,7 @@ def _run(recipe, out, about, ends, verbose, command, preset, together):
         vae = build()
         train.y = labelling.taken(vae, train.y)
         labels = {split: labelling.needed(vae, getattr(images, split).labels) for split in evaluated}
-        record = recording.load(vae, out, train.steps)
+        record = recording.load(vae, recipe, out, train.steps)
         together.check_together(vae.steps)
         if recipe.start is not None and not vae.steps:
             about = {**about, "epochs_before": start(vae, recipe, verbose)}
@@ -191,7 +191,7 @@ def _run(recipe, out, about, ends, verbose, command, preset, together):
     if together.several:
         # What comes now is as it would be on one device, and each process does it for itself.
         vae = build()
-    record = recording.load(vae, out, train.steps)
+    record = recording.load(vae, recipe, out, train.steps)
     results = None
     if vae.steps:
         done = vae.steps // train.steps
@@ -326,7 +326,7 @@ def _train(vae, recipe, out, train, validation, callbacks, verbose):
             fit(done, done + 1)
             train.batches = train.steps
             # Keras ends with the optimiser's averages as the weights.
-            recording.load(vae, out, train.steps)
+            recording.load(vae, recipe, out, train.steps)
             done = vae.steps // train.steps
             if vae.stop_training:
                 return
