@@ -200,6 +200,15 @@ def _is_finite(value):
     return np.isfinite(value).all()
 
 
+def all_equal(pairs: Iterable[tuple[keras.Variable, keras.Variable]]) -> bool:
+    """Whether the two variables of each pair have the same value."""
+    same = tf.equal if NAME == "tensorflow" else jax.numpy.equal
+    every = tf.reduce_all if NAME == "tensorflow" else jax.numpy.all
+    found = [every(same(a.value, b.value)) for a, b in pairs]
+    # As above.
+    return all(map(bool, found))
+
+
 def compiled(model: keras.Model, function: Callable) -> Callable:
     """`function(*arrays)` compiled, with the weights of `model` read at each call, never baked in.
 

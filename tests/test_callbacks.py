@@ -1,3 +1,4 @@
+import dataclasses
 import re
 import time
 import warnings
@@ -5,7 +6,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from compositions import COMPOSITIONS, LATENT, Composition
+from compositions import BY_NAME, COMPOSITIONS, LATENT, Composition
 from matplotlib import image as matplotlib_image
 
 import keras_vae as kv
@@ -359,6 +360,27 @@ def test_schedules_and_the_learning_rate_are_logged_as_they_are_at_the_end_of_th
     # The mean over the epoch, as the objective logs it: steps 0, 1, 2 and 3, 4, 5 of 9.
     np.testing.assert_allclose(history["beta"], [1 / 9, 4 / 9], rtol=1e-5)
     np.testing.assert_allclose(history["learning_rate"], [1e-2] * 2, rtol=1e-6)
+
+
+def test_several_capacities_and_rates_are_logged_each():
+    objective = "joint_capacity:continuous_weight=capacity(5,100),categorical_weight=capacity(1,1000)"
+    joint = dataclasses.replace(BY_NAME["joint"], objective=lambda: objective).model()
+    adam, sgd = keras.optimizers.Adam(1e-3), keras.optimizers.SGD(1e-4)
+    joint.compile(keras.optimizers.MultiOptimizer(lambda v: sgd if "likelihood/" in v.path else adam))
+    _, history = fit([kv.callbacks.ScheduleLogger()], epochs=2, model=joint)
+    np.testing.assert_allclose(history["continuous_weight"], [0.15, 0.3], rtol=1e-5)
+    np.testing.assert_allclose(history["categorical_weight"], [0.003, 0.006], rtol=1e-5)
+    rates = sorted(history[name] for name in history if name.startswith("learning_rate_"))
+    np.testing.assert_allclose(rates, [[1e-4] * 2, [1e-3] * 2], rtol=1e-5)
+
+
+def test_weights_that_a_callback_puts_back_stay():
+    model = Composition("averaged").model()
+    model.compile(keras.optimizers.Adam(1e-2, use_ema=True, ema_momentum=0.9))
+    stop = keras.callbacks.EarlyStopping("val_kl", mode="min", patience=2, restore_best_weights=True)
+    _, history = fit([stop], epochs=6, model=model, validation_data=IMAGES)
+    again = model.evaluate(IMAGES, batch_size=32, verbose=0, return_dict=True)["kl"]
+    np.testing.assert_allclose(again, history["val_kl"][stop.best_epoch], rtol=1e-5)
 
 
 class Logs(keras.callbacks.Callback):

@@ -183,8 +183,9 @@ class Train(ObjectiveTrainer):
             )
         # Keras ends with the optimiser's moving averages, where it has any, as the weights themselves.
         backend.unshare([*self.trainable_variables, *self.optimizer.variables])
-        if averages.is_averaging(self.optimizer):
-            averages.use_averages(self)
+        # A callback may have put back the weights of an epoch, which have statistics of their own.
+        if averages.is_averaging(self.optimizer) and averages.are_used(self):
+            averages.refresh_statistics(self)
         return history
 
     def _choose_steps(self, callbacks=(), counted=False):

@@ -37,8 +37,20 @@ def use_averages(model: keras.Model) -> None:
     """Puts the optimiser's moving averages in the place of the weights, and statistics of theirs beside them."""
     model.optimizer.finalize_variable_values(model.trainable_variables)
     backend.unshare([*model.trainable_variables, *model.optimizer.variables])
+    refresh_statistics(model)
+
+
+def refresh_statistics(model: keras.Model) -> None:
+    """Estimates anew, from the batches that `fit` was given last, what a model keeps of those it is trained on."""
     if model.training_batches is not None:
         update_statistics(model, model.training_batches())
+
+
+def are_used(model: keras.Model) -> bool:
+    """Whether the weights are the optimiser's moving averages, as Keras leaves them unless a callback sets others."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    averages = optimizer._model_variables_moving_average
+    return backend.all_equal(zip(model.trainable_variables, averages, strict=True))
 
 
 def statistics(model: keras.Model) -> list[tuple[keras.Variable, float]]:
