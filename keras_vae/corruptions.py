@@ -13,7 +13,7 @@ from keras_vae.parts import Part, register
 __all__ = ["Corruption", "Gaussian", "Masking", "SaltAndPepper", "check", "get"]
 
 # Of data that is not between 0 and 1.
-_ENDS = {"8-bit levels": (0.0, 255.0)}
+_ENDS = {"8-bit levels": (0.0, 255.0), "numbers": (-3.0, 3.0)}
 
 
 class Corruption(Part):
@@ -30,7 +30,7 @@ class Corruption(Part):
         """`x` with noise.
 
         Args:
-            x: (B, *X), in the units of the data.
+            x: (B, *X), in the units of the data; numbers of a `standardized` likelihood are standardised.
             seed: integer tensor, (2,); equal seeds give equal noise.
             data: the kind of data that the likelihood sees, one of `keras_vae.training.values.KINDS`.
 
@@ -58,7 +58,7 @@ class Gaussian(Corruption):
     """Additive Gaussian noise.
 
     Args:
-        scale: its standard deviation; of 8-bit levels, as a share of 255.
+        scale: its standard deviation; of 8-bit levels, as a share of 255; of `standardized` numbers, of theirs.
 
     Reference: Vincent et al. 2010, "Stacked denoising autoencoders"; Im et al. 2017, arXiv:1511.06406 (of VAEs).
     """
@@ -69,8 +69,9 @@ class Gaussian(Corruption):
         self.scale = float(scale)
 
     def corrupted(self, x: Tensor, seed: Tensor, data: str = "unit interval") -> Tensor:
-        low, high = _ENDS.get(data, (0.0, 1.0))
-        return x + self.scale * (high - low) * tfd.Normal(0.0, 1.0).sample(ops.shape(x), seed=seed)
+        # Of numbers, which a likelihood standardises, it is in standard deviations.
+        unit = 255.0 if data == "8-bit levels" else 1.0
+        return x + self.scale * unit * tfd.Normal(0.0, 1.0).sample(ops.shape(x), seed=seed)
 
 
 @register()
@@ -79,7 +80,8 @@ class Masking(Corruption):
 
     Args:
         rate: the probability.
-        value: what they are set to; None: they are missing, of a model made with `missing=True`.
+        value: what they are set to, of `standardized` numbers in standard deviations from the mean; None: they are
+            missing, of a model made with `missing=True`.
 
     Reference: Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders", section 2.3.
     """
@@ -101,8 +103,8 @@ class SaltAndPepper(Corruption):
 
     Args:
         rate: the probability that an element is one of them.
-        low: the least value; None: 0.
-        high: the greatest value; None: 1, of 8-bit levels 255.
+        low: the least value; None: 0, of `standardized` numbers, in standard deviations from the mean, -3.
+        high: the greatest value; None: 1, of 8-bit levels 255, of `standardized` numbers 3.
 
     Reference: Vincent et al. 2010, "Stacked denoising autoencoders", section 3.3.
     """

@@ -215,9 +215,12 @@ class Inference:
     @cached_property
     def log_term(self) -> Tensor:
         """log(weight * exp(log_weight)), where samples have `weights`, (K, B), nats; -inf for those of weight 0."""
-        counted = self.weights > 0
-        log_weights = ops.log(ops.where(counted, self.weights, 1.0))
-        return ops.where(counted, self.log_weight + log_weights, -float("inf"))
+        return self.counted(self.log_weight)
+
+    def counted(self, log_value: Tensor) -> Tensor:
+        """log(weight * exp(log_value)), (K, B), of samples that have `weights`; -inf for those of weight 0."""
+        there = self.weights > 0
+        return ops.where(there, log_value + ops.log(ops.where(there, self.weights, 1.0)), -float("inf"))
 
     @cached_property
     def penalty(self) -> Tensor | float:

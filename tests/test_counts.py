@@ -8,7 +8,8 @@ from scipy import stats
 from test_oracles import negative_binomial_logpmf, soft_clip, tensor
 
 import keras_vae as kv
-from keras_vae.backend import seed_pair, single_precision
+from keras_vae import distributions
+from keras_vae.backend import seed_pair, single_precision, tfp
 
 EVENT = (2, 3)
 X = np.array([[[0, 3, 1], [12, 0, 5]], [[1, 0, 0], [0, 2, 0]]])
@@ -26,6 +27,31 @@ def built(likelihood):
 def shares(raw):
     odds = np.exp(raw)
     return odds / odds.sum(axis=(-2, -1), keepdims=True)
+
+
+@pytest.mark.parametrize("rate", [0.01, 1.0, 15.5, 300.0, 1e5, 3e6])
+def test_a_poisson_of_any_size_is_scipys(rate):
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.poisson(rate * factor, size=64) for factor in (0.5, 0.95, 1.0, 3.0)])
+    log_rate = np.full(x.shape, np.log(rate), "float32")
+    found = distributions.Poisson(log_rate=tensor(log_rate)).log_prob(tensor(x))
+    expected = stats.poisson.logpmf(x, np.exp(log_rate.astype("float64")))
+    np.testing.assert_allclose(np.array(found), expected, rtol=2e-5, atol=1e-3)
+    # x - rate: from where its terms are large, too.
+    _, slope = tfp.math.value_and_gradient(
+        lambda v: distributions.Poisson(log_rate=v).log_prob(tensor(x)), tensor(log_rate)
+    )
+    np.testing.assert_allclose(np.array(slope), x - rate, rtol=1e-3, atol=1e-6 * rate + 1e-4)
+
+
+def test_a_multinomial_of_many_is_scipys():
+    logits = np.random.default_rng(0).normal(size=(5, 7)).astype("float32")
+    p = np.exp(logits.astype("float64"))
+    p /= p.sum(axis=1, keepdims=True)
+    x = np.stack([np.random.default_rng(i).multinomial(n, p[i]) for i, n in enumerate((0, 3, 100, 10**6, 10**6))])
+    found = np.array(distributions.Multinomial(tensor(logits), 1.0).log_prob(tensor(x)))
+    expected = [stats.multinomial.logpmf(row, row.sum(), chances) for row, chances in zip(x, p, strict=True)]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=3e-3)
 
 
 def test_the_multinomial_is_scipys():

@@ -92,6 +92,30 @@ def bounds(vae):
 
 
 @pytest.mark.long_on_jax
+def test_latents_next_to_a_point_are_fitted_in_their_units():
+    z = np.random.default_rng(0).normal(size=(400, 2)) * [1e-3, 2.0] + [5e-3, 0.0]
+    prior = fitting.fit("normal", fitting.Codes(z, z, (8, 8, 1)))
+    drawn = np.array(prior.distribution().sample(20_000, seed=seed_pair(0)))
+    np.testing.assert_allclose(drawn.std(axis=0), z.std(axis=0), rtol=0.03)
+    np.testing.assert_allclose(drawn.mean(axis=0), z.mean(axis=0), atol=4 * z.std(axis=0).max() / 100)
+
+
+@pytest.mark.parametrize(
+    ("posterior", "prior", "said"),
+    [
+        ("residual_normal", "mixture:components=2", "relative to its prior"),
+        ("residual_normal", "flow", "relative to its prior"),
+        ("point", "vamp:components=3", "no density"),
+    ],
+)
+def test_priors_that_a_posterior_cannot_have_are_refused_before_anything_changes(posterior, prior, said):
+    vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 3, widths=(8,)), posterior=posterior, seed=0)
+    before = vae.prior
+    with pytest.raises(ValueError, match=said):
+        vae.fit_prior(X[:120], prior, seed=0)
+    assert vae.prior is before and np.isfinite(vae.reconstruct(X[:4])).all()
+
+
 def test_a_fitted_prior_is_the_models(trained, tmp_path):
     before, samples = bounds(trained), trained.sample(16, seed=0)
     gained = []

@@ -185,11 +185,16 @@ def slopes(model, objective, x, seeds=1):
     """(seeds, N) gradients of the loss in the weights of the model, those of the posteriors first, and how many."""
     variables = [v for part in (*model.posterior, model.prior[1], model.likelihood) for v in part.trainable_variables]
     count = sum(int(np.prod(v.shape)) for part in model.posterior for v in part.trainable_variables)
+    return slopes_in(variables, model, objective, seeds, tensor(x)), count
+
+
+def slopes_in(variables, model, objective, seeds, *data):
+    """(seeds, N) gradients of the loss."""
 
     def of_seed(seed, *values):
         def loss(*values):
             with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
-                inference = model.infer(tensor(x), samples=objective.samples, seed=seed)
+                inference = model.infer(*data, samples=objective.samples, seed=seed)
                 return ops.mean(inference.mean(objective.terms(inference)["loss"]))
 
         return kv.backend.tfp.math.value_and_gradient(loss, *values)[1]
@@ -200,7 +205,7 @@ def slopes(model, objective, x, seeds=1):
         of_seed = jax.jit(of_seed)
     values = [tensor(v) for v in variables]
     found = [of_seed(tensor_seed(seed), *values) for seed in range(seeds)]
-    return np.array([np.concatenate([np.ravel(slope) for slope in one]) for one in found]), count
+    return np.array([np.concatenate([np.ravel(slope) for slope in one]) for one in found])
 
 
 def test_gradients_of_several_groups_have_no_noise_at_the_posterior():
@@ -212,6 +217,24 @@ def test_gradients_of_several_groups_have_no_noise_at_the_posterior():
         assert np.abs(found[:, count:]).max() > 0.1
     found, count = slopes(model, kv.objectives.IWAE(samples=3), x)
     assert np.abs(found[:, :count]).max() > 0.05
+
+
+def test_gradients_of_a_posterior_relative_to_a_learned_prior_have_the_expectation_of_the_plain_bound():
+    rng = np.random.default_rng(0)
+    prior = kv.priors.ConditionalNormal(2, label_shape=(3,))
+    vae = kv.VAE(*kv.networks.mlp((6,), 2, widths=(4,)), "residual_normal", prior, kv.likelihoods.Normal(0.7), seed=0)
+    for variable in vae.trainable_variables:
+        variable.assign_add(0.3 * rng.normal(size=variable.shape))
+    x, y = np.tile(rng.normal(size=(3, 6)), (100, 1)), np.tile(np.eye(3), (100, 1))
+    for objective, plain in (
+        (kv.objectives.DReG(samples=4), kv.objectives.IWAE(samples=4)),
+        (kv.objectives.StickingTheLanding(samples=2), kv.objectives.ELBO(samples=2)),
+    ):
+        given = [*vae.prior.trainable_variables, *vae.posterior.trainable_variables], vae
+        one, other = (slopes_in(*given, o, 20, tensor(x), tensor(y)) for o in (objective, plain))
+        error = np.sqrt((one.var(axis=0) + other.var(axis=0)) / 19)
+        apart = np.abs(one.mean(axis=0) - other.mean(axis=0))
+        assert (apart < 4.5 * error + 1e-4).all() and np.median(error) < 0.1 * np.abs(other.mean(axis=0)).max()
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,24 @@ def test_log_p_of_an_image_sums_over_its_labels(few):
     found = vae.log_prob(x, samples=300, seed=2)
     np.testing.assert_allclose(found, special.logsumexp(each, axis=0), atol=0.3)
     np.testing.assert_allclose(vae.log_prob(x, samples=3000, seed=2, proposal="prior"), found, atol=0.3)
+    # A q(z|x) that is a million times as dense as p(z) leaves no digits of what it is taken away from, and is not.
+    bias = vae.posterior.head.dense.bias
+    before = np.array(bias)
+    bias.assign(np.tile([500.0, -14.0], len(before) // 2))
+    from_prior = vae.log_prob(x, samples=3000, seed=2, proposal="prior")
+    bias.assign(before)
+    np.testing.assert_allclose(from_prior, found, atol=0.3)
+
+
+def test_a_class_is_no_number_with_a_scale_or_neighbours(few):
+    vae, x, y = few
+    scale = vae.fit_latent_scale(x, y, seed=0)
+    assert (scale.mean[:10] == 0).all() and (scale.std[:10] == 1).all() and (scale.std[10:] != 1).all()
+    z = vae.encode(x, standardized=True)
+    np.testing.assert_array_equal(z[:, :10], vae.encode(x)[:, :10])
+    vae.latent_scale = None
+    with pytest.raises(ValueError, match="classes have no neighbours"):
+        vae.sample(2, sampler=kv.samplers.Neighbourhood(x, scale=0.5))
 
 
 def test_a_number_of_samples_is_what_counts(few):

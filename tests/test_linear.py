@@ -75,7 +75,8 @@ def test_more_units_than_axes_are_refused(data):
 
 def test_data_without_noise_has_the_least_scale():
     x = np.outer(np.linspace(-1, 1, 50), [1.0, 2.0, -1.0]).astype("float32")
-    vae = kv.probabilistic_pca(x, 1, seed=0)
+    with pytest.warns(RuntimeWarning, match="noise of these data is less"):
+        vae = kv.probabilistic_pca(x, 1, seed=0)
     np.testing.assert_allclose(vae.reconstruct(x), x, atol=1e-3)
     assert np.isfinite(vae.log_prob(x, samples=1)).all()
 

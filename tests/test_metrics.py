@@ -102,6 +102,15 @@ def test_an_attribute_direction_is_the_difference_of_means():
         metrics.attribute_direction(np.zeros((3, 2)), [True] * 2)
 
 
+def test_numbers_that_are_none_are_refused():
+    x = np.array([[np.nan, 1.0], [2.0, 3.0]])
+    for function in (lambda: metrics.frechet_distance(x, x), lambda: metrics.attribute_direction(x, [0, 1])):
+        with pytest.raises(ValueError, match="must be finite"):
+            function()
+    with pytest.raises(ValueError, match=r"Received: shapes \(3, 1\)"):
+        metrics.accuracy(np.array([[1], [2], [0]]), [1, 2, 0])
+
+
 def test_the_frechet_distance_is_that_of_gaussians():
     """Against scipy's root of a matrix, and, of diagonal covariances, |m - n|^2 + |s - t|^2."""
     rng = np.random.default_rng(0)

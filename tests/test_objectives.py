@@ -692,6 +692,36 @@ def test_several_groups_are_refused_where_they_mean_nothing():
     np.testing.assert_allclose(np.array(miwae["miwae"]), np.array(several.log_weight)[0], rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"posterior": "wrapped_normal", "objective": "hamiltonian"}, "moves z along straight lines"),
+        ({"posterior": "power_spherical", "objective": "hamiltonian"}, "moves z along straight lines"),
+        ({"posterior": "residual_normal", "prior": "mixture:components=2"}, "relative to a prior"),
+        ({"posterior": "residual_normal", "prior": "vamp:components=2"}, "relative to a prior"),
+    ],
+)
+def test_parts_that_do_not_go_together_are_refused_when_a_model_is_made(given, said):
+    with pytest.raises(ValueError, match=rf"{said}.*Received"):
+        kv.VAE(*kv.networks.mlp((8, 8, 1), 3, widths=(4,)), **given)
+
+
+@pytest.mark.parametrize("kind", ["i", "ii"])
+def test_a_covariance_that_is_not_known_is_said(kind):
+    vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 3, widths=(4,)), posterior="iaf:widths=[4]", objective=f"dip:kind={kind}")
+    vae.compile("adam")
+    with pytest.raises(ValueError, match="mean and covariance are known"):
+        vae.fit(kv.data.convert(np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1)), "binary"), verbose=0)
+
+
+def test_the_whole_jacobian_is_contracted_in_a_compiled_step():
+    vae = kv.VAE(*kv.networks.mlp((4,), 2, widths=(3,)), likelihood="normal", objective="contractive:projections=none")
+    vae.compile(keras.optimizers.SGD(0.0))
+    x = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
+    found = vae.fit(x, batch_size=6, verbose=0).history["contraction"][0]
+    assert found > 0 and found == pytest.approx(vae.evaluate(x, verbose=0, return_dict=True)["contraction"], rel=1e-5)
+
+
 def test_what_they_need_is_said():
     inference = passed(spread(0.0, 4), 0.5, samples=2)
     no_constant = dataclasses.replace(inference.latents[0], held=None)
@@ -711,6 +741,7 @@ def test_what_they_need_is_said():
         "miwae:samples=5,bounds=2",
         "ciwae:beta=1.5",
         "hamiltonian:steps=0",
+        "elbo:free_bits=-1",
         "hamiltonian:tempering=1.5",
         "total_correlation:beta=-1",
         "total_correlation:data_size=1",

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 import keras_vae as kv
+from keras_vae.backend import seed_pair
 from keras_vae.parts import soft_clip_inverse
 
 RNG = np.random.default_rng(0)
@@ -87,6 +88,58 @@ def test_what_does_not_fit_is_said():
         kv.likelihoods.Standardized("bernoulli")
     with pytest.raises(ValueError, match="standardized"):
         made("normal").fit(X, verbose=0)
+
+
+def test_what_is_far_from_0_is_no_constant():
+    far = 1.7e9 + 1000 * RNG.normal(size=(60, 3))
+    with pytest.raises(ValueError, match=r"so far from 0.*Received: mean 1\.7.*deviation 1?.* in column 0"):
+        made("standardized").fit(far, verbose=0)
+    made("standardized").likelihood.see(far - far.mean(axis=0))
+
+
+@pytest.mark.parametrize("way", ["weights", "transfer", "set"])
+def test_units_come_with_weights(way, tmp_path):
+    taught, vae = made("standardized"), made("standardized")
+    taught.fit(X, epochs=2, verbose=0)
+    if way == "weights":
+        taught.save_weights(tmp_path / "m.weights.h5")
+        vae.load_weights(tmp_path / "m.weights.h5")
+    elif way == "set":
+        vae.set_weights(taught.get_weights())
+    else:
+        assert kv.take_weights(vae, taught) == []
+    vae.compile(keras.optimizers.SGD(0.0))
+    before = vae.log_prob(X, 5, seed=0)
+    vae.fit(X + 3 * SCALE.astype("float32"), verbose=0)
+    np.testing.assert_array_equal(vae.log_prob(X, 5, seed=0), before)
+
+
+def test_noise_is_in_standard_deviations():
+    keras.utils.set_random_seed(0)
+    for spec, most in (("gaussian:scale=0.5", 4.5), ("masking:rate=0.5", 3.5), ("salt_and_pepper:rate=0.5", 3.5)):
+        vae = made("standardized", corruption=spec)
+        vae.likelihood.see(X)
+        noisy = vae._corrupted(keras.ops.convert_to_tensor(X), keras.ops.convert_to_tensor(seed_pair(1)))
+        seen = np.array(vae.likelihood.network_input(noisy))
+        moved = seen - np.array(vae.likelihood.network_input(keras.ops.convert_to_tensor(X)))
+        assert np.abs(seen).max() < most and 0.3 < moved.std() < 3
+        if spec.startswith("masking"):
+            # To the means.
+            assert abs(np.mean(np.abs(seen) < 1e-3) - 0.5) < 0.1
+
+
+def test_x_of_other_units_than_its_targets_is_said():
+    y = X[:, :1]
+    encoder, _ = kv.networks.mlp((3,), 2, widths=(8,))
+    _, decoder = kv.networks.mlp((1,), 2, widths=(8,))
+    networks = encoder, decoder
+    vae = kv.VAE(*networks, likelihood="standardized", target="y", target_shape=(1,), seed=0)
+    vae.compile("adam")
+    with pytest.raises(ValueError, match=r"has other columns.*Received: x of shape \(96, 3\), targets \(1,\)"):
+        vae.fit(X, y, verbose=0)
+    vae = made("standardized", target="y", target_shape=(3,))
+    with pytest.warns(UserWarning, match="standardised by the units of the targets"):
+        vae.fit(X / 1000, X, verbose=0)
 
 
 def test_each_column_may_have_a_scale_of_its_own():

@@ -286,6 +286,15 @@ def test_missing_values_are_filled_in(scale):
     assert not np.isnan(filled).any()
     np.testing.assert_array_equal(filled[~np.isnan(holes)], holes[~np.isnan(holes)])
     assert np.isfinite(vae.log_prob(holes, samples=5, seed=0)).all()
+    # All missing, so that q(z|x) is wide: the most frequent category of draws, and their means, not those of modes.
+    nothing = np.full((1, 7), np.nan, "float32")
+    (filled,) = vae.impute(nothing, samples=5000, seed=0)
+    drawn = vae.impute(nothing, samples=5000, draws=4000, seed=1)[:, 0]
+    for place, column in enumerate(SCHEMA):
+        if column.kind in ("bernoulli", "categorical"):
+            assert filled[place] == np.bincount(drawn[:, place].astype(int)).argmax()
+        elif column.kind == "counts":
+            assert abs(filled[place] - drawn[:, place].mean()) < 5 * drawn[:, place].std() / np.sqrt(4000) + 0.05
 
 
 @pytest.fixture(scope="module")

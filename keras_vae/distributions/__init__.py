@@ -4,7 +4,7 @@ from keras_vae.distributions.autoregressive import Autoregressive, MaskedNetwork
 from keras_vae.distributions.bernoulli import IndependentBernoulli, ScoredBernoulli
 from keras_vae.distributions.codes import AutoregressiveCodes, Codes, RelaxedCategorical, UniformCodes
 from keras_vae.distributions.columns import Columns
-from keras_vae.distributions.counts import Multinomial, NegativeBinomial, ZeroInflatedNegativeBinomial
+from keras_vae.distributions.counts import Multinomial, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from keras_vae.distributions.flow import Flow, Planar, Radial
 from keras_vae.distributions.joint import Joint
 from keras_vae.distributions.log_cosh import LogCosh
@@ -35,6 +35,7 @@ __all__ = [
     "NormalMixture",
     "Observed",
     "Planar",
+    "Poisson",
     "PowerSpherical",
     "Radial",
     "RelaxedCategorical",

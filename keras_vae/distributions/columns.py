@@ -78,6 +78,17 @@ class Columns(Distribution):
         rounding = {"binary": lambda value: ops.cast(value > 0.5, "float32"), "counts": ops.round}
         return self._in_order([rounding.get(b.kind, lambda value: value)(_middle(b)) for b in self._blocks])
 
+    def expectations(self) -> Tensor:
+        """Means of numbers, and the probabilities of categories, block after block, (..., W)."""
+        found = []
+        for block in self._blocks:
+            if block.kind == "categories":
+                chances = block.distribution.probs_parameter()
+                found.append(ops.reshape(chances, (*ops.shape(chances)[:-2], len(block.places) * chances.shape[-1])))
+            else:
+                found.append(block.distribution.mean())
+        return ops.concatenate(found, axis=-1)
+
     def _sample_n(self, n, seed=None):
         drawn = [
             ops.cast(block.distribution.sample(n, seed=backend.folded(seed, number)), "float32")

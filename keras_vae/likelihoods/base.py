@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
@@ -58,6 +58,13 @@ class Likelihood(Part):
         if self.seen_range is not None:
             low, high = min(low, self.seen_range[0]), max(high, self.seen_range[1])
         self.seen_range = (low, high)
+
+    def see_given(self, x: np.ndarray) -> None:
+        """Looks at the x of a model that scores targets, which `see` has seen."""
+
+    def with_noise(self, x: Tensor, noise: Callable[[Tensor], Tensor]) -> Tensor:
+        """`noise` of `x`, in the units that noise has."""
+        return noise(x)
 
     def check_stream(self) -> None:
         """Refuses to be trained on a stream, of which no array is seen first, where that needs one.
@@ -140,6 +147,14 @@ class Likelihood(Part):
     def image(self, distribution: tfd.Distribution) -> Tensor:
         """What a picture of `distribution` shows: its mean, in the units of x."""
         return distribution.mean()
+
+    def averaged(self, distribution: tfd.Distribution) -> Tensor:
+        """What stands for `distribution` in a mean over several: (..., *X), or numbers of another last axis."""
+        return self.image(distribution)
+
+    def settled(self, mean: np.ndarray) -> np.ndarray:
+        """The example, (N, *X), that such a mean of `averaged` stands for."""
+        return mean
 
     def _independent(self, distribution):
         return tfd.Independent(distribution, reinterpreted_batch_ndims=len(self.event_shape))

@@ -121,6 +121,24 @@ class Columns(Likelihood):
         """A row that a table may hold: means of real columns, of logarithms where they are log-normal, else modes."""
         return distribution.mode()
 
+    def averaged(self, distribution: tfd.Distribution) -> Tensor:
+        """Means of numbers, and the probability of each category."""
+        return distribution.expectations()
+
+    def settled(self, mean: np.ndarray) -> np.ndarray:
+        """The most probable categories, and the means of numbers, those of counts too."""
+        rows, start = np.empty((len(mean), len(self._columns)), mean.dtype), 0
+        sizes = {**dict.fromkeys(self._places, 1), **{size: size for size in self._categories}}
+        for name, places in {**self._places, **self._categories}.items():
+            end = start + sizes[name] * len(places)
+            part = mean[:, start:end].reshape(len(mean), len(places), sizes[name])
+            start = end
+            if name == "binary":
+                rows[:, places] = part[..., 0] > 0.5
+            else:
+                rows[:, places] = part[..., 0] if name in self._places else part.argmax(axis=-1)
+        return rows
+
     def made_up(self, levels: np.ndarray) -> np.ndarray:
         """Rows that a table may hold, of whole numbers from 0 to 255, (N, C)."""
         rows = (levels / 128 - 1).astype("float32")

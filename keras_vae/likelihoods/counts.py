@@ -71,7 +71,7 @@ class Poisson(_Rates):
     """
 
     def _family(self, log_rate, rest):
-        return tfd.Poisson(log_rate=log_rate)
+        return distributions.Poisson(log_rate=log_rate)
 
 
 @register()

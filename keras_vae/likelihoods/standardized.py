@@ -1,6 +1,7 @@
 """Numbers of any size, which the model standardises itself."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,11 @@ from keras_vae.likelihoods.base import Likelihood
 from keras_vae.names import Spec
 from keras_vae.parts import register
 
+# Of a standard deviation, as a share of the mean: below the first there is one value; below the second float32 has too
+# few of the digits.
+_CONSTANT, _FAR = 1e-10, 1e-5
+# Of the units of x and those of targets.
+_OTHER = 20.0
 # Examples whose moments are taken at a time.
 _AT_ONCE = 4096
 
@@ -67,9 +73,17 @@ class Standardized(Likelihood):
         Args:
             x: (N, *X); NaN is missing.
         """
-        if self.seen_range is None:
+        if not self._knows_units:
             loc, scale = _moments(x)
-            constant = np.flatnonzero(~(scale > 1e-6 * np.abs(loc)) | ~(scale > 0))
+            spread = scale / np.maximum(np.abs(loc), 1e-300)
+            constant = np.flatnonzero(~(spread > _CONSTANT) | ~(scale > 0))
+            if (far := ~(spread > _FAR)).sum() > len(constant):
+                place = int(np.flatnonzero(far & (spread > _CONSTANT))[0])
+                raise ValueError(
+                    "These numbers are so far from 0 that float32 would lose what tells them apart: take an offset off "
+                    f"them, x - x.mean(axis=0). Received: mean {loc[place]:.7g} and standard deviation "
+                    f"{scale[place]:.3g} in column {place}"
+                )
             if len(constant):
                 warnings.warn(
                     "Columns with one value have no scale, and tell a model nothing: leave them out. "
@@ -81,8 +95,32 @@ class Standardized(Likelihood):
             self.scale.assign(scale.astype("float32"))
         super().see(x)
 
+    def see_given(self, x: np.ndarray) -> None:
+        """Refuses, of a model that scores targets, x of other columns, and warns of x in other units."""
+        if x.shape[-1] != self.event_shape[-1]:
+            raise ValueError(
+                "x is standardised by the units of the targets, and has other columns: standardise it by a "
+                "keras.layers.Normalization at the beginning of the encoder, and take a likelihood of standardised "
+                f"targets. Received: x of shape {x.shape}, targets {self.event_shape}"
+            )
+        loc, scale = _moments(x)
+        mean, scale = (loc - np.array(self.loc)) / np.array(self.scale), scale / np.array(self.scale)
+        if np.abs(mean).max() > _OTHER or scale.max() > _OTHER or scale.min() < 1 / _OTHER:
+            warnings.warn(
+                "x is standardised by the units of the targets, and has others: networks see it far from 0, or next "
+                "to constant. Bring both to one scale. Received: x with means up to "
+                f"{np.abs(mean).max():.3g} and deviations from {scale.min():.3g} to {scale.max():.3g}, in those of y",
+                stacklevel=2,
+            )
+
+    @property
+    def _knows_units(self):
+        # Weights of a file, or of another model, may bring them.
+        started = not np.any(np.array(self.loc)) and np.all(np.array(self.scale) == 1)
+        return self.seen_range is not None or not started
+
     def check_stream(self) -> None:
-        if self.seen_range is None:
+        if not self._knows_units:
             raise ValueError(
                 "The units of a stream are not known before training: show an array of its examples, "
                 "vae.likelihood.see(x). Received: a stream"
@@ -90,6 +128,10 @@ class Standardized(Likelihood):
 
     def network_input(self, x: Tensor) -> Tensor:
         return self.part.network_input(self._standardized(x))
+
+    def with_noise(self, x: Tensor, noise: Callable[[Tensor], Tensor]) -> Tensor:
+        """Noise is in standard deviations from the mean."""
+        return self.loc + self.scale * noise(self._standardized(x))
 
     def _standardized(self, x):
         return (ops.cast(x, "float32") - self.loc) / self.scale

@@ -114,7 +114,7 @@ def frechet_distance(features: ArrayLike, others: ArrayLike) -> float:
         |m - n|^2 + tr(A + B - 2 (A B)^1/2), with means m and n and covariances A and B.
 
     Raises:
-        ValueError: for arrays of other shapes.
+        ValueError: for arrays of other shapes, and features that are not finite.
 
     Reference: Heusel, Ramsauer, Unterthiner, Nessler and Hochreiter 2017, "GANs trained by a two time-scale update rule
     converge to a local Nash equilibrium", equation 6.
@@ -125,6 +125,8 @@ def frechet_distance(features: ArrayLike, others: ArrayLike) -> float:
             "Features must be of shape (N, F) and (M, F), with N and M at least 2. "
             f"Received: shapes {pair[0].shape} and {pair[1].shape}"
         )
+    if not all(np.isfinite(a).all() for a in pair):
+        raise ValueError("Features must be finite. Received: NaN or infinite values")
     means = [a.mean(axis=0) for a in pair]
     # A = R'R, of at most as many rows as there are images, and B = S'S: (A B)^1/2 has the singular values of R S'.
     roots = [np.linalg.qr((a - m) / np.sqrt(len(a) - 1), mode="r") for a, m in zip(pair, means, strict=True)]

@@ -18,7 +18,9 @@ def accuracy(predicted: ArrayLike, labels: ArrayLike) -> float:
         ValueError: if the two differ in length, or are empty.
     """
     predicted, labels = np.asarray(predicted), np.asarray(labels)
-    if predicted.ndim not in (1, 2) or labels.shape != predicted.shape[:1] or not labels.size:
+    # The largest of one probability says nothing: it is a column of labels.
+    wrong = predicted.ndim not in (1, 2) or predicted.shape[1:] == (1,)
+    if wrong or labels.shape != predicted.shape[:1] or not labels.size:
         raise ValueError(
             "Expected predicted (N,) or (N, classes), and labels (N,). "
             f"Received: shapes {predicted.shape} and {labels.shape}"

@@ -47,13 +47,15 @@ def attribute_direction(means: ArrayLike, has: ArrayLike) -> np.ndarray:
         `(D,)`, or `(h, w, c)`, float32: the difference of the two mean latents.
 
     Raises:
-        ValueError: if the two differ in length, or all examples, or none, have the attribute.
+        ValueError: if the two differ in length, or means are not finite; if all examples, or none, have the attribute.
 
     Reference: Larsen, Sønderby, Larochelle and Winther 2016, section 4.1 (visual attribute vectors).
     """
     means, has = np.asarray(means, dtype="float64"), np.asarray(has, dtype=bool)
     if means.ndim < 2 or has.shape != means.shape[:1]:
         raise ValueError(f"Expected means (N, D) and has (N,). Received: shapes {means.shape} and {has.shape}")
+    if not np.isfinite(means).all():
+        raise ValueError(f"`means` must be finite. Received: {np.sum(~np.isfinite(means))} NaN or infinite values")
     if has.all() or not has.any():
         raise ValueError(f"Examples with and without the attribute are needed. Received: {has.sum()} of {len(has)}")
     return (means[has].mean(axis=0) - means[~has].mean(axis=0)).astype("float32")

@@ -177,10 +177,20 @@ class Composed(LatentVariableModel):
                 f"These latents lie on {posterior.support}, and a density over all of space has no meaning there: "
                 f"keep the prior. Received: posterior={posterior.spec!r}"
             )
+        if posterior.relative:
+            raise ValueError(
+                "The posterior of this model is relative to its prior, and would be another one with a fitted prior: "
+                f"take posterior='diagonal_normal'. Received: posterior={posterior.spec!r}"
+            )
         x, labels = self._checked(x), None
         support = posterior.support or LatentPart.support
         with backend.scope_of(self):
             prior = fitting.chosen(prior, shape[0] if len(shape) == 1 else shape, support, self.codes)
+        if getattr(prior, "uses_encoder", False) and not posterior.has_density:
+            raise ValueError(
+                "This prior is made of q(z|u) of inputs u that it learns, and these codes have no density: take "
+                f"'mixture'. Received: prior={prior.spec!r}, posterior={posterior.spec!r}"
+            )
         if self.label_shape is None and getattr(prior, "classes", None) is not None:
             y, labels = None, checks.checked_labels(y, len(x), (), True, prior.classes)
         seed = int(backend.seed_pair(seed)[0])

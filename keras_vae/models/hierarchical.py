@@ -124,6 +124,7 @@ class HierarchicalVAE(Composed):
             _check_group(index, q, p, size, made)
             shapes.build(q, features)
             shapes.build(p, self.image_shape if made is None else made)
+            shapes.check_relative(q, p)
             above.append(size)
             fitted.append((q, p))
         (features,) = _outputs(decoder, *above, what="decoder", inputs="[h, z]", count=1)

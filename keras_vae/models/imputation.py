@@ -29,9 +29,10 @@ class Imputation:
     ) -> np.ndarray:
         """`x` with what is missing filled in: its mean given what is there, or draws of it, by importance sampling.
 
-        The mean is that of p(x|z) (`likelihood.image`), for samples of z ~ q(z|x) that count by their importance
-        weights, p(x there|z) p(z) / q(z|x). A draw, of a multiple imputation, is one of p(x|z) for a sample of z drawn
-        by its weight. Both are exact for ever more `samples`.
+        The mean is that of p(x|z), for samples of z ~ q(z|x) that count by their importance weights,
+        p(x there|z) p(z) / q(z|x); of a table's categories, which have no mean, it is the most probable one. A draw, of
+        a multiple imputation, is one of p(x|z) for a sample of z drawn by its weight. Both are exact for ever more
+        `samples`.
 
         Args:
             x: (N, *X), NaN where an element is missing; a model made with `missing=True` takes it. Or a stream of
@@ -62,7 +63,7 @@ class Imputation:
         x = np.asarray(self._checked(x), dtype="float32")
         chunks = self._in_rounds(function, x, y, samples, seed, keys, chunk, verbose, **sizes)
         filled = np.concatenate([joined(*map(np.stack, zip(*rounds, strict=True)))[:count] for count, rounds in chunks])
-        filled = filled if draws is None else np.swapaxes(filled, 0, 1)
+        filled = self.likelihood.settled(filled) if draws is None else np.swapaxes(filled, 0, 1)
         return np.where(np.isnan(x), filled, x).astype("float32")
 
     def _weighted_inference(self, seed, valid, x, y, samples):
@@ -72,10 +73,10 @@ class Imputation:
         return inference, first_of(log_weight, samples, valid)
 
     def _imputed_mean(self, seed, valid, x, y=None, *, samples):
-        """The logarithm of the sum of the weights, (B,), and the mean of p(x|z) by these weights, (B, *X)."""
+        """The logarithm of the sum of the weights, (B,), and by these weights the mean of what stands for p(x|z)."""
         inference, log_weight = self._weighted_inference(seed, valid, x, y, samples)
         total = ops.logsumexp(log_weight, axis=0)
-        means = self.likelihood.image(distributions.whole(inference.likelihood))
+        means = self.likelihood.averaged(distributions.whole(inference.likelihood))
         share = ops.exp(log_weight - total)
         return total, ops.sum(ops.reshape(share, (*ops.shape(share), *[1] * len(self.image_shape))) * means, axis=0)
 

@@ -1,5 +1,6 @@
 """Linear VAEs, whose optimum is probabilistic PCA."""
 
+import warnings
 from typing import Any
 
 import keras
@@ -59,7 +60,18 @@ def fit_pca(vae: VAE, x: Any) -> None:
             f"Received: latent_size={size}, x of shape {x.shape}"
         )
     pca = PCA(size).fit(flat)
-    noise = max(pca.noise_variance_, np.exp(-2.0 * LOG_SCALE_BOUND) + _LEAST)
+    least = np.exp(-2.0 * LOG_SCALE_BOUND)
+    share = pca.noise_variance_ / max(pca.explained_variance_[0], _LEAST)
+    if pca.noise_variance_ < least or share < np.exp(-LOG_VARIANCE_BOUND):
+        warnings.warn(
+            "The noise of these data is less than that of a likelihood, or of a posterior, can be, so that this model "
+            "has a lower log p(x) than probabilistic PCA: multiply the data, or take fewer latent units. Received: "
+            f"noise of variance {pca.noise_variance_:.3g}, at least {least:.3g}, and {share:.3g} of the largest "
+            f"variance, at least {np.exp(-LOG_VARIANCE_BOUND):.3g}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    noise = max(pca.noise_variance_, least + _LEAST)
     signal = np.maximum(pca.explained_variance_, noise + _LEAST)
     # p(x|z) = N(U (signal - noise)^1/2 z + mean, noise), U's columns the principal axes.
     loadings = np.sqrt(signal - noise)

@@ -126,10 +126,11 @@ class Scoring:
         from_prior = {} if proposal == "posterior" else {"proposal": proposal}
         inference = self.infer(x, y, samples=samples, seed=seed, **from_prior)
         if inference.weights is not None:
-            log_weight = inference.log_term + ops.log(ops.cast(samples, "float32"))
-            if from_prior:
-                # But for labels, the first group, which are enumerated and not drawn.
-                log_weight = log_weight + sum(latent.log_ratio for latent in inference.latents[1:])
+            # Labels, the first group, are enumerated and not drawn. What a draw of p(z) needs no weight for is left out
+            # and not taken away again: it may be a million times as large as what stays.
+            by_prior = inference.log_likelihood - inference.latents[0].log_ratio if from_prior else None
+            log_weight = inference.log_term if by_prior is None else inference.counted(by_prior)
+            log_weight = log_weight + ops.log(ops.cast(samples, "float32"))
         else:
             log_weight = self._log_likelihood(inference)
             log_weight = log_weight if from_prior else log_weight - inference.log_ratio

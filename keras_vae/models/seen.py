@@ -36,7 +36,8 @@ class Seen:
 
     def _corrupted(self, x, seed):
         if isinstance(self.corruption, corruptions.Corruption):
-            corrupted = self.corruption.corrupted(x, seed, self.likelihood.data)
+            kind = self.likelihood.data
+            corrupted = self.likelihood.with_noise(x, lambda x: self.corruption.corrupted(x, seed, kind))
         else:
             corrupted = ops.cast(self.corruption(x, training=True), "float32")
         # What is missing stays so.

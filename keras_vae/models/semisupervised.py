@@ -13,6 +13,7 @@ from keras_vae.inference import Inference, Latent
 from keras_vae.likelihoods import Likelihood
 from keras_vae.models import shapes
 from keras_vae.models.composed import Composed
+from keras_vae.models.scale import LatentScale
 from keras_vae.names import check_number, check_whole
 from keras_vae.objectives import Objective
 from keras_vae.parts import Head, soft_clip
@@ -114,12 +115,19 @@ class SemiSupervisedVAE(Composed):
             )
         shapes.build(posterior, shapes.output_shape(encoder, self.image_shape, "encoder", "images", label))
         shapes.build(prior, self.image_shape)
+        shapes.check_relative(posterior, prior)
         seen = posterior.embedding_shape
         features = shapes.output_shape(decoder, seen, "decoder", "latents of the posterior's size", label)
         shapes.build_likelihood(likelihood, decoder, features, self.image_shape)
         self._group_shapes = (label, posterior.event_shape)
         shapes.build(objective, self.latent_shape, self.image_shape)
         return encoder, decoder, classifier, posterior, prior, likelihood, objective
+
+    def fit_latent_scale(self, x: Any, y: Any = None, seed: int | None = None) -> LatentScale:
+        """As of any model; the class is none of the numbers that have a scale."""
+        scale = super().fit_latent_scale(x, y, seed)
+        scale.mean[: self.classes], scale.std[: self.classes] = 0.0, 1.0
+        return scale
 
     def get_config(self) -> dict:
         return super().get_config() | {"alpha": self.alpha}

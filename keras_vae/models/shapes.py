@@ -6,7 +6,7 @@ import warnings
 import keras
 from keras import layers, ops
 
-from keras_vae.backend import Tensor
+from keras_vae.backend import Tensor, tfd
 from keras_vae.distributions import is_product
 from keras_vae.likelihoods import Likelihood
 from keras_vae.names import plain
@@ -217,6 +217,25 @@ def check_latents(posterior: Posterior, prior: Prior) -> None:
             f"The posterior's z are {posterior.support} and the prior's {prior.support}: choose two that agree, "
             f"prior={posterior.default_prior!r} with this posterior. "
             f"Received: posterior={posterior.spec!r}, prior={prior.spec!r}"
+        )
+
+
+def check_relative(posterior: Posterior, prior: Prior) -> None:
+    """Refuses a posterior relative to a prior that it cannot be relative to; both are built.
+
+    Raises:
+        ValueError: naming both.
+    """
+    if not posterior.relative:
+        return
+    given = None
+    if not prior.uses_encoder:
+        y = None if prior.label_shape is None else ops.zeros((1, *prior.label_shape), dtype="float32")
+        given = prior.distribution(y)
+    if not isinstance(getattr(given, "distribution", None), tfd.Normal):
+        raise ValueError(
+            "This posterior is relative to a prior that is a diagonal Normal, such as standard_normal: take "
+            f"posterior='diagonal_normal' with others. Received: posterior={posterior.spec!r}, prior={prior.spec!r}"
         )
 
 

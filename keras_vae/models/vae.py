@@ -16,7 +16,7 @@ from keras_vae.models import shapes
 from keras_vae.models.composed import Composed
 from keras_vae.names import check_whole
 from keras_vae.objectives import Objective
-from keras_vae.parts import frozen
+from keras_vae.parts import LatentPart, frozen
 from keras_vae.posteriors import Posterior
 from keras_vae.priors import Prior
 
@@ -98,6 +98,12 @@ class VAE(Composed):
         prior = priors.get(prior, posterior.latent_size, **posterior.suiting)
         likelihood, objective = likelihoods.get(likelihood), objectives.get(objective)
         shapes.check_latents(posterior, prior)
+        if objective.moves_latents and not posterior.has_codes and posterior.support not in (None, LatentPart.support):
+            raise ValueError(
+                "This objective moves z along straight lines, and these lie elsewhere: take 'iwae' or 'dreg', or a "
+                f"posterior of real numbers. Received: objective={objective.spec!r}, posterior={posterior.spec!r}, "
+                f"whose z are {posterior.support}"
+            )
         mask = self.image_shape if self.missing and shapes.takes_mask(encoder, self.image_shape) else None
         labels = [
             shapes.label_shape(network, self._given_label_shape, others)
@@ -121,6 +127,7 @@ class VAE(Composed):
         features = shapes.output_shape(encoder, self.image_shape, "encoder", "images", mask, labels[0])
         shapes.build(posterior, features)
         shapes.build(prior, self.image_shape)
+        shapes.check_relative(posterior, prior)
         what = "latents of the posterior's size"
         seen = posterior.embedding_shape
         seen = shapes.as_taken(decoder, seen) if posterior.discrete else seen
@@ -222,7 +229,9 @@ class VAE(Composed):
         features = shapes.applied(self.encoder, *self.network_inputs(x), *label, training=training)
 
         def held():
-            return frozen(self.posterior, "distribution")(ops.stop_gradient(features), prior, training)
+            # Of a posterior that is relative to a prior with weights, these are constant, too.
+            base = frozen(self, "_prior")(y, training=training) if self.posterior.relative else prior
+            return frozen(self.posterior, "distribution")(ops.stop_gradient(features), base, training)
 
         weights = {"sample_weight": sample_weight} if self.adapts else {}
         return self.posterior.distribution(features, prior, training, **weights), held

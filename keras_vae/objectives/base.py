@@ -21,10 +21,12 @@ class Objective(Part):
 
     Attributes:
         whole_images: whether it looks at images, of which no element may be missing.
+        moves_latents: whether it moves z from where q(z|x) drew them, by steps through all of space.
     """
 
     role = "objective"
     whole_images = False
+    moves_latents = False
 
     def __init__(self, samples: int = 1, **kwargs: Any):
         super().__init__(**kwargs)

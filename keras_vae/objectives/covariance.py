@@ -57,6 +57,11 @@ class DIP(Objective):
     def _covariance(self, inference):
         """C, (D, D)."""
         q = self.one_latent(inference).posterior
+        if not isinstance(q, tfd.MultivariateNormalTriL) and marginals(q) is None:
+            raise ValueError(
+                "DIP-VAE needs a posterior of which mean and covariance are known, such as diagonal_normal. "
+                f"Received: objective {self.spec!r}, posterior {q}"
+            )
         means = flat(q.mean()[None])
         centred = means - inference.batch_mean(means)
         covariance = inference.batch_mean(centred[:, :, None] * centred[:, None])
@@ -64,9 +69,4 @@ class DIP(Objective):
             return covariance
         if isinstance(q, tfd.MultivariateNormalTriL):
             return covariance + inference.batch_mean(q.covariance())
-        if marginals(q) is None:
-            raise ValueError(
-                "DIP-VAE II needs a posterior of which the covariance is known, such as diagonal_normal. "
-                f"Received: objective {self.spec!r}, posterior {q}"
-            )
         return covariance + ops.diag(inference.batch_mean(flat(q.variance()[None])))

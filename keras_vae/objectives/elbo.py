@@ -7,7 +7,7 @@ from keras import ops
 from keras_vae import schedules
 from keras_vae.backend import Tensor
 from keras_vae.inference import Inference
-from keras_vae.names import one_of
+from keras_vae.names import check_number, one_of
 from keras_vae.objectives.base import Objective
 from keras_vae.parts import register
 
@@ -38,8 +38,7 @@ class ELBO(Objective):
     ):
         super().__init__(samples=samples, **kwargs)
         self.beta = schedules.get(beta)
-        if not free_bits >= 0:
-            raise ValueError(f"`free_bits` must not be negative (nats per unit or group). Received: {free_bits!r}")
+        check_number(free_bits=free_bits)
         self.free_bits = float(free_bits)
         self.free_bits_per = one_of(free_bits_per, ("unit", "group"), "free_bits_per")
 

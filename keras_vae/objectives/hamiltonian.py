@@ -34,6 +34,7 @@ class Hamiltonian(Objective):
     """
 
     names = ("hvae",)
+    moves_latents = True
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
+import numpy as np
 from keras import ops
 
 from keras_vae.backend import Tensor, folded, tfd, tfp
@@ -147,7 +148,7 @@ class Contractive(Objective):
         x = ops.convert_to_tensor(inference.x if inference.seen is None else inference.seen)
         size = sum(latent.size for latent in inference.latents)
         if self.projections is None:
-            directions = list(ops.eye(size))
+            directions = list(np.eye(size, dtype="float32"))
         else:
             shape, scale = (ops.shape(x)[0], size), self.projections**-0.5
             numbers = range(1, self.projections + 1)

@@ -21,6 +21,7 @@ class Posterior(LatentPart):
         has_density: whether q(z|x) has a density.
         adapts: whether `distribution` fits something to the batch in training, and takes its `sample_weight`.
         deterministic: whether q(z|x) has all mass on one z, so that all samples are alike.
+        relative: whether q(z|x) is relative to a prior that is a diagonal Normal, and changes with it.
         default_prior: spec of the prior of a model that is given none.
     """
 
@@ -32,6 +33,7 @@ class Posterior(LatentPart):
     has_density: bool = True
     adapts: bool = False
     deterministic: bool = False
+    relative: bool = False
     default_prior: str = "standard_normal"
 
     def distribution(

@@ -79,6 +79,7 @@ class ResidualNormal(DiagonalNormal):
     where s is small.
     """
 
+    relative = True
     _start = "zeros"
 
     def distribution(

@@ -16,6 +16,8 @@ from keras_vae.priors.fitted import FittedMixture
 # The variance of its posterior means above which a unit is active (Burda, Grosse and Salakhutdinov 2016), and what the
 # moments of its draws may be off those of N(0, 1) where it is not.
 _ACTIVE, _OFF = 0.01, 0.1
+# Below this standard deviation what is added to variances would be a part of them.
+_NARROW = 0.1
 # Of the latents that a prior of classes sees, about this share has a label, so that no batch is without.
 _SHARE = 0.1
 # Of numbers in one covariance, which is computed in float64 and read for each density.
@@ -246,7 +248,7 @@ def mixture(codes: Codes, components: int = 10, iterations: int = 10, floor: flo
         codes: the latents; those of a spatial latent are taken as vectors.
         components: M, Normals in the mixture.
         iterations: of EM at most, from the clusters that k-means++ begins with.
-        floor: what is added to each variance.
+        floor: what is added to each variance; where a standard deviation is below 0.1, as a share of the variance.
 
     Reference: Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4.
     """
@@ -256,16 +258,19 @@ def mixture(codes: Codes, components: int = 10, iterations: int = 10, floor: flo
     check_whole(components=components, iterations=iterations)
     check_number(zero=False, floor=floor)
     active, z = _active_vectors(codes, components)
+    # Latents that are next to a point are fitted in their own units.
+    scale = z.std(axis=0)
+    scale = np.where(scale < _NARROW, scale, 1.0)
     fitted = GaussianMixture(
         components, reg_covar=floor, max_iter=iterations, init_params="k-means++", random_state=codes.seed
     )
     with warnings.catch_warnings():
         # A few iterations are nearly all of the gain.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        fitted.fit(z)
+        fitted.fit(z / scale)
     prior = FittedMixture(codes.size, components, z.shape[1])
     prior.build(codes.input_shape)
-    prior.assign(fitted.weights_, fitted.means_, fitted.covariances_, active)
+    prior.assign(fitted.weights_, scale * fitted.means_, scale[:, None] * scale * fitted.covariances_, active)
     return prior
 
 
@@ -275,7 +280,7 @@ def normal(codes: Codes, floor: float = 1e-4) -> FittedMixture:
 
     Args:
         codes: the latents; those of a spatial latent are taken as vectors.
-        floor: what is added to each variance.
+        floor: what is added to each variance; where a standard deviation is below 0.1, as a share of the variance.
     """
     return mixture(codes, 1, 1, floor)
 

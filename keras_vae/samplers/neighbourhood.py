@@ -35,9 +35,10 @@ class Neighbourhood(Sampler):
     def draw(
         self, model: keras.Model, n: int, y: np.ndarray | None = None, seed: int = 0
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        if model.has_codes:
+        if model.has_codes or model.labels_optional:
             raise ValueError(
-                f"Codes, which are whole numbers, have no neighbours. Received: latents of type {model.latent_dtype}"
+                "Codes, which are whole numbers, and classes have no neighbours. "
+                f"Received: latents of type {model.latent_dtype}, of a {type(model).__name__}"
             )
         chosen, noise = (np.random.default_rng([seed, number]) for number in range(2))
         x = np.asanyarray(self.x)

@@ -85,7 +85,7 @@ def for_fit(
         feed.check(model)
         check_shares(model, feed)
         if not feed.binarize:
-            model.likelihood.see(feed.y if model.target else feed.x)
+            _see(model, feed.x, feed.y)
     else:
         _check_stream(given)
         model.likelihood.check_stream()
@@ -185,10 +185,17 @@ def _feed(model, given, batch_size, class_weight, whole, **order):
         y = None if model.label_shape is None else y
     y = checks.checked_y(model, y, len(x), whole)
     if whole:
-        model.likelihood.see(y if model.target else x)
+        _see(model, x, y)
     feed = ArrayFeed(x, y, weights, 32 if batch_size is None else batch_size, model.seed, **order)
     processes.Processes(model).check_same(x, y, weights, seed=feed.seed, batch_size=feed.batch_size)
     return feed
+
+
+def _see(model, x, y):
+    """Shows the likelihood what it scores, and what it is given beside."""
+    model.likelihood.see(y if model.target else x)
+    if model.target:
+        model.likelihood.see_given(x)
 
 
 def _check_stream(given):
