@@ -157,7 +157,9 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form", [form if form == "arrays" else pytest.param(form, marks=pytest.mark.long) for form in FORMS]
+)
 def test_nothing_is_kept_of_former_data_and_models(form, monkeypatch):
     if form == "memory map":
         monkeypatch.setattr(streaming, "_COPIED", 0)

@@ -32,7 +32,7 @@ def handful(name):
 @pytest.mark.parametrize(
     ("script", "picture", "given"),
     [
-        ("darla", "darla.png", {"epochs": 1}),
+        pytest.param("darla", "darla.png", {"epochs": 1}, marks=pytest.mark.long),
         pytest.param("td_vae", "td_vae.png", {"epochs": 1}, marks=pytest.mark.long),
         pytest.param("series", "series.png", {"epochs": 1}, marks=pytest.mark.long),
         pytest.param(

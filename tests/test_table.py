@@ -288,13 +288,15 @@ def test_missing_values_are_filled_in(scale):
     assert np.isfinite(vae.log_prob(holes, samples=5, seed=0)).all()
     # All missing, so that q(z|x) is wide: the most frequent category of draws, and their means, not those of modes.
     nothing = np.full((1, 7), np.nan, "float32")
-    (filled,) = vae.impute(nothing, samples=5000, seed=0)
-    drawn = vae.impute(nothing, samples=5000, draws=4000, seed=1)[:, 0]
+    (filled,) = vae.impute(nothing, samples=2000, seed=0)
+    drawn = vae.impute(nothing, samples=1000, draws=1000, seed=1)[:, 0]
     for place, column in enumerate(SCHEMA):
         if column.kind in ("bernoulli", "categorical"):
-            assert filled[place] == np.bincount(drawn[:, place].astype(int)).argmax()
+            # Within five standard errors of the most frequent one.
+            share = np.bincount(drawn[:, place].astype(int), minlength=len(column.categories)) / 1000
+            assert share[int(filled[place])] > share.max() - 5 / np.sqrt(1000) * 0.7
         elif column.kind == "counts":
-            assert abs(filled[place] - drawn[:, place].mean()) < 5 * drawn[:, place].std() / np.sqrt(4000) + 0.05
+            assert abs(filled[place] - drawn[:, place].mean()) < 5 * drawn[:, place].std() / np.sqrt(1000) + 0.05
 
 
 @pytest.fixture(scope="module")
