@@ -490,3 +490,16 @@ def test_columns_of_frames_keep_their_order(tmp_path):
             model.encode(frame.rename(columns={"b": "B"}))
     with pytest.raises(ValueError, match="trained on other columns: there must be 'a', 'b', 'c'"):
         vae.fit(frame.rename(columns=str.upper), verbose=0)
+
+
+def test_a_batch_is_weighed_by_the_classes_of_its_labels():
+    x, y = BINARY[:6], np.array([0, 1, 1, 0, 2, 1])
+    losses = []
+    for given in ({"y": y, "class_weight": {0: 0.0, 1: 2.0}}, {"sample_weight": np.array([0, 2, 2, 0, 1, 2.0])}):
+        keras.utils.set_random_seed(0)
+        vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 2, widths=(4,)), seed=0)
+        vae.compile("sgd")
+        losses.append(vae.train_on_batch(x, return_dict=True, **given)["loss"])
+    assert losses[0] == losses[1]
+    with pytest.raises(ValueError, match="`class_weight` needs labels"):
+        vae.train_on_batch(x, class_weight={0: 1.0})

@@ -374,6 +374,15 @@ def test_several_capacities_and_rates_are_logged_each():
     np.testing.assert_allclose(rates, [[1e-4] * 2, [1e-3] * 2], rtol=1e-5)
 
 
+def test_schedules_count_updates():
+    objective = "joint_capacity:continuous_weight=linear_warmup(16),categorical_weight=2.0"
+    joint = dataclasses.replace(BY_NAME["joint"], objective=lambda: objective).model()
+    joint.compile(keras.optimizers.Adam(1e-3, gradient_accumulation_steps=3))
+    _, history = fit([kv.callbacks.ScheduleLogger()], epochs=2, model=joint)
+    # Three steps an epoch are one update.
+    np.testing.assert_allclose(history["continuous_weight"], [1 / 16, 2 / 16], rtol=1e-6)
+
+
 def test_weights_that_a_callback_puts_back_stay():
     model = Composition("averaged").model()
     model.compile(keras.optimizers.Adam(1e-2, use_ema=True, ema_momentum=0.9))

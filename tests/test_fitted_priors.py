@@ -116,6 +116,38 @@ def test_priors_that_a_posterior_cannot_have_are_refused_before_anything_changes
     assert vae.prior is before and np.isfinite(vae.reconstruct(X[:4])).all()
 
 
+def test_a_fit_that_diverges_leaves_the_prior_and_one_that_ruins_it_is_said():
+    vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 3, widths=(8,)), seed=0)
+    before = vae.prior
+    with pytest.raises(ValueError, match=r"diverged.*learning_rate"):
+        vae.fit_prior(X[:200], "flow:steps=1,widths=[4]", seed=0, epochs=2, batch_size=32, learning_rate=1e30)
+    assert vae.prior is before and np.isfinite(vae.log_prob(X[:4], samples=2, seed=0)).all()
+    vae.fit_prior(X[:200], "flow:steps=1,widths=[4]", seed=0, epochs=2, batch_size=32)
+    kept = vae.prior.get_weights()
+    # It goes on with the prior that it has, and is judged by what that was.
+    with pytest.warns(RuntimeWarning, match="lower density"):
+        vae.fit_prior(X[:200], vae.prior, seed=0, epochs=3, batch_size=32, learning_rate=3.0)
+    vae.prior.set_weights(kept)
+    with pytest.raises(ValueError, match="diverged"):
+        vae.fit_prior(X[:200], vae.prior, seed=0, epochs=2, batch_size=32, learning_rate=1e30)
+    for value, expected in zip(vae.prior.get_weights(), kept, strict=True):
+        np.testing.assert_array_equal(value, expected)
+    for prior in (kv.priors.FlowPrior(5, steps=1, widths=(4,)), kv.priors.NormalMixture(1, components=2)):
+        with pytest.raises(ValueError, match="latents of the same size"):
+            vae.fit_prior(X[:200], prior)
+    with pytest.raises(ValueError, match=r"argument of a fit.*Received: 'epoch'"):
+        vae.fit_prior(X[:200], "flow:steps=1,widths=[4]", epoch=3)
+
+
+def test_outliers_do_not_hide_that_a_prior_is_worse():
+    z = np.random.default_rng(0).normal(size=(200, 2)).astype("float32")
+    held = fitting.Codes(z, z, (8, 8, 1))
+    prior = kv.priors.get("standard_normal", 2)
+    gain = np.where(np.arange(200) == 7, 1e5, 0.0)
+    with pytest.warns(RuntimeWarning, match="-500.00 nats"):
+        fitting.check_fit(prior, prior, fitting.log_probs(prior, held) + gain, held)
+
+
 def test_a_fitted_prior_is_the_models(trained, tmp_path):
     before, samples = bounds(trained), trained.sample(16, seed=0)
     gained = []
@@ -196,9 +228,10 @@ def test_a_prior_that_fits_only_what_it_has_seen_is_warned_of():
     given, held = codes(np.random.default_rng(0).normal(size=(300, 4))).split()
     assert len(given.z) == 270 and len(held.z) == 30 and len(np.unique([*given.z[:, 0], *held.z[:, 0]])) == 300
     former = kv.priors.StandardNormal(4)
-    fitting.warn_if_worse(former, former, held)
+    before = fitting.log_probs(former, held)
+    fitting.check_fit(former, former, before, held)
     with pytest.warns(RuntimeWarning, match=r"take fewer components.*components=50.*in the place of <StandardNormal"):
-        fitting.warn_if_worse(fitting.fit("mixture:components=50", given), former, held)
+        fitting.check_fit(fitting.fit("mixture:components=50", given), former, before, held)
 
 
 @kv.register("offset_normal", package="tests")

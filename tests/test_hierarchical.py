@@ -334,6 +334,7 @@ def test_free_bits_are_a_floor_of_each_group_or_unit(inference, per):
 
 def test_given_groups_are_held_and_the_others_drawn(model):
     x = binary(4)
+    assert [group.shape for group in model.split(model.encode(x)[:0])] == [(0, *shape) for shape in model.group_shapes]
     z = model.split(model.encode(x))
     assert [group.shape for group in z] == [(4, 3), (4, 2, 2, 2), (4, 4, 4, 3)]
     held = model.sample(4, given=dict(enumerate(z)), seed=0)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from compositions import digits
+from compositions import BY_NAME, digits
 from keras import ops
 from scipy import special
 
@@ -30,6 +30,17 @@ def pair():
     prior = kv.priors.get("joint:of_numbers=mixture(components=2)", 4, **posterior.suiting)
     prior.build(SHAPE)
     return posterior, prior, tensor(np.random.default_rng(0).normal(size=(5, 6)))
+
+
+def test_codes_that_there_are_not_are_refused():
+    vae, (x, *_) = BY_NAME["joint"].model(), BY_NAME["joint"].data(3)
+    z = vae.encode(x)
+    for code in (5, -1, 0.5):
+        z[:, -1] = code
+        with pytest.raises(ValueError, match=r"last 2 must be codes, whole numbers from 0 to 4\. Received: "):
+            vae.decode(z)
+    z[:, -1] = 4
+    vae.decode(z)
 
 
 def test_the_kl_is_the_sum_of_both_parts(pair):

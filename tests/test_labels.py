@@ -203,6 +203,18 @@ def test_a_class_is_no_number_with_a_scale_or_neighbours(few):
         vae.sample(2, sampler=kv.samplers.Neighbourhood(x, scale=0.5))
 
 
+def test_a_class_is_no_active_unit(few):
+    vae, x, _ = few
+    log = {}
+    units = kv.callbacks.ActiveUnits(x)
+    units.set_model(vae)
+    units.on_train_begin()
+    units.on_epoch_end(0, log)
+    assert log["active_units"] == kv.metrics.active_units(vae.encode(x)[:, 10:]).sum()
+    with pytest.raises(ValueError, match=r"all classes of an image alike.*Received: .*optimal"):
+        vae.likelihood = "normal:optimal"
+
+
 def test_a_number_of_samples_is_what_counts(few):
     vae, x, _ = few
     # 257 in two rounds of 129, the last sample of which does not count.

@@ -170,7 +170,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_no_flow_is_trained_with_is_refused_at_once(name):
     class Numbers(Latents):
-        has_codes, labels_optional, label_shape = False, False, None
+        has_codes, class_units, label_shape = False, 0, None
 
         def _draws(self, *_):
             raise AssertionError("too late")

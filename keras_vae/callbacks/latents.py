@@ -27,7 +27,7 @@ class _ActiveUnitsOf:
                 "Codes, which are whole numbers, have no means whose variance would tell active units: see the logged "
                 f"`perplexity`, how many codes are in use. Received: latents of type {model.latent_dtype}"
             )
-        z = model.encode(self._images, y=self._y)
+        z = model.encode(self._images, y=self._y)[:, model.class_units :]
         size = math.prod(z.shape[1:])
         if not np.isfinite(z).all():
             return math.nan, size

@@ -201,7 +201,10 @@ def traversal(
         values: of a unit, one after the other.
         y: (N, *label_shape), of which the first one is taken.
     """
-    units = np.argsort(-np.var(means, axis=0), kind="stable")[:8] if units is None else units
+    if units is None:
+        # A class has no values in between.
+        first = model.class_units
+        units = first + np.argsort(-np.var(means[:, first:], axis=0), kind="stable")[:8]
     z = plotting.traversal_latents(anchor, units, values)
     y = None if y is None else np.repeat(y[:1], len(z), axis=0)
     images = model.decode(np.reshape(z, (-1, *model.latent_shape)), y=y)

@@ -17,7 +17,7 @@ class ScheduleLogger(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         for name, schedule in _schedules(self.model.objective).items():
-            logs.setdefault(name, float(ops.convert_to_numpy(schedule(self.model.step))))
+            logs.setdefault(name, float(ops.convert_to_numpy(schedule(self.model.updates))))
         for name, optimizer in _optimizers(self.model.optimizer).items():
             logs.setdefault(name, float(ops.convert_to_numpy(optimizer.learning_rate)))
 

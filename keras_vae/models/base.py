@@ -50,6 +50,7 @@ class LatentVariableModel(Use, Scoring, Imputation, Seen, Stored, Train, Renewed
         partial_names: names of what is logged of some examples alone, as `partial_terms` gives it.
         classes: how many classes labels name, as whole numbers, -1 being one that is not known; None: labels are
             arrays of any numbers.
+        class_units: how many units of a latent vector, the first ones, are a class and no numbers.
         latent_scale: mean and standard deviation of each latent unit (or channel) over the data; None: not fitted yet.
     """
 
@@ -66,6 +67,7 @@ class LatentVariableModel(Use, Scoring, Imputation, Seen, Stored, Train, Renewed
     kl_names: tuple[str, ...] = ()
     partial_names: tuple[str, ...] = ()
     classes: int | None = None
+    class_units: int = 0
     latent_scale: LatentScale | None = None
 
     def _set_up(

@@ -186,6 +186,8 @@ class Composed(LatentVariableModel):
         support = posterior.support or LatentPart.support
         with backend.scope_of(self):
             prior = fitting.chosen(prior, shape[0] if len(shape) == 1 else shape, support, self.codes)
+        if isinstance(prior, Prior):
+            shapes.check_latents(posterior, prior)
         if getattr(prior, "uses_encoder", False) and not posterior.has_density:
             raise ValueError(
                 "This prior is made of q(z|u) of inputs u that it learns, and these codes have no density: take "
@@ -207,9 +209,17 @@ class Composed(LatentVariableModel):
         encode = self._encode_pseudo_inputs
         codes = fitting.Codes(z, points, self.image_shape, encode, seed, support, self.codes, labels)
         codes, held = codes.split()
-        with backend.scope_of(self):
-            fitted = fitting.fit(prior, codes, verbose, **training)
-        fitting.warn_if_worse(fitted, former, held)
+        before = fitting.log_probs(former, held)
+        # The model's own prior may be the one that is trained on.
+        kept = [(v, np.array(v)) for v in former.variables] if prior is former else []
+        try:
+            with backend.scope_of(self):
+                fitted = fitting.fit(prior, codes, verbose, **training)
+            fitting.check_fit(fitted, former, before, held)
+        except BaseException:
+            for variable, value in kept:
+                variable.assign(value)
+            raise
         self._set_top(fitted)
         if not self.codes:
             self.latent_scale = scale

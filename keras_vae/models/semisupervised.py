@@ -91,7 +91,7 @@ class SemiSupervisedVAE(Composed):
         check_number(alpha=alpha)
         self.alpha = float(alpha)
         self.image_shape = shapes.input_shape(encoder, image_shape, "encoder", "image_shape=(28, 28, 1)")
-        self.classes = _classes(encoder, decoder)
+        self.classes = self.class_units = _classes(encoder, decoder)
         self.head = Head((self.classes,), name="head")
         self.head.build(shapes.output_shape(classifier, self.image_shape, "classifier", "images"))
         networks = {"encoder": encoder, "decoder": decoder, "classifier": classifier}
@@ -108,6 +108,11 @@ class SemiSupervisedVAE(Composed):
         prior = priors.get(prior, posterior.latent_size, **posterior.suiting)
         likelihood, objective = likelihoods.get(likelihood), objectives.get(objective)
         shapes.check_latents(posterior, prior)
+        if "optimal" in likelihood.spec:
+            raise ValueError(
+                "A scale that is fitted to each batch would count all classes of an image alike, and not by q(y|x): "
+                f"take 'learned'. Received: likelihood={likelihood.spec!r}"
+            )
         if posterior.has_codes or prior.uses_encoder or prior.label_shape not in (None, label):
             raise ValueError(
                 "Beside the class, z is of real numbers, and its prior sees the one-hot class, or nothing. "

@@ -242,10 +242,20 @@ class Train(ObjectiveTrainer):
         with self._looping(), guard.usable_afterwards(self, keeper, batches):
             return super().evaluate(**given, **kwargs)
 
-    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> Any:
-        """Keras' `train_on_batch`: one update, on a batch that is checked as in `fit`."""
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Keras' `train_on_batch`: one update, on a batch that is checked as in `fit`, weighed by classes as there."""
         self.renew()
         self._check_compiled()
+        if class_weight is not None:
+            sample_weight = data.class_weights(y, sample_weight, class_weight)
+            y = None if self.label_shape is None else y
         return super().train_on_batch(*self._batch(x, y, sample_weight), **kwargs)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> Any:

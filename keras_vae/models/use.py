@@ -257,7 +257,7 @@ class Use:
         z, sizes = np.asarray(z), [math.prod(shape) for shape in self.group_shapes]
         if z.shape[1:] != tuple(self.latent_shape):
             raise ValueError(f"Expected latents of shape (N, *{self.latent_shape}). Received: shape {z.shape}")
-        groups = np.split(np.reshape(z, (len(z), -1)), np.cumsum(sizes)[:-1], axis=1)
+        groups = np.split(np.reshape(z, (len(z), sum(sizes))), np.cumsum(sizes)[:-1], axis=1)
         return [np.reshape(g, (len(z), *shape)) for g, shape in zip(groups, self.group_shapes, strict=True)]
 
     def _sampled(self, sampler, n, y, seed, temperature, batch_size, mean, held):

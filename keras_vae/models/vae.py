@@ -236,6 +236,12 @@ class VAE(Composed):
         weights = {"sample_weight": sample_weight} if self.adapts else {}
         return self.posterior.distribution(features, prior, training, **weights), held
 
+    def _checked_latents(self, z):
+        cast = super()._checked_latents(z)
+        if self.posterior.has_codes and not self.posterior.discrete:
+            self.posterior.check_codes(cast)
+        return cast
+
     def classify(self, x: Any, y: Any = None, samples: int = 16, seed: int = 0, batch_size: int = 16) -> np.ndarray:
         """The class or cluster of each image: E_q(z|x)[p(component|z)] of a prior that is a mixture, or of classes.
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_vae import distributions, parts
@@ -109,6 +110,19 @@ class Joint(Posterior):
             own = prior.parts[index] if isinstance(prior, distributions.Joint) else None
             made.append(part.distribution(features, own, training, **weights))
         return distributions.Joint(made)
+
+    def check_codes(self, z: np.ndarray) -> None:
+        """Refuses latents, (N, D), whose last units are no codes that there are.
+
+        Raises:
+            ValueError: naming the least and the greatest.
+        """
+        coded, most = z[..., self.event_shape[0] - self.count :], self.parts[1].codes - 1
+        if np.abs(coded - np.clip(np.round(coded), 0, most)).max(initial=0) > 1e-3:
+            raise ValueError(
+                f"Of these latents the last {self.count} must be codes, whole numbers from 0 to {most}. "
+                f"Received: smallest {coded.min()}, largest {coded.max()}"
+            )
 
     def point(self, distribution: tfd.Distribution) -> Tensor:
         """What stands for x in each part, (B, D)."""

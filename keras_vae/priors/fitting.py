@@ -62,7 +62,7 @@ class Codes:
         return off | (self.points.var(axis=0, dtype="float64") > _ACTIVE)
 
     def split(self) -> tuple["Codes", "Codes"]:
-        """Those to fit to, and a tenth, at most 1,000, by which `warn_if_worse` judges the fit."""
+        """Those to fit to, and a tenth, at most 1,000, by which `check_fit` judges the fit."""
         order = np.random.default_rng(self.seed).permutation(len(self.z))
         held = min(len(order) // 10, 1000)
         of_each = [name for name in ("z", "points", "labels") if getattr(self, name) is not None]
@@ -72,15 +72,41 @@ class Codes:
         )
 
 
-def warn_if_worse(prior: Prior, former: Prior, held: Codes) -> None:
-    """Warns of a prior that has a lower density than the former one at latents that it was not fitted to."""
-    if len(held.z) < 2:
+def log_probs(prior: Prior, codes: Codes) -> np.ndarray:
+    """log p(z) of latents, (N,) nats, float64."""
+    if not len(codes.z):
+        return np.zeros(0)
+    z = codes.z.astype("float32" if codes.different is None else "int32")
+    log_prob = prior.distribution(encode=codes.encode).log_prob(z)
+    return keras.ops.convert_to_numpy(log_prob).astype("float64")
+
+
+def check_fit(prior: Prior, former: Prior, before: np.ndarray, held: Codes) -> None:
+    """Refuses a prior whose densities are not finite, and warns of one that has lower ones than the former had.
+
+    Args:
+        prior: the one that was fitted.
+        former: the one that it is to replace.
+        before: densities of that, `log_probs` of `held`, before anything was trained.
+        held: latents that neither was fitted to.
+
+    Raises:
+        ValueError: for a prior that has diverged.
+    """
+    after = log_probs(prior, held)
+    if not np.isfinite(after).all():
+        raise ValueError(
+            "The fit of the prior has diverged, and the model keeps the one that it had: take a lower learning_rate. "
+            f"Received: {prior!r}, whose densities are not finite"
+        )
+    if len(after) < 2:
         return
-    z = held.z.astype("float32" if held.different is None else "int32")
-    log_probs = (p.distribution(encode=held.encode).log_prob(z) for p in (prior, former))
-    after, before = (keras.ops.convert_to_numpy(log_prob).astype("float64") for log_prob in log_probs)
     gain = after - before
-    if gain.mean() < -3 * gain.std(ddof=1) / len(gain) ** 0.5:
+    # A few latents to which it gives next to no density are no noise of the others.
+    middle = np.median(gain)
+    away = 10 * np.median(np.abs(gain - middle))
+    noise = np.clip(gain, middle - away, middle + away).std(ddof=1) / len(gain) ** 0.5
+    if gain.mean() < -3 * noise:
         warnings.warn(
             "At latents that it was not fitted to, the prior has a lower density than the former one, which makes the "
             "bounds worse: give more images, or more epochs, or take fewer components. "
@@ -146,6 +172,8 @@ def fit(prior: Prior | names.Spec | str, codes: Codes, verbose: int = 0, **train
         if training:
             raise ValueError(f"{prior.name} is fitted without training: leave out the rest. Received: {training}")
         return names.make("fitted_prior", prior, codes)
+    for name in training:
+        names.one_of(name, ("epochs", "batch_size", "learning_rate"), "argument of a fit")
     if not prior.built:
         prior.build(codes.input_shape)
     return by_gradient(prior, codes, verbose=verbose, **training)

@@ -91,7 +91,7 @@ def evaluate(
     if not vae.has_codes and len(test) > 1:
         z = vae.encode(test, y, batch_size=EVALUATION_BATCH)
         groups = {f"_{index}": group for index, group in enumerate(vae.split(z))} if vae.kl_names else {}
-        for group, means in ({"": z} | groups).items():
+        for group, means in ({"": z[:, vae.class_units :]} | groups).items():
             results[f"active_units{group}"] = {
                 "value": int(metrics.active_units(means).sum()),
                 "unit": f"of {math.prod(means.shape[1:])} latent units",

@@ -197,7 +197,7 @@ def flow_matching(
     """
     check_whole(epochs=epochs, batch_size=batch_size)
     check_number(zero=False, learning_rate=learning_rate)
-    if model.has_codes or model.labels_optional:
+    if model.has_codes or model.class_units:
         raise ValueError(
             "No flow leads to codes, whole numbers, or classes. Received: a model whose latents are, or have among "
             "them, such"

@@ -35,7 +35,7 @@ class Neighbourhood(Sampler):
     def draw(
         self, model: keras.Model, n: int, y: np.ndarray | None = None, seed: int = 0
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        if model.has_codes or model.labels_optional:
+        if model.has_codes or model.class_units:
             raise ValueError(
                 "Codes, which are whole numbers, and classes have no neighbours. "
                 f"Received: latents of type {model.latent_dtype}, of a {type(model).__name__}"

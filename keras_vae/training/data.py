@@ -140,18 +140,18 @@ def batches_of(model: keras.Model, batches: Batches, given: Given, batch_size: i
 def _weighted(batch, class_weight):
     """(x, y, sample_weight) of a batch, whose weights may be those of classes."""
     x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
-    return x, y, weights if class_weight is None else _class_weights(y, weights, class_weight)
+    return x, y, weights if class_weight is None else class_weights(y, weights, class_weight)
 
 
 def _weighted_pipeline(dataset, class_weight):
     """A tf.data.Dataset of (x, y) as one of (x, y, sample_weight)."""
 
     def weights_of(y):
-        return _class_weights(y, None, class_weight)
+        return class_weights(y, None, class_weight)
 
     def weighted(x, y, weights=None):
         if weights is not None:
-            _class_weights(None, weights, class_weight)
+            class_weights(None, weights, class_weight)
         found = in_pipeline(weights_of, [y], "float32")
         found.set_shape((None,))
         return x, y, found
@@ -181,7 +181,7 @@ def _feed(model, given, batch_size, class_weight, whole, **order):
     x = checks.checked_x(model, given.x, whole)
     y, weights = given.y, checks.checked_weights(given.sample_weight, len(x))
     if class_weight is not None:
-        weights = _class_weights(y, weights, class_weight)
+        weights = class_weights(y, weights, class_weight)
         y = None if model.label_shape is None else y
     y = checks.checked_y(model, y, len(x), whole)
     if whole:
@@ -226,7 +226,7 @@ def _split(model, given, fraction):
     return Given(*head), Given(*tail)
 
 
-def _class_weights(y, sample_weight, class_weight):
+def class_weights(y, sample_weight, class_weight):
     """Keras' `class_weight` as weights of the examples, (N,)."""
     if sample_weight is not None:
         raise ValueError("Give `class_weight` or `sample_weight`, not both. Received: both")
