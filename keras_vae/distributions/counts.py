@@ -23,17 +23,19 @@ class Poisson(tfd.Poisson):
         plain = super()._log_prob(ops.where(many, 0.0, x))
         large = ops.where(many, x, _MANY)
         stirling = 1.0 / (12.0 * large) - 1.0 / (360.0 * large**3)
-        away = ops.exp(self.log_rate_parameter()) / large - 1.0
-        saddle = -0.5 * ops.log(2 * math.pi * large) - stirling - large * _deviance(away)
-        return ops.where(many, saddle, plain)
+        deviance = _deviance(self.log_rate_parameter() - ops.log(large), ops.exp(self.log_rate_parameter()) / large)
+        return ops.where(many, -0.5 * ops.log(2 * math.pi * large) - stirling - large * deviance, plain)
 
 
-def _deviance(t):
-    """t - log(1 + t), without cancellation near 0."""
+def _deviance(log_ratio, ratio):
+    """ratio - 1 - log(ratio), without cancellation near 1."""
+    t = ratio - 1.0
     near = ops.abs(t) < 0.1
     small = ops.where(near, t, 0.0)
     series = small * small * (1 / 2 - small * (1 / 3 - small * (1 / 4 - small * (1 / 5 - small * (1 / 6 - small / 7)))))
-    return ops.where(near, series, ops.where(near, 1.0, t) - ops.log1p(ops.where(near, 1.0, t)))
+    # Where 1 is next to all of t, the logarithm of its difference from -1 would be infinite.
+    log_near_one = ops.log1p(ops.maximum(t, -0.999))
+    return ops.where(near, series, t - ops.where(ratio < 1e-3, log_ratio, log_near_one))
 
 
 class NegativeBinomial(tfd.NegativeBinomial):
