@@ -226,8 +226,12 @@ def _split(model, given, fraction):
     return Given(*head), Given(*tail)
 
 
-def class_weights(y, sample_weight, class_weight):
-    """Keras' `class_weight` as weights of the examples, (N,)."""
+def class_weights(y: Any, sample_weight: Any, class_weight: dict[int, float]) -> np.ndarray:
+    """Keras' `class_weight` as weights of the examples, (N,).
+
+    Raises:
+        ValueError: without labels, and with weights beside.
+    """
     if sample_weight is not None:
         raise ValueError("Give `class_weight` or `sample_weight`, not both. Received: both")
     labels = np.asarray(y)
