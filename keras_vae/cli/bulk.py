@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_vae import data, files
-from keras_vae.runs.directory import InUse
+from keras_vae.runs.directory import acquired
 
 _DTYPE = np.dtype("float64")
 
@@ -50,20 +50,14 @@ def write(
 @contextlib.contextmanager
 def _alone(out):
     """Keeps other processes from the file."""
-    import filelock
-
-    lock = filelock.FileLock(out.with_name(f"{out.name}.partial.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise InUse(
-            f"Another process writes this file: wait for it, stop it, or choose another --out. Received: {out}"
-        ) from None
+    path = out.with_name(f"{out.name}.partial.lock")
+    told = f"Another process writes this file: wait for it, stop it, or choose another --out. Received: {out}"
+    lock = acquired(path, lambda: told)
     try:
         yield
     finally:
         # Before it is released, so that nobody holds a lock that others do not see.
-        Path(lock.lock_file).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         lock.release()
 
 

@@ -161,7 +161,7 @@ class Composed(LatentVariableModel):
         Raises:
             ValueError: for latents on a sphere or a model without active units; for a prior that is no density of such
                 latents; for too few images; where the model has a prior of labels, p(z|y), which the fitted one would
-                not be.
+                not be, or a posterior relative to its prior; for a fit that diverges. The model keeps its prior.
 
         Reference: Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4; Dai and Wipf 2019.
         """
@@ -188,11 +188,6 @@ class Composed(LatentVariableModel):
             prior = fitting.chosen(prior, shape[0] if len(shape) == 1 else shape, support, self.codes)
         if isinstance(prior, Prior):
             shapes.check_latents(posterior, prior)
-        if getattr(prior, "uses_encoder", False) and not posterior.has_density:
-            raise ValueError(
-                "This prior is made of q(z|u) of inputs u that it learns, and these codes have no density: take "
-                f"'mixture'. Received: prior={prior.spec!r}, posterior={posterior.spec!r}"
-            )
         if self.label_shape is None and getattr(prior, "classes", None) is not None:
             y, labels = None, checks.checked_labels(y, len(x), (), True, prior.classes)
         seed = int(backend.seed_pair(seed)[0])

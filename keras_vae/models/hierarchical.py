@@ -281,11 +281,8 @@ def _check_group(index, posterior, prior, size, made):
             "A group below the top has a prior of the features above it, labels among them if need be. "
             f"Received: {prior!r} in group {index}"
         )
-    if prior.uses_encoder and (index or not posterior.has_density):
-        raise ValueError(
-            "A prior made of q(z|u) is for the top group, and needs a posterior with a density. "
-            f"Received: {prior!r} in group {index}"
-        )
+    if prior.uses_encoder and index:
+        raise ValueError(f"A prior made of q(z|u) is for the top group. Received: {prior!r} in group {index}")
 
 
 def _applied(network, *inputs, y=None, training=False):

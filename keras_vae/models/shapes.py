@@ -202,7 +202,7 @@ def _called(network, shapes, what, inputs):
 
 
 def check_latents(posterior: Posterior, prior: Prior) -> None:
-    """Refuses a posterior and a prior over latents of other sizes, or that lie elsewhere.
+    """Refuses a posterior and a prior over latents of other sizes, or that lie elsewhere, or lack a density it needs.
 
     Raises:
         ValueError: saying which prior would do.
@@ -217,6 +217,11 @@ def check_latents(posterior: Posterior, prior: Prior) -> None:
             f"The posterior's z are {posterior.support} and the prior's {prior.support}: choose two that agree, "
             f"prior={posterior.default_prior!r} with this posterior. "
             f"Received: posterior={posterior.spec!r}, prior={prior.spec!r}"
+        )
+    if prior.uses_encoder and not posterior.has_density:
+        raise ValueError(
+            "This prior is made of q(z|u) of inputs u that it learns: it needs a posterior with a density, and these "
+            f"latents have no density. Received: prior={prior.spec!r}, posterior={posterior.spec!r}"
         )
 
 

@@ -40,10 +40,12 @@ class Stored:
         policies = {
             v.dtype_policy.name for v in self._flatten_layers(include_self=False) if v.compute_dtype != "float32"
         }
+        if not policies:
+            return policies
         try:
-            config = repr(keras.saving.serialize_keras_object(self)) if policies else ""
-        except (NotImplementedError, TypeError, ValueError):
-            # It cannot be saved at all, which Keras says when it is.
+            config = repr(keras.saving.serialize_keras_object(self))
+        except (NotImplementedError, TypeError):
+            # Of no config, and of one with objects that have none: it is a model that is not to be saved.
             return set()
         return {policy for policy in policies if repr(policy) not in config}
 

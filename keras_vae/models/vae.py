@@ -110,7 +110,7 @@ class VAE(Composed):
             for network, others in ((encoder, 1 if mask is None else 2), (decoder, 1))
         ]
         shapes.check_mask(encoder, mask is not None, {labels[1], prior.label_shape})
-        if prior.uses_encoder and (labels[0] is not None or posterior.has_codes or not posterior.has_density):
+        if prior.uses_encoder and (labels[0] is not None or posterior.has_codes):
             raise ValueError(
                 "This prior is made of q(z|u) of inputs u that it learns: it needs a posterior with a density, and an "
                 f"encoder that sees no labels. Received: prior={prior.spec!r}, posterior={posterior.spec!r}, "

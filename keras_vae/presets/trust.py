@@ -202,7 +202,7 @@ def numbers_in(path: Path) -> tuple[int, set[tuple[int, ...]]]:
             for dataset in datasets:
                 with np.errstate(over="ignore"):
                     # As the model will have them.
-                    values = np.array(dataset, dtype=_dtype(dataset)).astype("float32")
+                    values = np.array(dataset, dtype=_dtype(dataset)).astype("float32", copy=False)
                 if not np.all(np.isfinite(values)):
                     raise PresetError(f"The weights in {path} must be finite. Received: {dataset.name}")
             whole = {dataset.shape for dataset in datasets if dataset.dtype.kind in "iub"}

@@ -10,12 +10,16 @@ import time
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keras_vae import files, presets
 from keras_vae.presets import CONFIG, MODEL, RESULTS, STATE, WEIGHTS
 from keras_vae.runs.recipe import FIELDS, Recipe, UsageError, written
+
+if TYPE_CHECKING:
+    import filelock
 
 # Of the best epoch on validation images.
 BEST = "best.weights.h5"
@@ -62,20 +66,34 @@ def check_free(out: Path) -> None:
 
 
 def _acquired(out):
-    import filelock
-
-    lock = filelock.FileLock(out / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
+    def told():
         holder = None
         # The other process may be about to write it.
         with contextlib.suppress(ValueError):
             holder = files.read_json(out / _HOLDER)
         who = f"process {holder['pid']}, since {holder['since']}" if holder else "another process"
-        raise InUse(
-            f"The run is being written by {who}: wait for it, stop it, or choose another --out. Received: {out}"
-        ) from None
+        return f"The run is being written by {who}: wait for it, stop it, or choose another --out. Received: {out}"
+
+    return acquired(out / _LOCK, told)
+
+
+def acquired(path: Path, told: Callable[[], str]) -> "filelock.BaseFileLock":
+    """A lock, which the caller releases.
+
+    Args:
+        path: of its file.
+        told: what to say where another process has it.
+
+    Raises:
+        InUse: saying that.
+    """
+    import filelock
+
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise InUse(told()) from None
     return lock
 
 
@@ -116,9 +134,10 @@ def check_preset(preset: Path, recipe: Recipe | None = None) -> None:
 _MAY_CHANGE = ("epochs", "data_dir", "eval_images", "eval_samples", "imports")
 
 
-def contradictions(before: Recipe, now: Recipe) -> list[str]:
-    """The fields in which a recipe cannot be that of a run which goes on."""
-    return [name for name in FIELDS if name not in _MAY_CHANGE and getattr(before, name) != getattr(now, name)]
+def contradictions(before: Recipe, now: Recipe) -> list[tuple[str, str]]:
+    """The fields in which a recipe cannot be that of a run which goes on, as both write them."""
+    pairs = [(name, getattr(before, name), getattr(now, name)) for name in FIELDS if name not in _MAY_CHANGE]
+    return [(written(name, one), written(name, other)) for name, one, other in pairs if one != other]
 
 
 def check_recipe(out: Path, record: dict, recipe: Recipe) -> None:
@@ -136,8 +155,7 @@ def check_recipe(out: Path, record: dict, recipe: Recipe) -> None:
     if config.get("format_version") != presets.FORMAT_VERSION:
         return
     before = Recipe.of(config["recipe"])
-    for name in contradictions(before, recipe):
-        then, now = written(name, getattr(before, name)), written(name, getattr(recipe, name))
+    for then, now in contradictions(before, recipe):
         raise UsageError(f"The run in {out} was trained with {then}: put it back into {CONFIG}. Received: {now} there")
 
 

@@ -7,7 +7,7 @@ from keras_vae import data, names, presets, sources
 from keras_vae.runs import directory
 from keras_vae.runs.defaults import suiting
 from keras_vae.runs.imports import find_parts
-from keras_vae.runs.recipe import BASELINES, FIELDS, Recipe, UsageError, understood, written
+from keras_vae.runs.recipe import BASELINES, FIELDS, Recipe, UsageError, understood
 
 
 class Plan(NamedTuple):
@@ -96,8 +96,7 @@ def _as_started(given):
 def _resumed(before, given, out):
     """The recipe of the run in `out`, which `given` may not contradict."""
     recipe = Recipe.of(before.entries() | given)
-    for name in directory.contradictions(before, recipe):
-        then, now = written(name, getattr(before, name)), written(name, getattr(recipe, name))
+    for then, now in directory.contradictions(before, recipe):
         raise UsageError(f"The run in {out} has {then} and goes on with it. Received: {now}")
     if recipe.epochs < before.epochs:
         raise UsageError(f"--epochs of a run may only grow from {before.epochs}. Received: {recipe.epochs}")
