@@ -20,7 +20,7 @@ if os.environ.get("KERAS_BACKEND") == "jax":
 
 def pytest_configure(config):
     # Most models here are made more than once. What JAX compiled for one test, or in one run, serves the others.
-    if os.environ.get("KERAS_BACKEND") == "jax":
+    if os.environ.get("KERAS_BACKEND") == "jax" and config.pluginmanager.hasplugin("cacheprovider"):
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("jax")))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")

@@ -1,5 +1,8 @@
 """Published variants: each is made of parts that there are, and goes all the way that a model goes."""
 
+import importlib
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -114,3 +117,12 @@ def test_no_framework_is_waited_for():
         "import sys; from keras_vae.variants import written; print(written('beta-vae:beta=6'), 'keras' in sys.modules)"
     )
     assert run_python(code, cwd=".").split() == ["{'objective':", "'elbo:beta=6'}", "False"]
+
+
+def test_the_guide_has_the_table_of_what_was_measured(monkeypatch):
+    root = pathlib.Path(__file__).resolve().parent.parent
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    benchmark = importlib.import_module("variants")
+    measured = benchmark.measured()
+    assert set(measured) <= set(benchmark.COMPARED)
+    assert f"{benchmark.table(measured)}\n<!-- end -->" in (root / "docs" / "variants.md").read_text(encoding="utf-8")
