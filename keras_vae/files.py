@@ -1,5 +1,6 @@
 """Files that are there whole, or as they were before, also after a power cut: replacement, JSON, CSV."""
 
+import contextlib
 import csv
 import ctypes
 import errno
@@ -7,9 +8,9 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 _PARTIAL, _PREVIOUS = "partial.", "previous."
 
@@ -56,6 +57,38 @@ def replace_together(writers: dict[Path, Callable[[Path], Any]], keep_previous: 
     finally:
         for partial in partials.values():
             _remove(partial)
+
+
+def check_room(path: Path, size: int) -> None:
+    """Refuses a file for which the disk has no room, before a writer begins that a full disk would crash.
+
+    HDF5 ends the process that failed to write, and so does what is mapped to memory.
+
+    Args:
+        path: of the file.
+        size: its bytes.
+
+    Raises:
+        OSError: of ENOSPC, with the path.
+    """
+    if path.parent.is_dir() and shutil.disk_usage(path.parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+@contextlib.contextmanager
+def appended(path: Path) -> Iterator[BinaryIO]:
+    """A file open for bytes at its end.
+
+    Raises:
+        OSError: with the path, which those of a full disk come without.
+    """
+    try:
+        with open(path, "ab") as file:
+            yield file
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def previous(path: Path) -> Path:

@@ -499,3 +499,22 @@ def test_the_card_loads_the_class_of_the_model(saved):
     assert 'vae = kv.VAE.from_preset("small")' in cards.text(config, results)
     config["model"]["registered_name"] = "my_project>Mine"
     assert 'vae = kv.LatentVariableModel.from_preset("small")' in cards.text(config, results)
+
+
+def test_a_full_disk_is_told_before_it_crashes_hdf5(tmp_path, monkeypatch):
+    vae = kv.VAE(*kv.networks.mlp((8, 8, 1), 2, widths=(4,)))
+    vae.compile("adam")
+    path, usage = tmp_path / "m.weights.h5", shutil.disk_usage(tmp_path)
+    vae.save_weights(path)
+    needed = path.stat().st_size
+    path.unlink()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=needed - 1))
+    with pytest.raises(OSError, match=r"No space left on device.*m\.weights\.h5"):
+        vae.save_weights(path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(presets.PresetError, match=r"No space left on device.*preset"):
+        vae.save_to_preset(tmp_path / "preset")
+    assert not list(tmp_path.rglob("*.*"))
+    # Twice as much is more than enough.
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2 * needed))
+    vae.save_weights(path)

@@ -75,7 +75,7 @@ def _write(out, given, function, columns, made_by, shape, verbose):
         partial.write_bytes(b"")
     progress = _progress(len(given), done, verbose)
     try:
-        with open(partial, "ab") as file:
+        with files.appended(partial) as file:
             for block in given.blocks(done):
                 rows = function(block, np.arange(done, done + len(block)))
                 file.write(np.ascontiguousarray(rows, _DTYPE).tobytes())
@@ -102,8 +102,9 @@ def _progress(count, done, verbose):
 def _finish(path, suffix, rows, given, columns, shape):
     if suffix == ".npy":
         shape = () if shape is None else shape
-        written = np.lib.format.open_memmap(path, "w+", "float32" if shape else _DTYPE, (len(rows), *shape))
-        size = math.prod(shape)
+        size, dtype = math.prod(shape), np.dtype("float32") if shape else _DTYPE
+        files.check_room(path, len(rows) * size * dtype.itemsize)
+        written = np.lib.format.open_memmap(path, "w+", dtype, (len(rows), *shape))
         for start in range(0, len(rows), 4096):
             part = rows[start : start + 4096, :size]
             written[start : start + 4096] = part.reshape(len(part), *shape)

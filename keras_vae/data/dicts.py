@@ -50,7 +50,10 @@ def from_dicts(stream: Any, x: str, y: str | None = None, sample_weight: str | N
         picked(stream.element_spec)
         return stream.map(chosen)
     if hasattr(stream, "num_batches"):
-        return _of_pydataset(stream, picked)
+        # It takes Keras, which whoever has a PyDataset has imported.
+        from keras_vae.training.pipelines import Mapped
+
+        return Mapped(stream, picked)
     return _Loader(stream, picked) if hasattr(stream, "__len__") else (picked(batch) for batch in stream)
 
 
@@ -65,26 +68,3 @@ class _Loader:
 
     def __iter__(self) -> Iterator:
         return map(self._function, self._loader)
-
-
-def _of_pydataset(batches, function):
-    # Whoever has one has imported Keras.
-    import keras
-
-    class Picked(keras.utils.PyDataset):
-        """A PyDataset's batches, each by way of a function."""
-
-        @property
-        def num_batches(self):
-            return batches.num_batches
-
-        def __getitem__(self, index):
-            return function(batches[index])
-
-        def on_epoch_begin(self):
-            batches.on_epoch_begin()
-
-        def on_epoch_end(self):
-            batches.on_epoch_end()
-
-    return Picked(batches.workers, batches.use_multiprocessing, batches.max_queue_size)

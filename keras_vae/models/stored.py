@@ -1,5 +1,6 @@
 """Models as files: copies, presets, exports."""
 
+import math
 from pathlib import Path
 from typing import Any, Self
 
@@ -7,10 +8,13 @@ import h5py
 import keras
 import numpy as np
 
-from keras_vae import export, presets
+from keras_vae import export, files, presets
 from keras_vae.models.scale import LatentScale
 from keras_vae.parts import policy_scope
 from keras_vae.training.processes import on_its_own
+
+# Bytes that HDF5 takes for an array and its group, beside its numbers.
+_ROOM = 2048
 
 
 class Stored:
@@ -142,8 +146,15 @@ class Stored:
             raise ValueError(f"Models are saved as .keras files, their weights as .weights.h5. Received: {filepath}")
         on_its_own(super().save, filepath, *args, **options)
 
-    def save_weights(self, *args: Any, **options: Any) -> None:
-        on_its_own(super().save_weights, *args, **options)
+    def save_weights(self, filepath: str | Path, *args: Any, **options: Any) -> None:
+        """Keras' own.
+
+        Raises:
+            OSError: if the disk has no room for the file.
+        """
+        written = [*self.variables, *getattr(getattr(self, "optimizer", None), "variables", ())]
+        files.check_room(Path(filepath), sum(_ROOM + 4 * math.prod(v.shape) for v in written))
+        on_its_own(super().save_weights, filepath, *args, **options)
 
     def load_weights(self, filepath: str | Path, skip_mismatch: bool = False, **options: Any) -> None:
         """Keras' own; where processes train one model together, all call it.

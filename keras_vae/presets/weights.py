@@ -7,6 +7,8 @@ import h5py
 import keras
 import numpy as np
 
+from keras_vae import files
+
 # Of float32. Smaller arrays take no room worth while, and biases and moments are what rounding moves most.
 MANTISSA, SMALL = 23, 1024
 # The highest level: written once, read often.
@@ -18,6 +20,7 @@ def write(model: keras.Model, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / path.name
         model.save_weights(whole)
+        files.check_room(path, whole.stat().st_size)
         # Groups of HDF5 1.8 take a tenth of the room that those before it take, some 3 KB a layer.
         with h5py.File(whole, "r") as source, h5py.File(path, "w", libver=("v108", "v110")) as target:
             target.attrs.update(source.attrs)

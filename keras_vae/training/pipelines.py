@@ -54,7 +54,7 @@ class Batches:
         if isinstance(stream, keras.utils.PyDataset):
             if stream.num_batches == 0:
                 raise ValueError(f"The data set is empty. Received: {type(stream).__name__} of length 0")
-            checked = _Mapped(stream, lambda batch: self._checked(batch, classes))
+            checked = Mapped(stream, lambda batch: self._checked(batch, classes))
             # The first one now, before Keras starts.
             checked[0]
             return checked
@@ -75,8 +75,8 @@ class Batches:
     def lend(self, stream: Any) -> Any:
         """A stream as Keras gets it, until `close`: TensorFlow never lets go of what Keras makes its batches with."""
         if isinstance(stream, keras.utils.PyDataset):
-            stream = _Mapped(stream, lambda batch: batch)
-        if isinstance(stream, (_Mapped, types.GeneratorType)):
+            stream = Mapped(stream, lambda batch: batch)
+        if isinstance(stream, (Mapped, types.GeneratorType)):
             self._lent.append(stream)
         return stream
 
@@ -225,10 +225,10 @@ class Distinct(keras.callbacks.Callback):
             raise self._batches.error
 
 
-class _Mapped(keras.utils.PyDataset):
+class Mapped(keras.utils.PyDataset):
     """Another PyDataset's batches, each by way of a function."""
 
-    def __init__(self, batches, function):
+    def __init__(self, batches: keras.utils.PyDataset, function: Callable):
         super().__init__(batches.workers, batches.use_multiprocessing, batches.max_queue_size)
         self._batches, self._function = batches, function
 
