@@ -94,7 +94,7 @@ def as_a_program(tmp_path, monkeypatch):
     backend, limits = plt.get_backend(), vars(presets.limits).copy()
     yield tmp_path
     vars(presets.limits).update(limits)
-    for known in (*names._REGISTRY.values(), keras.saving.get_custom_objects()):
+    for known in (*names.registry._REGISTRY.values(), keras.saving.get_custom_objects()):
         for name in [name for name, made in known.items() if made.__module__ == "__main__"]:
             del known[name]
     keras.config.set_dtype_policy("float32")

@@ -542,7 +542,7 @@ def test_parts_of_a_users_own(tmp_path, capsys, monkeypatch):
     assert cli.main([*train, *own]) == 0
     assert json.loads((tmp_path / "run" / "config.json").read_text())["recipe"]["imports"] == [str(path)]
     # What the recipe names is known again to those who go on with it.
-    names._REGISTRY["objective"].pop("halved")
+    names.registry._REGISTRY["objective"].pop("halved")
     del sys.modules["parts_of_mine"]
     assert cli.main([*train, "--resume", "--epochs", "2"]) == 0
     capsys.readouterr()
@@ -558,7 +558,7 @@ def test_parts_of_a_users_own(tmp_path, capsys, monkeypatch):
         "description": "The ELBO, half of it.",
         "source": "nobody 2026.",
     }
-    names._REGISTRY["objective"].pop("halved")
+    names.registry._REGISTRY["objective"].pop("halved")
     (tmp_path / "json.py").touch()
     with pytest.raises(UsageError, match="rename the file"):
         import_parts((str(tmp_path / "json.py"),))

@@ -17,7 +17,7 @@ from keras_vae.runs.recipe import FIELDS
 @pytest.fixture
 def role(monkeypatch):
     """A role of the test's own, with one part."""
-    monkeypatch.setattr(names, "_REGISTRY", {})
+    monkeypatch.setattr(names.registry, "_REGISTRY", {})
 
     @names.known_as("toy", "ball", "sphere")
     def ball(
@@ -185,7 +185,8 @@ def test_whole_numbers():
 @pytest.mark.parametrize("role", sorted({f.metadata["role"] for f in FIELDS.values() if "role" in f.metadata}))
 def test_parts_are_found_in_the_source_as_in_the_registry(role):
     _ = kv.VAE, model
-    ours = {name: made for name, made in names._REGISTRY[role].items() if made.__module__.startswith("keras_vae.")}
+    known = names.registry._REGISTRY[role].items()
+    ours = {name: made for name, made in known if made.__module__.startswith("keras_vae.")}
     assert sources.arguments(role) == {
         name: [p.name for p in names.arguments(made)][names.LEADING[role] :] for name, made in ours.items()
     }

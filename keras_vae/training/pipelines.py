@@ -233,17 +233,17 @@ class Mapped(keras.utils.PyDataset):
         self._batches, self._function = batches, function
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> int | None:
         return self._batches.num_batches
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Any:
         return self._function(self._batches[index])
 
-    def on_epoch_begin(self):
+    def on_epoch_begin(self) -> None:
         self._batches.on_epoch_begin()
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self._batches.on_epoch_end()
 
-    def close(self):
+    def close(self) -> None:
         self._batches = self._function = None
