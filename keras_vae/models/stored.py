@@ -204,8 +204,8 @@ class Stored:
                 f"The scale of latents is one of {self.latent_shape[-1]} units or channels. Received: a mean of shape "
                 f"{scale['mean'].shape}"
             )
-        if int(self.step) < 0:
-            raise ValueError(f"The step is that of updates, at least 0. Received: {int(self.step)}")
+        if self.steps < 0:
+            raise ValueError(f"The step is that of updates, at least 0. Received: {self.steps}")
         self.latent_scale = LatentScale(**scale) if scale else None
         states = self._seed_states()
         if len(states) == len(seeds):
