@@ -43,8 +43,7 @@ OTHERS = {"likelihood", "network", "model"}
 COMPARED = tuple(name for name in variants.list() if not OTHERS & variants.get(name).parts.keys())
 # Units that the papers' own defaults, made for other sizes, are replaced by.
 SIZES = {"factor-vae": {"widths": (200, 200)}}
-
-
+# What is kept of a run, with the digits that the table shows.
 METRICS = {"elbo": 1, "log_prob": 1, "active_units": 0, "squared_error": 1}
 
 
@@ -65,8 +64,8 @@ def train(name: str, seed: int, out: Path) -> dict[str, float]:
         if not (out / "results.json").exists():
             prior.fit(run, variant.fitted, out)
     metrics = files.read_json(out / "results.json")["metrics"]
-    has = set(METRICS) - ({"elbo", "log_prob"} if variant.parts.get("posterior") == "point" else set())
-    return {metric: metrics[metric]["value"] for metric in METRICS if metric in has & metrics.keys()}
+    without = ("elbo", "log_prob") if variant.parts.get("posterior") == "point" else ()
+    return {metric: metrics[metric]["value"] for metric in METRICS if metric in metrics and metric not in without}
 
 
 def speed(name: str) -> float:
@@ -85,7 +84,7 @@ def speed(name: str) -> float:
 
 def measured() -> dict:
     """{variant: {"runs": {seed: {metric: value}}, "images_per_cpu_second": number}} of what was measured so far."""
-    return (files.read_json(RESULTS) if RESULTS.exists() else None) or {}
+    return files.read_json(RESULTS) or {}
 
 
 def add(name: str, found: dict) -> None:
